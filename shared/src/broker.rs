@@ -1,0 +1,104 @@
+//! The connection to RabbitMQ: opening it, publishing with confirms, and building everything anew when it is lost.
+//!
+//! lapin's own recovery is not used: after some faults its consumers fall silent, and nothing tells when it has given up.
+//! Every user here drops the connection on any error and starts again from [`supervise`].
+
+mod connect;
+mod publish;
+mod supervise;
+
+pub use connect::{BrokerArgs, Link, connect};
+pub use publish::{COALESCE, Publisher};
+pub use supervise::{Backoff, supervise};
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+
+/// What can go wrong between a process and the broker.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The URL is not one.
+    #[error(
+        "expected an AMQP URL such as amqp://user:password@host:5672/%2f, found one that does not parse ({reason}); set AMQP_URL or --amqp-url"
+    )]
+    BadUrl {
+        /// What is amiss, without the URL: it may hold a password.
+        reason: String,
+    },
+    /// Nothing answers there.
+    #[error("cannot reach the broker at {url}: {reason}; check that RabbitMQ runs there and that AMQP_URL names it")]
+    Unreachable {
+        /// The URL without its password.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The broker answered, and refused.
+    #[error("the broker at {url} refuses the connection: {reason}; check the user, the password and the vhost in AMQP_URL")]
+    Refused {
+        /// The URL without its password.
+        url: String,
+        /// What the broker said.
+        reason: String,
+    },
+    /// A queue or exchange exists with other arguments, or may not be declared.
+    #[error("cannot declare {kind} {name:?}: {reason}; delete it or choose another --prefix")]
+    Topology {
+        /// Exchange, queue or binding.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What the broker said, which names the argument.
+        reason: String,
+    },
+    /// The connection or channel was lost while it was in use.
+    #[error("lost the broker: {0}")]
+    Lost(String),
+    /// The broker took a message that no queue wanted.
+    #[error("no queue takes messages of exchange {exchange:?} with routing key {routing_key:?}; was it deleted?")]
+    Unroutable {
+        /// Where it was published.
+        exchange: String,
+        /// Under which key.
+        routing_key: String,
+    },
+    /// The broker would not store a message.
+    #[error(
+        "the broker did not store a message of exchange {exchange:?} with routing key {routing_key:?}; its queue may be without a leader or full"
+    )]
+    Nacked {
+        /// Where it was published.
+        exchange: String,
+        /// Under which key.
+        routing_key: String,
+    },
+}
+
+impl BrokerError {
+    /// Whether a new connection may mend it.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, BrokerError::BadUrl { .. } | BrokerError::Refused { .. } | BrokerError::Topology { .. })
+    }
+}
+
+impl From<lapin::Error> for BrokerError {
+    fn from(error: lapin::Error) -> Self {
+        BrokerError::Lost(reason(&error))
+    }
+}
+
+/// The broker's own words where it sent some: they name the queue and the argument.
+fn reason(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+        _ => error.to_string(),
+    }
+}
+
+pub(crate) fn declare_error(kind: &'static str, name: &str, error: lapin::Error) -> BrokerError {
+    let refused = matches!(error.kind(), ErrorKind::ProtocolError(error) if matches!(
+        error.kind(),
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::ACCESSREFUSED)
+    ));
+    if refused { BrokerError::Topology { kind, name: name.to_owned(), reason: reason(&error) } } else { error.into() }
+}

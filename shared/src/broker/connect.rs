@@ -1,0 +1,102 @@
+//! Opens connections.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+
+use super::{BrokerError, reason};
+use crate::topology::Topology;
+
+/// Where the broker is, and which fleet on it: the flags that every process has.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BrokerArgs {
+    /// The broker: amqp[s]://user:password@host:port/vhost
+    #[arg(
+        long,
+        env = "AMQP_URL",
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
+        hide_env_values = true,
+        global = true
+    )]
+    pub amqp_url: String,
+    /// First word of every queue and exchange name: fleets with different prefixes share a broker
+    #[arg(long, env = "ROLLCALL_PREFIX", default_value = "rollcall", global = true)]
+    pub prefix: String,
+}
+
+impl BrokerArgs {
+    /// The names of this fleet.
+    pub fn topology(&self) -> Topology {
+        Topology::new(&self.prefix)
+    }
+}
+
+/// A broker that cannot be reached is reported within ten seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A peer that vanished without a word is noticed after two of these.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// An open connection; it closes when the last of it and its channels is dropped.
+pub struct Link {
+    connection: Connection,
+}
+
+impl Link {
+    /// Opens a channel.
+    ///
+    /// # Errors
+    /// [`BrokerError::Lost`].
+    pub async fn channel(&self) -> Result<Channel, BrokerError> {
+        Ok(self.connection.create_channel().await?)
+    }
+
+    /// Closes the connection in good order, so that what was sent has arrived.
+    pub async fn close(self) {
+        // The process is leaving: a connection that is already gone is closed enough.
+        if let Err(error) = self.connection.close(200, "bye".into()).await {
+            tracing::debug!(%error, "closing the connection");
+        }
+    }
+}
+
+/// Connects; `name` is shown in the broker's list of connections.
+///
+/// # Errors
+/// [`BrokerError::BadUrl`], [`BrokerError::Unreachable`] or [`BrokerError::Refused`], within ten seconds.
+pub async fn connect(broker: &BrokerArgs, name: &str) -> Result<Link, BrokerError> {
+    let mut uri = AMQPUri::from_str(&broker.amqp_url).map_err(|reason| BrokerError::BadUrl { reason })?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    let url = without_password(&uri);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties)).await {
+        Ok(Ok(connection)) => Ok(Link { connection }),
+        Ok(Err(error)) => Err(match error.kind() {
+            ErrorKind::ProtocolError(_) => BrokerError::Refused { url, reason: reason(&error) },
+            _ => BrokerError::Unreachable { url, reason: reason(&error) },
+        }),
+        Err(_) => {
+            let reason = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+            Err(BrokerError::Unreachable { url, reason })
+        }
+    }
+}
+
+fn without_password(uri: &AMQPUri) -> String {
+    let (user, host, port) = (&uri.authority.userinfo.username, &uri.authority.host, uri.authority.port);
+    let vhost = uri.vhost.replace('%', "%25").replace('/', "%2f");
+    format!("{}://{user}:***@{host}:{port}/{vhost}", uri.scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        let uri = AMQPUri::from_str("amqp://ann:secret@broker:5673/%2f").unwrap();
+        assert_eq!(without_password(&uri), "amqp://ann:***@broker:5673/%2f");
+    }
+}

@@ -1,0 +1,79 @@
+//! Keeps a session with the broker going: one that is lost is built anew, after a pause.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use super::BrokerError;
+use crate::lifecycle::Shutdown;
+
+/// Pauses between attempts: doubling, with jitter so that a fleet does not come back as one.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    /// Begins with the shortest pause.
+    pub fn new() -> Backoff {
+        Backoff { next: Backoff::FIRST }
+    }
+
+    /// The next pause: between half of and the whole of a time that doubles up to ten seconds.
+    pub fn pause(&mut self) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).min(Backoff::LONGEST);
+        // The standard library's only source of randomness, and random enough for jitter.
+        let part = RandomState::new().hash_one(0) % 1_000;
+        whole / 2 + whole.mul_f64(0.5 * part as f64 / 1_000.0)
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff::new()
+    }
+}
+
+/// A session that lasted this long was a good one: the next pause is short again.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
+
+/// Runs `session` until it ends well, `shutdown` is asked for, or it fails in a way that a new connection cannot mend.
+///
+/// The first connection is different: a broker that cannot be reached at the start is reported, not waited for, since then it
+/// is more likely a wrong URL than an outage.
+///
+/// # Errors
+/// The session's error.
+pub async fn supervise(
+    shutdown: &Shutdown,
+    mut reconnecting: impl FnMut(),
+    mut session: impl AsyncFnMut() -> Result<(), BrokerError>,
+) -> Result<(), BrokerError> {
+    let mut backoff = Backoff::new();
+    let mut first = true;
+    loop {
+        let began = Instant::now();
+        let error = match session().await {
+            Ok(()) => return Ok(()),
+            Err(error @ BrokerError::Unreachable { .. }) if first => return Err(error),
+            Err(error) if !error.is_transient() => return Err(error),
+            Err(error) => error,
+        };
+        first = false;
+        if shutdown.is_requested() {
+            return Ok(());
+        }
+        if began.elapsed() >= GOOD_SESSION {
+            backoff = Backoff::new();
+        }
+        let pause = backoff.pause();
+        tracing::warn!(%error, pause_ms = pause.as_millis(), "building the connection anew");
+        reconnecting();
+        if shutdown.within(pause).await {
+            return Ok(());
+        }
+    }
+}

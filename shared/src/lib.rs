@@ -1,0 +1,8 @@
+//! What Rollcall's processes share, in the order a process meets it: the words and messages, the names on the broker, the
+//! connection to it, a process's life, and what it tells about itself.
+
+pub mod broker;
+pub mod lifecycle;
+pub mod message;
+pub mod telemetry;
+pub mod topology;

@@ -1,0 +1,95 @@
+//! Questions to the aggregator and its answers, over AMQP's direct reply-to.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CauseCount, Done, Job, Model, State};
+
+/// What the aggregator can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "query", rename_all = "lowercase")]
+pub enum Query {
+    /// How every job that it knows stands, the newest last.
+    Jobs,
+    /// How one job stands.
+    Job {
+        /// Which.
+        job: Job,
+    },
+}
+
+/// How a job stands. The keys it shares with the done event mean the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// The job.
+    pub job: Job,
+    /// The model that scores it.
+    pub model: Option<Model>,
+    /// Where it stands.
+    pub state: State,
+    /// How many companies it has, once that is known.
+    pub total: Option<u64>,
+    /// Companies with a prediction.
+    pub succeeded: u64,
+    /// Companies with a cause instead.
+    pub failed: u64,
+    /// Companies that got no outcome since the job was given up.
+    pub cancelled: u64,
+    /// Outcomes that came again for a company already counted.
+    pub duplicates: u64,
+    /// Attempts beyond each company's first.
+    pub retries: u64,
+    /// When its producer opened it, as RFC 3339 in UTC.
+    pub opened_at: Option<String>,
+    /// When it ended, as RFC 3339 in UTC.
+    pub done_at: Option<String>,
+    /// From opened to done, or to now, in seconds.
+    pub duration_seconds: Option<f64>,
+    /// Outcomes over that time.
+    pub companies_per_second: Option<f64>,
+    /// Failures by cause, the most frequent first.
+    pub causes: Vec<CauseCount>,
+    /// Why it was given up, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The file its companies came from, as its owner named it.
+    pub source: Option<String>,
+    /// The ledger offset of its first record: where a replay of it begins.
+    pub first_offset: u64,
+    /// The ledger offset that the aggregator will read next: where a replay of what is counted ends.
+    pub next_offset: u64,
+}
+
+impl JobStatus {
+    /// What its done event said; nothing where the ledger has none yet.
+    pub fn into_done(self) -> Option<Done> {
+        Some(Done {
+            done_at: self.done_at?,
+            job: self.job,
+            model: self.model,
+            state: self.state,
+            total: self.total.unwrap_or_default(),
+            succeeded: self.succeeded,
+            failed: self.failed,
+            cancelled: self.cancelled,
+            duplicates: self.duplicates,
+            retries: self.retries,
+            opened_at: self.opened_at,
+            duration_seconds: self.duration_seconds.unwrap_or_default(),
+            companies_per_second: self.companies_per_second.unwrap_or_default(),
+            causes: self.causes,
+            reason: self.reason,
+        })
+    }
+}
+
+/// The aggregator's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// To [`Query::Jobs`].
+    Jobs(Vec<JobStatus>),
+    /// To [`Query::Job`]; nothing where the ledger has no such job.
+    Job(Option<Box<JobStatus>>),
+    /// The question was not understood, and why.
+    Refused(String),
+}

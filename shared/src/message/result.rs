@@ -1,0 +1,195 @@
+//! The result message: the one terminal outcome of one company.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lapin::BasicProperties;
+use lapin::types::FieldTable;
+use serde::{Deserialize, Serialize};
+
+use super::headers::{Malformed, number, persistent, put_integer, put_text, text};
+use super::{Index, Job, Model, RESULT_TYPE, Work};
+
+/// How a company ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It has a prediction.
+    Succeeded,
+    /// It has a cause instead.
+    Failed,
+}
+
+impl Outcome {
+    /// The word used in headers, bodies and routing keys.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Succeeded => "succeeded",
+            Outcome::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = Malformed;
+    fn from_str(word: &str) -> Result<Self, Malformed> {
+        match word {
+            "succeeded" => Ok(Outcome::Succeeded),
+            "failed" => Ok(Outcome::Failed),
+            other => Err(Malformed::new("outcome 'succeeded' or 'failed'", format!("{other:?}"))),
+        }
+    }
+}
+
+/// What counting needs of a result: all of it in headers, so that no body is parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The job.
+    pub job: Job,
+    /// The company's place in it.
+    pub index: Index,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The attempt that ended it, from 1.
+    pub attempt: u32,
+    /// Why it failed; empty where it succeeded.
+    pub cause: String,
+}
+
+impl Counted {
+    /// Reads a delivered result's headers.
+    ///
+    /// # Errors
+    /// [`Malformed`] where a header is missing or is not of its kind.
+    pub fn read(properties: &BasicProperties) -> Result<Counted, Malformed> {
+        let outcome: Outcome = text(properties, "outcome")?.parse()?;
+        let job = text(properties, "job")?;
+        Ok(Counted {
+            job: job.parse().map_err(|bad| Malformed::new("a job name in header 'job'", format!("{bad}")))?,
+            index: Index(number(properties, "index")?),
+            outcome,
+            attempt: number(properties, "attempt")?.max(1),
+            cause: match outcome {
+                Outcome::Succeeded => String::new(),
+                Outcome::Failed => text(properties, "cause")?.to_owned(),
+            },
+        })
+    }
+}
+
+/// What came of scoring one company.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScoredCompany {
+    /// The prediction, as JSON text.
+    Prediction(String),
+    /// Why there is none.
+    Error {
+        /// A short, stable word or phrase, to count by.
+        cause: String,
+        /// One line for people.
+        message: String,
+    },
+}
+
+impl ScoredCompany {
+    /// The outcome it amounts to.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            ScoredCompany::Prediction(_) => Outcome::Succeeded,
+            ScoredCompany::Error { .. } => Outcome::Failed,
+        }
+    }
+}
+
+/// The result of one company, as a consumer publishes it.
+#[derive(Debug)]
+pub struct ScoredResult<'a> {
+    /// The work it answers.
+    pub work: &'a Work,
+    /// The model that scored it.
+    pub model: &'a Model,
+    /// What came of it.
+    pub scored: &'a ScoredCompany,
+    /// When, as RFC 3339 in UTC.
+    pub scored_at: &'a str,
+    /// How long scoring took, in milliseconds; within a batch, the company's share.
+    pub duration_ms: f64,
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    job: &'a Job,
+    index: Index,
+    company_id: &'a str,
+    model: &'a Model,
+    outcome: Outcome,
+    attempt: u32,
+    scored_at: &'a str,
+    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<HeadError<'a>>,
+}
+
+#[derive(Serialize)]
+struct HeadError<'a> {
+    cause: &'a str,
+    message: &'a str,
+}
+
+impl ScoredResult<'_> {
+    /// `<model>.<job>.<succeeded or failed>`.
+    pub fn routing_key(&self) -> String {
+        format!("{}.{}.{}", self.model, self.work.job, self.scored.outcome())
+    }
+
+    /// The message's properties, headers included.
+    pub fn properties(&self) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        put_text(&mut headers, "job", self.work.job.as_str());
+        put_integer(&mut headers, "index", self.work.index.0);
+        put_text(&mut headers, "company_id", &self.work.company_id);
+        put_text(&mut headers, "model", self.model.as_str());
+        put_text(&mut headers, "outcome", self.scored.outcome().as_str());
+        put_integer(&mut headers, "attempt", self.work.attempt);
+        if let ScoredCompany::Error { cause, .. } = self.scored {
+            put_text(&mut headers, "cause", cause);
+        }
+        put_text(&mut headers, "traceparent", &self.work.traceparent);
+        persistent(RESULT_TYPE, self.work.id()).with_content_type("application/json".into()).with_headers(headers)
+    }
+
+    /// The message's body. The prediction goes in as it is: it is JSON already.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form.
+    pub fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let error = match self.scored {
+            ScoredCompany::Prediction(_) => None,
+            ScoredCompany::Error { cause, message } => Some(HeadError { cause, message }),
+        };
+        let mut body = serde_json::to_vec(&Head {
+            job: &self.work.job,
+            index: self.work.index,
+            company_id: &self.work.company_id,
+            model: self.model,
+            outcome: self.scored.outcome(),
+            attempt: self.work.attempt,
+            scored_at: self.scored_at,
+            duration_ms: self.duration_ms,
+            error,
+        })?;
+        if let ScoredCompany::Prediction(prediction) = self.scored {
+            body.pop();
+            body.extend_from_slice(br#","prediction":"#);
+            body.extend_from_slice(prediction.as_bytes());
+            body.push(b'}');
+        }
+        Ok(body)
+    }
+}

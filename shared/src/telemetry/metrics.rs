@@ -1,0 +1,148 @@
+//! Every metric there is. Labels are bounded: never a job or a company.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
+    exponential_buckets,
+};
+
+use crate::message::State;
+
+/// Causes come from scorers, and a careless one could make a new cause for every company.
+const DISTINCT_CAUSES: usize = 50;
+
+/// What a consumer measures.
+#[derive(Debug)]
+pub struct ConsumerMetrics {
+    /// Where all of them are gathered.
+    pub registry: Registry,
+    /// Work messages taken from the queue.
+    pub work_taken: IntCounter,
+    /// Attempts at scoring a company.
+    pub attempts: IntCounter,
+    /// Time to score a company, in seconds; within a batch, its share.
+    pub score_duration: Histogram,
+    /// Companies scored in one call.
+    pub batch_companies: Histogram,
+    /// Companies taken and not yet acknowledged.
+    pub in_flight: IntGauge,
+    /// Results published and not yet confirmed.
+    pub confirms_pending: IntGauge,
+    /// Times the connection was built anew.
+    pub reconnections: IntCounter,
+    results: IntCounterVec,
+    causes: Mutex<HashSet<String>>,
+}
+
+impl ConsumerMetrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// Never, unless two metrics share a name.
+    pub fn new() -> prometheus::Result<ConsumerMetrics> {
+        let registry = Registry::new();
+        let seconds = exponential_buckets(0.000_1, 4.0, 10)?;
+        let companies = exponential_buckets(1.0, 2.0, 11)?;
+        Ok(ConsumerMetrics {
+            work_taken: counter(&registry, "rollcall_work_taken_total", "Work messages taken from the queue")?,
+            attempts: counter(&registry, "rollcall_attempts_total", "Attempts at scoring a company")?,
+            score_duration: histogram(&registry, "rollcall_score_duration_seconds", "Time to score a company", seconds)?,
+            batch_companies: histogram(&registry, "rollcall_batch_companies", "Companies scored in one call", companies)?,
+            in_flight: gauge(&registry, "rollcall_in_flight", "Companies taken and not yet acknowledged")?,
+            confirms_pending: gauge(&registry, "rollcall_confirms_pending", "Results published and not yet confirmed")?,
+            reconnections: counter(&registry, "rollcall_reconnections_total", "Times the connection was built anew")?,
+            results: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("rollcall_results_total", "Results confirmed by the broker"),
+                    &["outcome", "cause"],
+                )?,
+            )?,
+            causes: Mutex::default(),
+            registry,
+        })
+    }
+
+    /// Counts a result; `cause` is empty for one that succeeded.
+    pub fn count_result(&self, outcome: &str, cause: &str) {
+        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = causes.contains(cause) || (causes.len() < DISTINCT_CAUSES && causes.insert(cause.to_owned()));
+        self.results.with_label_values(&[outcome, if known { cause } else { "other" }]).inc();
+    }
+}
+
+/// What an aggregator measures.
+#[derive(Debug)]
+pub struct AggregatorMetrics {
+    /// Where all of them are gathered.
+    pub registry: Registry,
+    /// 1 while it is the one that counts.
+    pub active: IntGauge,
+    /// The ledger offset it reads next.
+    pub ledger_offset: IntGauge,
+    /// Age of the record read last while there are more to read, in seconds.
+    pub ledger_lag: Gauge,
+    /// From reading a job's last outcome to its done event being confirmed, in seconds.
+    pub last_result_to_done: Histogram,
+    /// Times the connection was built anew.
+    pub reconnections: IntCounter,
+    /// Records that are none of ours.
+    pub malformed: IntCounter,
+    jobs: IntGaugeVec,
+}
+
+impl AggregatorMetrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// Never, unless two metrics share a name.
+    pub fn new() -> prometheus::Result<AggregatorMetrics> {
+        let registry = Registry::new();
+        let seconds = exponential_buckets(0.001, 2.0, 14)?;
+        Ok(AggregatorMetrics {
+            active: gauge(&registry, "rollcall_aggregator_active", "1 while this aggregator is the one that counts")?,
+            ledger_offset: gauge(&registry, "rollcall_ledger_offset", "Ledger offset to be read next")?,
+            ledger_lag: registered(
+                &registry,
+                Gauge::new("rollcall_ledger_lag_seconds", "Age of the ledger record read last while there are more to read")?,
+            )?,
+            last_result_to_done: histogram(
+                &registry,
+                "rollcall_last_result_to_done_seconds",
+                "From reading a job's last outcome to its done event being confirmed",
+                seconds,
+            )?,
+            reconnections: counter(&registry, "rollcall_reconnections_total", "Times the connection was built anew")?,
+            malformed: counter(&registry, "rollcall_malformed_records_total", "Ledger records that are none of Rollcall's")?,
+            jobs: registered(&registry, IntGaugeVec::new(Opts::new("rollcall_jobs", "Jobs by state"), &["state"])?)?,
+            registry,
+        })
+    }
+
+    /// Sets how many jobs are in each state.
+    pub fn set_jobs(&self, states: impl Iterator<Item = State>) {
+        self.jobs.reset();
+        for state in states {
+            self.jobs.with_label_values(&[&state.to_string()]).inc();
+        }
+    }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    registered(registry, IntCounter::new(name, help)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    registered(registry, IntGauge::new(name, help)?)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> prometheus::Result<Histogram> {
+    registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
