@@ -1,0 +1,118 @@
+//! Asks the active aggregator how jobs stand, over AMQP's direct reply-to.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Consumer};
+use rollcall_shared::broker::{BrokerError, Link};
+use rollcall_shared::message::{Job, JobStatus, Query, Reply};
+use rollcall_shared::topology::Topology;
+
+/// A standby takes over within five seconds of the active aggregator's death; this waits a little longer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+
+/// A question is repeated this often: the aggregator that took it may have died.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The way to the broker is broken.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Nobody answered in time.
+    #[error("no aggregator answers; jobs wait, and lose nothing, until one is started: run `aggregator`")]
+    NoAnswer,
+}
+
+impl From<lapin::Error> for AskError {
+    fn from(error: lapin::Error) -> Self {
+        AskError::Broker(error.into())
+    }
+}
+
+/// A line to the aggregator.
+pub struct Asker {
+    channel: Channel,
+    replies: Consumer,
+    queue: String,
+}
+
+impl Asker {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    pub async fn open(link: &Link, topology: &Topology) -> Result<Asker, BrokerError> {
+        let channel = link.channel().await?;
+        topology.declare(&channel).await?;
+        topology.declare_queries(&channel).await?;
+        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let replies = channel.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await?;
+        Ok(Asker { channel, replies, queue: topology.queries() })
+    }
+
+    /// How one job stands; nothing where the ledger has no such job.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn job(&mut self, job: &Job) -> Result<Option<JobStatus>, AskError> {
+        match self.ask(&Query::Job { job: job.clone() }).await? {
+            Reply::Job(status) => Ok(status.map(|status| *status)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How every job stands.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn jobs(&mut self) -> Result<Vec<JobStatus>, AskError> {
+        match self.ask(&Query::Jobs).await? {
+            Reply::Jobs(jobs) => Ok(jobs),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Whether an aggregator takes questions now. During a takeover, for some seconds, none does.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    pub async fn somebody_answers(&self) -> Result<bool, BrokerError> {
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.channel.queue_declare(self.queue.as_str().into(), passive, FieldTable::default()).await?;
+        Ok(queue.consumer_count() > 0)
+    }
+
+    async fn ask(&mut self, query: &Query) -> Result<Reply, AskError> {
+        let body = serde_json::to_vec(query).map_err(|error| BrokerError::Lost(error.to_string()))?;
+        let answered = async {
+            loop {
+                self.send(&body).await?;
+                if let Ok(reply) = tokio::time::timeout(ASK_EVERY, self.replies.next()).await {
+                    let reply =
+                        reply.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of answers".to_owned()))?;
+                    return Ok(serde_json::from_slice(&reply?.data).map_err(|error| BrokerError::Lost(error.to_string()))?);
+                }
+            }
+        };
+        tokio::time::timeout(ANSWER_WITHIN, answered).await.unwrap_or(Err(AskError::NoAnswer))
+    }
+
+    async fn send(&self, body: &[u8]) -> Result<(), AskError> {
+        let expiration = ANSWER_WITHIN.as_millis().to_string();
+        let properties = BasicProperties::default()
+            .with_reply_to("amq.rabbitmq.reply-to".into())
+            .with_content_type("application/json".into())
+            .with_expiration(expiration.into());
+        let options = BasicPublishOptions::default();
+        self.channel.basic_publish("".into(), self.queue.as_str().into(), options, body, properties).await?;
+        Ok(())
+    }
+}
+
+fn unexpected(reply: &Reply) -> AskError {
+    AskError::Broker(BrokerError::Lost(format!("the aggregator answered something else: {reply:?}")))
+}

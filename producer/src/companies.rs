@@ -1,0 +1,200 @@
+//! Companies, read from a file and checked at the door.
+//!
+//! A file is CSV, JSON Lines or Parquet, plain or compressed, and is streamed: memory does not
+//! grow with its rows. Every row comes out as a company, one JSON object with an index and an id,
+//! or is reported as [`BadInput`]. What the fields mean is not looked at: that is the scorer's.
+
+mod bad_input;
+mod columns;
+mod csv_rows;
+mod json_object;
+mod json_rows;
+mod parquet_rows;
+mod quoting;
+mod repeats;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use bad_input::BadInput;
+use bad_input::{Fault, Reason};
+use repeats::{Repeat, SeenIds};
+use source::BytesRead;
+use table::{Row, Table};
+
+/// The most companies one job can have: an index has 32 bits, and so have row numbers from 1.
+const MAX_COMPANIES: u32 = u32::MAX - 1;
+
+/// Ids travel in a message header, where other clients may read no more than a short string.
+const MAX_ID_BYTES: usize = 255;
+
+/// One company of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Company {
+    /// The 0-based row it stands in, not counting a header and blank lines.
+    pub index: u32,
+    /// The name its owner knows it by, 1 to 255 bytes; the index as text where the row has none.
+    pub company_id: String,
+    /// Its fields as one JSON object in UTF-8, without a line break at the end.
+    pub record: Vec<u8>,
+}
+
+/// How a file holds its companies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// RFC 4180 with a header line. Every cell becomes a JSON string, in the order of the columns.
+    Csv,
+    /// One JSON object a line, passed on as it stands. Blank lines are skipped.
+    Jsonl,
+    /// Apache Parquet. Missing values become explicit nulls, and so do NaN and the infinities.
+    Parquet,
+}
+
+/// How to read a file of companies.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// The format; `None` goes by the name of the file, and takes standard input for CSV.
+    pub format: Option<Format>,
+    /// The column that holds the ids, which the file must then have. `None` takes `company_id`
+    /// where there is one. JSON Lines have no header, so their first row answers for the file.
+    pub id_column: Option<String>,
+    /// Whether two rows may have the same id.
+    pub allow_duplicate_ids: bool,
+    /// The longest record let in, in bytes, both as it stands in a text file and as JSON.
+    pub max_record_bytes: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { format: None, id_column: None, allow_duplicate_ids: false, max_record_bytes: 1024 * 1024 }
+    }
+}
+
+/// The companies of one file, in the order of its rows.
+///
+/// A bad row is an `Err`, and reading goes on unless [`BadInput::ends_file`] says that it can't.
+/// An id that repeats one from far above is only found at the end: that row comes out as a company
+/// first and is reported after the last row.
+pub struct Companies {
+    file: String,
+    table: Table,
+    bytes_read: BytesRead,
+    rows_read: u32,
+    seen_ids: Option<SeenIds>,
+    max_record_bytes: usize,
+    ended: bool,
+}
+
+impl Companies {
+    /// Opens the file at `path`, `-` being standard input, and reads as far as its first row.
+    ///
+    /// Gzip and zstd are recognised by their first bytes, whatever the name. Parquet that is
+    /// compressed or comes from a pipe is first copied to an unnamed temporary file.
+    ///
+    /// # Errors
+    /// The file can't be read, its format is unknown, its header is bad, the id column asked for
+    /// is missing, or there are no companies in it.
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, BadInput> {
+        let file = source::name(path);
+        let (table, bytes_read) = Table::open(path, options).map_err(|fault| BadInput::in_file(&file, fault))?;
+        let check_ids = table.id_field.is_some() && !options.allow_duplicate_ids;
+        Ok(Self {
+            file,
+            table,
+            bytes_read,
+            rows_read: 0,
+            seen_ids: check_ids.then(SeenIds::default),
+            max_record_bytes: options.max_record_bytes,
+            ended: false,
+        })
+    }
+
+    /// The names of the columns in file order; empty for JSON Lines, where every row names its own.
+    pub fn columns(&self) -> &[String] {
+        &self.table.columns
+    }
+
+    /// How far reading has come, in bytes of the file as it is stored, for a progress bar.
+    /// For Parquet this is in proportion to the rows read.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
+    }
+
+    fn admit(&mut self, row: Result<Row, Fault>) -> Result<Company, BadInput> {
+        let index = self.rows_read;
+        let number = index + 1;
+        let company = if index == MAX_COMPANIES {
+            Err(Reason::TooManyRows.into())
+        } else {
+            self.rows_read = number;
+            row.and_then(|row| self.check(index, row))
+        };
+        company.map_err(|fault| BadInput::in_row(&self.file, number, fault))
+    }
+
+    fn check(&mut self, index: u32, row: Row) -> Result<Company, Fault> {
+        let line = row.line;
+        let company_id = self.company_id(index, row.id).map_err(|reason| self.id_fault(reason).on_line(line))?;
+        let bytes = row.record.len();
+        let limit = self.max_record_bytes;
+        if bytes > limit {
+            return Err(Fault::from(Reason::TooLong { bytes, limit }).on_line(line));
+        }
+        Ok(Company { index, company_id, record: row.record })
+    }
+
+    fn company_id(&mut self, index: u32, id: Option<String>) -> Result<String, Reason> {
+        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| index.to_string());
+        if id.len() > MAX_ID_BYTES {
+            return Err(Reason::IdTooLong { bytes: id.len(), limit: MAX_ID_BYTES });
+        }
+        let earlier = match &mut self.seen_ids {
+            Some(seen) => seen.note(&id, index + 1).map_err(Reason::TemporaryFile)?,
+            None => None,
+        };
+        earlier.map_or(Ok(id), |first_row| Err(Reason::RepeatedId { first_row }))
+    }
+
+    /// An id that stands in two rows too far apart to be met by [`SeenIds::note`].
+    fn next_repeat(&mut self) -> Option<BadInput> {
+        let repeat = self.seen_ids.as_mut()?.next_far_repeat().transpose()?;
+        Some(match repeat {
+            Ok(Repeat { row, first_row }) => {
+                let fault = self.id_fault(Reason::RepeatedId { first_row });
+                BadInput::in_row(&self.file, row, fault)
+            }
+            Err(error) => BadInput::in_file(&self.file, Reason::TemporaryFile(error).into()),
+        })
+    }
+
+    fn id_fault(&self, reason: Reason) -> Fault {
+        let fault = Fault::from(reason);
+        match &self.table.id_field {
+            Some(field) => fault.in_field(field),
+            None => fault,
+        }
+    }
+}
+
+impl Iterator for Companies {
+    type Item = Result<Company, BadInput>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = match self.table.rows.next() {
+            Some(row) => Some(self.admit(row)),
+            None => self.next_repeat().map(Err),
+        };
+        self.ended = match &next {
+            Some(Ok(_)) => false,
+            Some(Err(bad_input)) => bad_input.ends_file(),
+            None => true,
+        };
+        next
+    }
+}

@@ -1,0 +1,225 @@
+//! What is wrong with a file: where, what was expected, what was found, and what to do about it.
+
+use std::io;
+
+/// A file, or one row of it, that can't be taken. Shows as one line, whatever the file holds.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.on_one_line())]
+pub struct BadInput {
+    file: String,
+    row: Option<u32>,
+    fault: Fault,
+}
+
+impl BadInput {
+    pub(super) fn in_file(file: &str, fault: Fault) -> Self {
+        Self { file: file.to_owned(), row: None, fault }
+    }
+
+    pub(super) fn in_row(file: &str, row: u32, fault: Fault) -> Self {
+        Self { file: file.to_owned(), row: Some(row), fault }
+    }
+
+    /// Whether nothing more can be read of the file.
+    pub fn ends_file(&self) -> bool {
+        self.row.is_none() || self.fault.reason.ends_file()
+    }
+
+    /// The 1-based row, not counting a header and blank lines, where the trouble is with one row.
+    pub fn row(&self) -> Option<u32> {
+        self.row
+    }
+
+    fn on_one_line(&self) -> String {
+        let place = [
+            Some(self.file.clone()),
+            self.fault.row_and_line(self.row),
+            self.fault.field.as_ref().map(|field| format!("field \"{}\"", shortened(field))),
+        ];
+        let place: Vec<_> = place.into_iter().flatten().collect();
+        escape_controls(&format!("{}: {}", place.join(", "), self.fault.reason))
+    }
+}
+
+/// Why a file or row can't be taken, and where inside it.
+///
+/// It also travels inside an [`io::Error`], so that what reads bytes can report more than bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(super) struct Fault {
+    reason: Reason,
+    line: Option<u64>,
+    field: Option<String>,
+}
+
+impl Fault {
+    pub fn on_line(self, line: impl Into<Option<u64>>) -> Self {
+        Self { line: line.into(), ..self }
+    }
+
+    pub fn in_field(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
+    }
+
+    fn row_and_line(&self, row: Option<u32>) -> Option<String> {
+        match (row, self.line) {
+            (Some(row), Some(line)) => Some(format!("row {row} (line {line})")),
+            (Some(row), None) => Some(format!("row {row}")),
+            (None, Some(line)) => Some(format!("line {line}")),
+            (None, None) => None,
+        }
+    }
+}
+
+impl From<Reason> for Fault {
+    fn from(reason: Reason) -> Self {
+        Self { reason, line: None, field: None }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(|error| Reason::Unreadable(error).into())
+    }
+}
+
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> Self {
+        Self::other(fault)
+    }
+}
+
+/// What was expected and found, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Reason {
+    // The file.
+    #[error("expected a file that can be read, found {}; check the path and its permissions", in_words(.0))]
+    CannotOpen(io::Error),
+    #[error("expected a file, found a directory; name a file in it")]
+    Directory,
+    #[error(
+        "expected a name ending in .csv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, \
+         found another; say what it holds with --format"
+    )]
+    UnknownFormat,
+    #[error("expected bytes, found {}; read the file again", in_words(.0))]
+    Unreadable(io::Error),
+    #[error("expected {0} data to the end, found it cut short; the rows before are whole: get the whole file")]
+    Truncated(&'static str),
+    #[error("expected {method} data, found it damaged ({found}); get the file again")]
+    Corrupt { method: &'static str, found: String },
+    #[error("expected room for a temporary file, found {}; free some, or point TMPDIR to another disk", in_words(.0))]
+    TemporaryFile(io::Error),
+    #[error("expected at least one company, found none; check what wrote the file")]
+    NoCompanies,
+    #[error("expected at most {} companies, found more; split the file", super::MAX_COMPANIES)]
+    TooManyRows,
+
+    // The columns.
+    #[error("expected a header line, found an empty file; check what wrote it")]
+    NoHeader,
+    #[error("expected a name for every column, found none for column {position}; name it")]
+    UnnamedColumn { position: usize },
+    #[error("expected every column name once, found it for columns {first} and {second}; rename one")]
+    RepeatedColumn { first: usize, second: usize },
+    #[error("expected a column of this name, found {}; name one of them with --id-column", list(.columns))]
+    NoIdColumn { columns: Vec<String> },
+    #[error("expected a column that can be written as JSON, found {0}; leave it out or store it as text")]
+    UnsupportedType(String),
+
+    // A row.
+    #[error("expected {expected} fields, found {found}; quote a field that has a comma or line break in it")]
+    FieldCount { expected: usize, found: usize },
+    #[error("expected UTF-8, found byte 0x{byte:02x} at position {position}; save the file as UTF-8")]
+    NotUtf8 { byte: u8, position: usize },
+    #[error("expected at most {limit} bytes, found {bytes}; shorten the row or raise --max-record-bytes")]
+    TooLong { bytes: usize, limit: usize },
+    #[error(
+        "expected the row to end within {limit} bytes, found that it goes on; look for a quote that \
+         is never closed, or raise --max-record-bytes"
+    )]
+    Endless { limit: usize },
+    #[error(
+        "expected no quote inside an unquoted field, found one; put quotes around the field and \
+         double those in it"
+    )]
+    QuoteInside,
+    #[error(
+        "expected a comma or the end of the line after a closing quote, found more text; double \
+         every quote inside a quoted field"
+    )]
+    TextAfterQuote,
+    #[error("expected an end to the quotes opened on this line, found the end of the file; close them")]
+    UnclosedQuote,
+    #[error("expected one JSON object, found {0}; write every company as one object on one line")]
+    NotAnObject(&'static str),
+    #[error("expected one JSON object, found a fault at column {column}: {found}; mend the line")]
+    NotJson { column: usize, found: String },
+    #[error("expected whole Parquet data, found it damaged, cut short or another format ({0}); get the file again")]
+    NotParquet(String),
+
+    // An id.
+    #[error("expected an id as text or whole number, found {0}; write it as text")]
+    NotAnId(&'static str),
+    #[error("expected an id of at most {limit} bytes, found {bytes}; shorten it or take another column")]
+    IdTooLong { bytes: usize, limit: usize },
+    #[error("expected every id once, found that of row {first_row} again; mend one or pass --allow-duplicate-ids")]
+    RepeatedId { first_row: u32 },
+}
+
+impl Reason {
+    fn ends_file(&self) -> bool {
+        !matches!(
+            self,
+            Self::FieldCount { .. }
+                | Self::NotUtf8 { .. }
+                | Self::TooLong { .. }
+                | Self::NotAnObject(_)
+                | Self::NotJson { .. }
+                | Self::NotAnId(_)
+                | Self::IdTooLong { .. }
+                | Self::RepeatedId { .. }
+        )
+    }
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "no permission to read it".to_owned(),
+        _ => format!("an error of the system ({error})"),
+    }
+}
+
+/// The most columns an error lists; more would bury the advice behind them.
+const LISTED_COLUMNS: usize = 10;
+
+fn list(columns: &[String]) -> String {
+    let shown: Vec<_> = columns.iter().take(LISTED_COLUMNS).map(|name| shortened(name)).collect();
+    let more = match columns.len().saturating_sub(LISTED_COLUMNS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// The most characters of a name an error shows.
+const SHOWN_CHARACTERS: usize = 60;
+
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+fn escape_controls(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    line
+}

@@ -1,0 +1,190 @@
+//! Strict quoting for CSV: passes bytes on unchanged, up to the first that RFC 4180 has no place
+//! for.
+//!
+//! It also stops a record that goes on for ever, as one does behind a quote that is never closed,
+//! before it is in memory; and it knows the line every record starts on. It splits no fields.
+
+use std::io::{self, BufRead, Read};
+
+use super::bad_input::{Fault, Reason};
+
+/// Hands out at most one record with every read, so that whoever asks for one record after the
+/// other finds [`QuoteCheck::record_line`] at the one it has.
+pub(super) struct QuoteCheck<B> {
+    bytes: B,
+    scanner: Scanner,
+    /// Found behind bytes that were good, and had to be handed out first.
+    fault: Option<Fault>,
+}
+
+impl<B: BufRead> QuoteCheck<B> {
+    /// Checks `bytes`, in which no record may be longer than `max_record_bytes`.
+    pub fn new(bytes: B, max_record_bytes: usize) -> Self {
+        Self { bytes, scanner: Scanner::new(max_record_bytes), fault: None }
+    }
+
+    /// The 1-based line that the record read last starts on.
+    pub fn record_line(&self) -> u64 {
+        self.scanner.record_line
+    }
+}
+
+impl<B: BufRead> Read for QuoteCheck<B> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault.into());
+        }
+        let bytes = self.bytes.fill_buf()?;
+        if bytes.is_empty() {
+            self.scanner.finish()?;
+        }
+        let bytes = &bytes[..bytes.len().min(out.len())];
+        let (good, outcome) = self.scanner.scan(bytes);
+        out[..good].copy_from_slice(&bytes[..good]);
+        self.bytes.consume(good);
+        match outcome {
+            Err(fault) if good == 0 => Err(fault.into()),
+            Err(fault) => {
+                self.fault = Some(fault);
+                Ok(good)
+            }
+            Ok(()) => Ok(good),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    RecordStart,
+    FieldStart,
+    Unquoted,
+    Quoted,
+    /// Behind a quote in a quoted field: it ends the field, or the next one makes it a plain quote.
+    QuoteInQuoted,
+}
+
+struct Scanner {
+    state: State,
+    line: u64,
+    record_line: u64,
+    quote_line: u64,
+    record_bytes: usize,
+    max_record_bytes: usize,
+}
+
+impl Scanner {
+    fn new(max_record_bytes: usize) -> Self {
+        Self { state: State::RecordStart, line: 1, record_line: 1, quote_line: 1, record_bytes: 0, max_record_bytes }
+    }
+
+    /// How many of `bytes` are good, up to the end of a record, and what is wrong with the next.
+    fn scan(&mut self, bytes: &[u8]) -> (usize, Result<(), Fault>) {
+        for (position, &byte) in bytes.iter().enumerate() {
+            let inside = self.state != State::RecordStart;
+            if let Err(fault) = self.step(byte) {
+                return (position, Err(fault));
+            }
+            if inside && self.state == State::RecordStart {
+                return (position + 1, Ok(()));
+            }
+        }
+        (bytes.len(), Ok(()))
+    }
+
+    fn step(&mut self, byte: u8) -> Result<(), Fault> {
+        let next = self.next_state(byte)?;
+        if self.state == State::RecordStart {
+            self.record_line = self.line;
+            self.record_bytes = 0;
+        }
+        if next == State::Quoted && self.state != State::Quoted {
+            self.quote_line = self.line;
+        }
+        if next != State::RecordStart {
+            self.record_bytes += 1;
+        }
+        if self.record_bytes > self.max_record_bytes {
+            let reason = Reason::Endless { limit: self.max_record_bytes };
+            return Err(Fault::from(reason).on_line(self.record_line));
+        }
+        if byte == b'\n' {
+            self.line += 1;
+        }
+        self.state = next;
+        Ok(())
+    }
+
+    fn next_state(&self, byte: u8) -> Result<State, Fault> {
+        match (self.state, byte) {
+            (State::Quoted, b'"') => Ok(State::QuoteInQuoted),
+            (State::Quoted, _) | (State::QuoteInQuoted, b'"') => Ok(State::Quoted),
+            (_, b'\n' | b'\r') => Ok(State::RecordStart),
+            (_, b',') => Ok(State::FieldStart),
+            (State::RecordStart | State::FieldStart, b'"') => Ok(State::Quoted),
+            (State::Unquoted, b'"') => Err(Fault::from(Reason::QuoteInside).on_line(self.line)),
+            (State::QuoteInQuoted, _) => Err(Fault::from(Reason::TextAfterQuote).on_line(self.line)),
+            (State::RecordStart | State::FieldStart | State::Unquoted, _) => Ok(State::Unquoted),
+        }
+    }
+
+    fn finish(&self) -> Result<(), Fault> {
+        match self.state {
+            State::Quoted => Err(Fault::from(Reason::UnclosedQuote).on_line(self.quote_line)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &[u8], chunk_bytes: usize) -> (Vec<u8>, Option<String>) {
+        let mut passed = Vec::new();
+        let bytes = BufReader::with_capacity(chunk_bytes, text);
+        let outcome = QuoteCheck::new(bytes, 1000).read_to_end(&mut passed);
+        (passed, outcome.err().map(|error| error.to_string()))
+    }
+
+    #[test]
+    fn good_bytes_are_handed_out_before_the_fault_behind_them() {
+        for chunk_bytes in [1, 4, 100] {
+            let (passed, fault) = check(b"a,b\n1,\"2\"x\n", chunk_bytes);
+            assert_eq!(passed, b"a,b\n1,\"2\"");
+            assert!(fault.is_some_and(|fault| fault.contains("after a closing quote")));
+        }
+    }
+
+    #[test]
+    fn one_read_never_goes_beyond_one_record() {
+        let mut records = QuoteCheck::new(&b"\n\na\n\"b\n\"\r\nc"[..], 1000);
+        let mut lines = Vec::new();
+        let mut out = [0; 100];
+        for record in ["\n\na\n", "\"b\n\"\r", "\nc"] {
+            let read = records.read(&mut out).unwrap();
+            assert_eq!(str::from_utf8(&out[..read]).unwrap(), record);
+            lines.push(records.record_line());
+        }
+        assert_eq!(lines, [3, 4, 6]);
+    }
+
+    proptest! {
+        #[test]
+        fn csv_that_is_well_quoted_passes_unchanged(
+            rows in vec(vec("[\",\r\na]{0,5}", 1..4), 0..10),
+            chunk_bytes in 1..20_usize,
+        ) {
+            let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+            for row in rows {
+                writer.write_record(row).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            prop_assert_eq!(check(&text, chunk_bytes), (text, None));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+use super::*;
+
+#[test]
+fn a_line_is_passed_on_as_it_stands_without_the_space_around_it() {
+    let reading = read("a.ndjson", "\u{feff}{\"a\": 1.50,\t\"b\":\"é\"}\r\n\n  \t\n  {\"a\":{\"b\":[null]}} ");
+    assert_eq!(reading.records(), ["{\"a\": 1.50,\t\"b\":\"é\"}", "{\"a\":{\"b\":[null]}}"]);
+    assert!(reading.errors.is_empty());
+}
+
+#[test]
+fn a_broken_line_names_row_line_column_and_fault_and_reading_goes_on() {
+    let reading =
+        read("a.jsonl", "{\"a\":1}\n\n{\"a\":1,}\n{\"a\":\"x\n{\"a\":1} {}\n{\"a\":\"\\ud800\"}\n{\"a\":1e999}\n{\"a\":2}\n");
+    let found = [
+        "row 2 (line 3): expected one JSON object, found a fault at column 8: trailing comma; mend the line",
+        "row 3 (line 4): expected one JSON object, found a fault at column 7: the end of the line inside a string; mend the line",
+        "row 4 (line 5): expected one JSON object, found a fault at column 9: trailing characters; mend the line",
+        "row 5 (line 6): expected one JSON object, found a fault at column 13: unexpected end of hex escape; mend the line",
+        "row 6 (line 7): expected one JSON object, found a fault at column 10: number out of range; mend the line",
+    ];
+    assert_eq!(reading.errors, found.map(|error| format!("a.jsonl, {error}")));
+    assert_eq!(reading.companies.iter().map(|company| company.index).collect::<Vec<_>>(), [0, 6]);
+}
+
+#[test]
+fn json_that_is_no_object_is_refused() {
+    let reading = read("a.jsonl", "[1]\n\"a\"\n3\nnull\n");
+    let found = ["a list", "text", "a whole number", "null"];
+    let errors: Vec<_> = (1..).zip(found).map(|(row, found)| {
+        format!("a.jsonl, row {row} (line {row}): expected one JSON object, found {found}; write every company as one object on one line")
+    }).collect();
+    assert_eq!(reading.errors, errors);
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_refused_and_reading_goes_on() {
+    let reading = read("a.jsonl", b"{\"a\":\"\xff\"}\n{}\n");
+    assert_eq!(
+        reading.errors,
+        ["a.jsonl, row 1 (line 1): expected UTF-8, found byte 0xff at position 7; save the file as UTF-8"]
+    );
+    assert_eq!(reading.companies.len(), 1);
+}
+
+#[test]
+fn deep_nesting_is_refused_and_overflows_nothing() {
+    let reading = read("a.jsonl", format!("{{\"a\":{}}}\n{{}}\n", "[".repeat(1_000_000)));
+    assert_eq!(
+        reading.errors,
+        [
+            "a.jsonl, row 1 (line 1): expected one JSON object, found a fault at column 132: recursion limit exceeded; mend the line"
+        ]
+    );
+    assert_eq!(reading.companies.len(), 1);
+}
+
+#[test]
+fn a_line_longer_than_allowed_is_skipped_and_reading_goes_on() {
+    let longest = "{\"a\":\"1234\"}";
+    let text = format!("{longest}\r\n{longest} \n{{\"a\":\"{}\"}}\n{{}}\n", "x".repeat(500_000));
+    let reading = read_with("a.jsonl", text, &at_most(longest.len()));
+    assert_eq!(
+        reading.errors,
+        ["a.jsonl, row 3 (line 3): expected at most 12 bytes, found 500008; shorten the row or raise --max-record-bytes"]
+    );
+    assert_eq!(reading.records(), [longest, longest, "{}"]);
+}

@@ -1,0 +1,147 @@
+use std::io::Write as _;
+use std::process::Command;
+use std::thread;
+
+use flate2::write::GzEncoder;
+
+use super::*;
+
+const TEXT: &str = "company_id,name\na,Acme\nb,Beta\n";
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+fn zstandard(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 0).unwrap()
+}
+
+/// Text that does not pack well, so that cutting it short loses rows.
+fn many_rows() -> String {
+    let rows = (0..50_000_u64).map(|row| format!("{row},{:x}\n", row.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    format!("company_id,name\n{}", rows.collect::<String>())
+}
+
+#[test]
+fn compression_is_known_by_its_first_bytes_whatever_the_name() {
+    for bytes in [gzip(TEXT.as_bytes()), zstandard(TEXT.as_bytes())] {
+        for name in ["a.csv.gz", "a.csv.zst", "a.csv", "A.CSV.GZ"] {
+            assert_eq!(read(name, &bytes).ids(), ["a", "b"]);
+        }
+    }
+    assert_eq!(read("a.csv.gz", TEXT).ids(), ["a", "b"]);
+}
+
+#[test]
+fn compression_in_several_parts_is_read_through() {
+    for pack in [gzip, zstandard] {
+        let parts = [pack(b"\xef\xbb\xbfcompany_id\na"), pack(b"1\nb"), pack(b"2\n")].concat();
+        assert_eq!(read("a.csv.gz", parts).ids(), ["a1", "b2"]);
+    }
+}
+
+#[test]
+fn compressed_data_cut_short_gives_one_error_after_the_whole_rows() {
+    for (pack, method) in [(gzip as fn(&[u8]) -> Vec<u8>, "gzip"), (zstandard, "zstd")] {
+        let mut packed = pack(many_rows().as_bytes());
+        packed.truncate(packed.len() / 2);
+        let reading = read("a.csv.gz", packed);
+        let rows = reading.companies.len();
+        assert!((1..50_000).contains(&rows), "{rows} rows");
+        assert_eq!(
+            reading.errors,
+            [format!(
+                "a.csv.gz, row {}: expected {method} data to the end, found it cut short; the rows before are whole: \
+                 get the whole file",
+                rows + 1
+            )]
+        );
+        assert!(reading.ended);
+    }
+}
+
+#[test]
+fn compressed_data_that_is_damaged_ends_the_file() {
+    let mut packed = gzip(many_rows().as_bytes());
+    let last = packed.len() - 1;
+    packed[last] ^= 0xff;
+    let reading = read("a.csv.gz", packed);
+    assert_eq!(reading.companies.len(), 50_000);
+    let [error] = reading.errors.try_into().unwrap();
+    assert!(error.starts_with("a.csv.gz, row 50001: expected gzip data, found it damaged ("), "{error}");
+    assert!(reading.ended);
+}
+
+#[test]
+fn a_format_that_the_name_does_not_tell_must_be_given() {
+    let error = refusal("companies.txt", TEXT);
+    assert_eq!(
+        error,
+        "companies.txt: expected a name ending in .csv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, found \
+         another; say what it holds with --format"
+    );
+    let options = ReadOptions { format: Some(Format::Csv), ..ReadOptions::default() };
+    assert_eq!(read_with("companies.txt", TEXT, &options).ids(), ["a", "b"]);
+    assert_eq!(read_with("companies.jsonl", TEXT, &options).ids(), ["a", "b"]);
+}
+
+#[test]
+fn a_path_that_can_not_be_read_gives_one_error() {
+    let folder = TempDir::new().unwrap();
+    let open = |name: &str| Companies::open(&folder.path().join(name), &ReadOptions::default()).err().unwrap();
+    let missing = open("a.csv");
+    assert!(missing.ends_file());
+    assert!(
+        missing
+            .to_string()
+            .ends_with("/a.csv: expected a file that can be read, found no such file; check the path and its permissions"),
+        "{missing}"
+    );
+    fs::create_dir(folder.path().join("b.csv")).unwrap();
+    assert!(open("b.csv").to_string().ends_with("/b.csv: expected a file, found a directory; name a file in it"));
+}
+
+#[test]
+fn a_pipe_is_read_like_a_file() {
+    let folder = TempDir::new().unwrap();
+    for (name, bytes) in
+        [("a.csv", TEXT.as_bytes().to_vec()), ("b.csv", gzip(TEXT.as_bytes())), ("a.parquet", parquet::two_companies())]
+    {
+        let path = folder.path().join(name);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let writer = thread::spawn({
+            let path = path.clone();
+            move || fs::write(path, bytes).unwrap()
+        });
+        let companies = Companies::open(&path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        let ids: Vec<_> = companies.map(|company| company.unwrap().company_id).collect();
+        assert_eq!(ids, ["a", "b"], "{name}");
+        writer.join().unwrap();
+    }
+}
+
+#[test]
+fn parquet_may_be_compressed_as_a_whole() {
+    for pack in [gzip, zstandard] {
+        assert_eq!(read("a.parquet.gz", pack(&parquet::two_companies())).ids(), ["a", "b"]);
+    }
+}
+
+#[test]
+fn bytes_read_come_to_the_size_of_the_stored_file() {
+    let folder = TempDir::new().unwrap();
+    for (name, bytes) in [
+        ("a.csv", TEXT.as_bytes().to_vec()),
+        ("b.csv.zst", zstandard(TEXT.as_bytes())),
+        ("a.parquet", parquet::two_companies()),
+        ("b.parquet", gzip(&parquet::two_companies())),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        let mut companies = Companies::open(&path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(companies.by_ref().count(), 2);
+        assert_eq!(companies.bytes_read(), bytes.len() as u64, "{name}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Enqueues a file as a job: opens it in the ledger, publishes one work message a company, and seals it with its total.
+
+mod dry_run;
+mod rows;
+mod session;
+
+pub use dry_run::dry_run;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
+
+use rollcall_shared::broker::{BrokerArgs, connect, supervise};
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::message::{Done, Job, Opened, timestamp};
+use serde_json::json;
+
+use crate::ask::{AskError, Asker};
+use crate::cli::{EnqueueArgs, Output};
+use crate::companies::ReadOptions;
+use crate::run::Failure;
+use crate::status::{print, thousands};
+use crate::watch;
+use rows::Rows;
+use session::{Ending, Enqueuing};
+
+impl EnqueueArgs {
+    fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            format: self.format,
+            id_column: self.id_column.clone(),
+            allow_duplicate_ids: self.allow_duplicate_ids,
+            max_record_bytes: self.max_record_bytes as usize,
+        }
+    }
+}
+
+/// Enqueues the file; with `--wait`, follows the job to its end.
+///
+/// # Errors
+/// [`Failure`]. Where it is bad input, the first rows were looked at before anything was enqueued; a fault further down
+/// cancels the job, and says so.
+pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
+    let rows = Rows::open(&args.file, &args.read_options())?;
+    if let Some(job) = &args.job {
+        refuse_taken(job, &broker).await?;
+    }
+    let job = args.job.clone().unwrap_or_else(Job::unique);
+    let opened = Opened {
+        job: job.clone(),
+        model: args.model.clone(),
+        source: args.file.display().to_string(),
+        opened_at: timestamp(SystemTime::now()),
+    };
+    let enqueued = Arc::new(AtomicU64::new(0));
+    let enqueuing = Enqueuing::new(opened, args.priority, rows, Arc::clone(&enqueued));
+    let enqueuing = publish(enqueuing, &job, &broker, shutdown);
+    if args.wait {
+        let following = watch::follow(&job, &broker, shutdown, Some(enqueued));
+        return watch::conclude(&both(enqueuing, following).await?, output);
+    }
+    let total = enqueuing.await?;
+    print(output, &json!({ "job": job, "model": args.model, "total": total }), || {
+        println!("job {job}: enqueued {} companies for model {}", thousands(total), args.model);
+        println!("follow it with `producer watch {job}`");
+    })
+}
+
+/// Publishes the whole job, through as many connections as it takes; returns its total.
+async fn publish(mut enqueuing: Enqueuing, job: &Job, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<u64, Failure> {
+    supervise(shutdown, || {}, async || enqueuing.session(broker, shutdown).await).await?;
+    let enqueued = enqueuing.enqueued();
+    let job = job.clone();
+    match enqueuing.ending() {
+        Some(Ending::Sealed) => Ok(enqueued),
+        Some(Ending::BadInput(bad)) => Err(Failure::Aborted { bad: Box::new(bad), job, enqueued }),
+        Some(Ending::Interrupted) => {
+            Err(Failure::Interrupted(format!("interrupted after {enqueued} companies were enqueued; job {job} is cancelled")))
+        }
+        None => Err(Failure::Interrupted(format!("interrupted while the broker was away; job {job} is not sealed"))),
+    }
+}
+
+/// Enqueues and follows at the same time. A job that could not be enqueued is not waited for.
+async fn both(
+    enqueuing: impl Future<Output = Result<u64, Failure>>,
+    following: impl Future<Output = Result<Done, Failure>>,
+) -> Result<Done, Failure> {
+    let (mut enqueuing, mut following) = (pin!(enqueuing), pin!(following));
+    let mut done = None;
+    loop {
+        tokio::select! {
+            enqueued = &mut enqueuing => {
+                enqueued?;
+                break;
+            }
+            ended = &mut following, if done.is_none() => done = Some(ended),
+        };
+    }
+    match done {
+        Some(done) => done,
+        None => following.await,
+    }
+}
+
+/// A job's name is its identity: a second file under it would be counted as duplicates of the first.
+async fn refuse_taken(job: &Job, broker: &BrokerArgs) -> Result<(), Failure> {
+    let link = connect(broker, "rollcall producer: is the job's name free").await?;
+    let mut asker = Asker::open(&link, &broker.topology()).await?;
+    if !asker.somebody_answers().await? {
+        tracing::warn!(%job, "no aggregator runs that could say whether a job of this name exists; taking it to be new");
+        return Ok(());
+    }
+    match asker.job(job).await {
+        Ok(None) => Ok(()),
+        Ok(Some(status)) => Err(Failure::Usage(format!(
+            "expected a new name for --job, found {job}, which is {}; choose another, or leave --job out",
+            status.state
+        ))),
+        Err(AskError::NoAnswer) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,37 @@
+//! Reads and checks a whole file, and enqueues nothing.
+
+use serde_json::json;
+
+use crate::cli::{EnqueueArgs, Output};
+use crate::companies::Companies;
+use crate::run::Failure;
+use crate::status::{print, thousands};
+
+/// Reports rows, columns and every bad row.
+///
+/// # Errors
+/// [`Failure::Input`] where the file cannot be read at all, [`Failure::Usage`] where a row is bad.
+pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
+    let mut companies = Companies::open(&args.file, &args.read_options())?;
+    let columns = companies.columns().to_vec();
+    let (mut good, mut bad) = (0_u64, Vec::new());
+    for company in &mut companies {
+        match company {
+            Ok(_) => good += 1,
+            Err(error) => {
+                eprintln!("{error}");
+                bad.push(error.to_string());
+            }
+        }
+    }
+    let file = args.file.display();
+    let document = json!({ "file": file.to_string(), "companies": good, "columns": columns, "bad_rows": bad });
+    print(output, &document, || {
+        let named = if columns.is_empty() { String::new() } else { format!(": {}", columns.join(", ")) };
+        println!("{file}: {} companies, {} columns{named}", thousands(good), columns.len());
+    })?;
+    if bad.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!("{file}: found {} bad rows; mend them, then enqueue the file", bad.len())))
+}

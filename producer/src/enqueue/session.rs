@@ -1,0 +1,220 @@
+//! Publishing a job. A session ends with the job or with the connection; the next goes on where the last one stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rollcall_shared::broker::{BrokerArgs, BrokerError, Publisher, connect};
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::message::{Cancelled, Event, Index, JobEvent, Message, Opened, Sealed, Work};
+use rollcall_shared::topology::Topology;
+use uuid::Uuid;
+
+use super::rows::Rows;
+use crate::cli::Priority;
+use crate::companies::{BadInput, Company};
+
+/// How the job was left.
+pub(super) enum Ending {
+    /// Every company is enqueued.
+    Sealed,
+    /// A row could not be taken: the job is cancelled.
+    BadInput(BadInput),
+    /// A person interrupted it: the job is cancelled.
+    Interrupted,
+}
+
+/// What is to be done next.
+enum Phase {
+    Open,
+    Enqueue,
+    End(Ending),
+    Ended(Ending),
+}
+
+/// A message published and not yet confirmed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Company,
+    Event,
+}
+
+/// A job on its way into the broker.
+pub(super) struct Enqueuing {
+    opened: Opened,
+    priority: Priority,
+    rows: Rows,
+    /// Companies stored by the broker.
+    enqueued: Arc<AtomicU64>,
+    trace: Uuid,
+    phase: Option<Phase>,
+    /// Companies that a lost connection left unconfirmed.
+    again: Vec<(Sent, Message)>,
+}
+
+impl Enqueuing {
+    pub(super) fn new(opened: Opened, priority: Priority, rows: Rows, enqueued: Arc<AtomicU64>) -> Enqueuing {
+        let trace = Uuid::now_v7();
+        Enqueuing { opened, priority, rows, enqueued, trace, phase: Some(Phase::Open), again: Vec::new() }
+    }
+
+    /// Companies stored by the broker so far.
+    pub(super) fn enqueued(&self) -> u64 {
+        self.enqueued.load(Ordering::Relaxed)
+    }
+
+    /// How it ended, once it has.
+    pub(super) fn ending(self) -> Option<Ending> {
+        match self.phase {
+            Some(Phase::Ended(ending)) => Some(ending),
+            _ => None,
+        }
+    }
+
+    /// Goes on until the job is sealed or cancelled, or the connection is lost.
+    pub(super) async fn session(&mut self, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<(), BrokerError> {
+        let link = connect(broker, &format!("rollcall producer {}", self.opened.job)).await?;
+        let channel = link.channel().await?;
+        let topology = broker.topology();
+        topology.declare(&channel).await?;
+        topology.declare_model(&channel, &self.opened.model).await?;
+        let mut publisher = Publisher::on(channel).await?;
+        let ended = self.go_on(&mut publisher, &topology, shutdown).await;
+        // An event is made anew from the phase; a company is known only from its message.
+        self.again.extend(publisher.into_unconfirmed().into_iter().filter(|(sent, _)| *sent == Sent::Company));
+        ended?;
+        link.close().await;
+        Ok(())
+    }
+
+    async fn go_on(
+        &mut self,
+        publisher: &mut Publisher<Sent>,
+        topology: &Topology,
+        shutdown: &Shutdown,
+    ) -> Result<(), BrokerError> {
+        let again = std::mem::take(&mut self.again);
+        publisher.publish(again).await?;
+        loop {
+            let next = match self.phase.take() {
+                Some(Phase::Open) => {
+                    self.phase = Some(Phase::Open);
+                    let opened = JobEvent::Opened(self.opened.clone());
+                    self.tell(publisher, topology, opened).await?;
+                    Phase::Enqueue
+                }
+                Some(Phase::Enqueue) => {
+                    self.phase = Some(Phase::Enqueue);
+                    Phase::End(self.enqueue(publisher, topology, shutdown).await?)
+                }
+                Some(Phase::End(ending)) => {
+                    let event = self.last_word(&ending);
+                    self.phase = Some(Phase::End(ending));
+                    self.tell(publisher, topology, event).await?;
+                    match self.phase.take() {
+                        Some(Phase::End(ending)) => Phase::Ended(ending),
+                        _ => return Ok(()),
+                    }
+                }
+                ended => {
+                    self.phase = ended;
+                    return Ok(());
+                }
+            };
+            self.phase = Some(next);
+        }
+    }
+
+    async fn tell(&mut self, publisher: &mut Publisher<Sent>, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
+        let event = Event::now(event);
+        let message = Message {
+            exchange: topology.events(),
+            routing_key: event.routing_key(),
+            properties: event.properties(),
+            body: event.body().map_err(|error| BrokerError::Lost(error.to_string()))?,
+        };
+        let confirmed = publisher.publish_now(Sent::Event, message).await?;
+        self.count(&confirmed);
+        Ok(())
+    }
+
+    /// Publishes every company, and waits until the broker has stored them all.
+    async fn enqueue(
+        &mut self,
+        publisher: &mut Publisher<Sent>,
+        topology: &Topology,
+        shutdown: &Shutdown,
+    ) -> Result<Ending, BrokerError> {
+        let ending = loop {
+            let batch = tokio::select! {
+                batch = self.rows.next() => batch,
+                () = shutdown.requested() => break Ending::Interrupted,
+            };
+            match batch {
+                Some(Ok(companies)) => {
+                    let messages =
+                        companies.into_iter().map(|company| (Sent::Company, self.message(topology, company))).collect();
+                    self.publish(publisher, messages).await?;
+                }
+                Some(Err(bad)) => break Ending::BadInput(bad),
+                None => break Ending::Sealed,
+            }
+        };
+        let confirmed = publisher.flush().await?;
+        self.count(&confirmed);
+        Ok(ending)
+    }
+
+    async fn publish(&mut self, publisher: &mut Publisher<Sent>, messages: Vec<(Sent, Message)>) -> Result<(), BrokerError> {
+        let mut confirmed = Vec::new();
+        while publisher.room() < messages.len() {
+            match publisher.confirmed().await {
+                Ok(sent) => confirmed.extend(sent),
+                Err(error) => {
+                    self.again.extend(messages);
+                    self.count(&confirmed);
+                    return Err(error);
+                }
+            }
+        }
+        self.count(&confirmed);
+        publisher.publish(messages).await
+    }
+
+    fn count(&self, confirmed: &[Sent]) {
+        let companies = confirmed.iter().filter(|sent| **sent == Sent::Company).count();
+        self.enqueued.fetch_add(companies as u64, Ordering::Relaxed);
+    }
+
+    fn message(&self, topology: &Topology, company: Company) -> Message {
+        let Company { index, company_id, record } = company;
+        let work = Work {
+            job: self.opened.job.clone(),
+            index: Index(index),
+            company_id,
+            attempt: 1,
+            traceparent: self.traceparent(index),
+            record,
+        };
+        let routing_key = match self.priority {
+            Priority::Normal => self.opened.model.to_string(),
+            Priority::High => Topology::express_key(&self.opened.model),
+        };
+        Message { exchange: topology.work(), routing_key, properties: work.properties(), body: work.record }
+    }
+
+    /// W3C Trace Context: one trace a job, one span a company; a span id of zero would be invalid.
+    fn traceparent(&self, index: u32) -> String {
+        format!("00-{}-{:016x}-01", self.trace.simple(), u64::from(index) + 1)
+    }
+
+    fn last_word(&self, ending: &Ending) -> JobEvent {
+        let job = self.opened.job.clone();
+        let total = self.enqueued();
+        let reason = match ending {
+            Ending::Sealed => return JobEvent::Sealed(Sealed { job, total }),
+            Ending::BadInput(bad) => bad.to_string(),
+            Ending::Interrupted => "its producer was interrupted".to_owned(),
+        };
+        JobEvent::Cancelled(Cancelled { job, reason, total: Some(total) })
+    }
+}

@@ -1,0 +1,13 @@
+//! Reads companies and enqueues a job; watches it, and fetches its results.
+
+pub mod cli;
+pub mod run;
+
+pub mod companies;
+pub mod enqueue;
+pub mod generate;
+
+pub mod ask;
+pub mod results;
+pub mod status;
+pub mod watch;

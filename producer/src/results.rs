@@ -1,0 +1,89 @@
+//! Fetches a job's results: replays the ledger from the job's first record to its done event, one row a company.
+//!
+//! Rows come in the order in which the companies were answered for, so that memory stays flat whatever the job's size; each
+//! has its `index`, the row of the company in its file.
+
+mod replay;
+mod show;
+mod write;
+
+use roaring::RoaringBitmap;
+use rollcall_shared::broker::{BrokerArgs, connect};
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::message::JobStatus;
+use serde_json::json;
+
+use crate::ask::Asker;
+use crate::cli::{Output, ResultsArgs};
+use crate::run::Failure;
+use crate::status::{print, thousands};
+use replay::{Replay, ResultBody};
+use write::Writer;
+
+/// Writes the results of a job to a file, or shows some.
+///
+/// # Errors
+/// [`Failure`]; also where the job has not ended and `--partial` is not given.
+pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
+    let mut writer = args.to.as_deref().map(Writer::create).transpose()?;
+    let link = connect(broker, &format!("rollcall producer: results of {}", args.job)).await?;
+    let mut asker = Asker::open(&link, &broker.topology()).await?;
+    let status = asker.job(&args.job).await?.ok_or_else(|| Failure::NoSuchJob(args.job.to_string()))?;
+    refuse_unfinished(&status, args.partial)?;
+    let expected = status.succeeded + status.failed;
+    let most = if writer.is_some() { expected } else { expected.min(args.show.into()) };
+    let mut replay = Replay::open(link.channel().await?, &broker.topology(), &status).await?;
+    let mut seen = RoaringBitmap::new();
+    let mut shown = Vec::new();
+    while seen.len() < most {
+        let next = tokio::select! {
+            next = replay.next() => next?,
+            () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was written".to_owned())),
+        };
+        let Some(body) = next else { break };
+        let result = ResultBody::read(&body)?;
+        // The first outcome of a company is the one that counts.
+        if !seen.insert(result.index) {
+            continue;
+        }
+        match &mut writer {
+            Some(writer) => writer.write(&result, &body)?,
+            None => shown.push(body),
+        }
+    }
+    link.close().await;
+    match writer {
+        Some(writer) => conclude(writer, &status, seen.len(), output),
+        None => show::show(&shown, output),
+    }
+}
+
+fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), Failure> {
+    if status.done_at.is_some() || partial {
+        return Ok(());
+    }
+    let counted = thousands(status.succeeded + status.failed);
+    Err(Failure::Other(format!(
+        "expected a job that has ended, found {} {} with {counted} results so far; wait with `producer watch {}`, or take what is there with --partial",
+        status.job, status.state, status.job
+    )))
+}
+
+fn conclude(writer: Writer, status: &JobStatus, rows: u64, output: Output) -> Result<(), Failure> {
+    let expected = status.succeeded + status.failed;
+    if rows < expected {
+        return Err(Failure::Other(format!(
+            "expected {expected} results of job {} in the ledger, found {rows}: its retention has dropped the others; nothing was written",
+            status.job
+        )));
+    }
+    let file = writer.finish()?;
+    let name = file.display().to_string();
+    print(output, &json!({ "job": status.job, "state": status.state, "rows": rows, "file": name }), || {
+        println!("{name}: {} results of job {}, which {}", thousands(rows), status.job, ended(status));
+    })
+}
+
+fn ended(status: &JobStatus) -> String {
+    if status.done_at.is_some() { status.state.to_string() } else { format!("is still {}", status.state) }
+}

@@ -1,0 +1,99 @@
+//! Reads one job's results out of the ledger.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{Channel, Consumer};
+use rollcall_shared::broker::BrokerError;
+use rollcall_shared::message::{Counted, Job, JobStatus, RESULT_TYPE, offset};
+use rollcall_shared::topology::Topology;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::run::Failure;
+
+/// Records that the broker sends ahead of their acknowledgements.
+const PREFETCH: u16 = 1_000;
+
+/// Acknowledging a stream's records asks for more of them; this is often enough to keep them coming.
+const ACKNOWLEDGE_EVERY: u64 = 250;
+
+/// A ledger that says nothing for so long has no more to say.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// A result as consumers write it.
+#[derive(Debug, Deserialize)]
+pub(super) struct ResultBody<'a> {
+    pub(super) index: u32,
+    pub(super) company_id: String,
+    pub(super) model: String,
+    pub(super) outcome: String,
+    pub(super) attempt: u32,
+    pub(super) scored_at: String,
+    pub(super) duration_ms: f64,
+    #[serde(borrow, default)]
+    pub(super) prediction: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) error: Option<ResultError>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ResultError {
+    pub(super) cause: String,
+    pub(super) message: String,
+}
+
+impl ResultBody<'_> {
+    pub(super) fn read(body: &[u8]) -> Result<ResultBody<'_>, Failure> {
+        serde_json::from_slice(body).map_err(|error| Failure::Other(format!("expected a result in the ledger, found {error}")))
+    }
+}
+
+/// The ledger from a job's first record up to what its status counted.
+pub(super) struct Replay {
+    channel: Channel,
+    records: Consumer,
+    job: Job,
+    end: u64,
+    ended: bool,
+}
+
+impl Replay {
+    pub(super) async fn open(channel: Channel, topology: &Topology, status: &JobStatus) -> Result<Replay, BrokerError> {
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let mut arguments = FieldTable::default();
+        let from = match i64::try_from(status.first_offset) {
+            Ok(offset) if offset > 0 => AMQPValue::LongLongInt(offset),
+            _ => AMQPValue::LongString(LongString::from("first")),
+        };
+        arguments.insert("x-stream-offset".into(), from);
+        let records =
+            channel.basic_consume(topology.ledger().into(), "replay".into(), BasicConsumeOptions::default(), arguments).await?;
+        Ok(Replay { channel, records, job: status.job.clone(), end: status.next_offset, ended: false })
+    }
+
+    /// The body of the job's next result; nothing at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, BrokerError> {
+        while !self.ended {
+            let Ok(delivery) = tokio::time::timeout(SILENCE, self.records.next()).await else { return Ok(None) };
+            let delivery =
+                delivery.ok_or_else(|| BrokerError::Lost("the broker cancelled the replay's consumer".to_owned()))??;
+            if delivery.delivery_tag % ACKNOWLEDGE_EVERY == 0 {
+                self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true }).await?;
+            }
+            self.ended = offset(&delivery.properties).is_some_and(|offset| offset + 1 >= self.end);
+            if self.is_ours(&delivery) {
+                return Ok(Some(delivery.data));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_ours(&self, delivery: &Delivery) -> bool {
+        delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == RESULT_TYPE)
+            && Counted::read(&delivery.properties).is_ok_and(|counted| counted.job == self.job)
+    }
+}
