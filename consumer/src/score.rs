@@ -1,0 +1,39 @@
+//! Turns companies into predictions. A scorer knows nothing of the broker: it is handed records and hands back outcomes.
+
+pub mod bayes;
+pub mod command;
+
+/// A company as a scorer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Company {
+    /// The company's record: a JSON object, as the producer sent it.
+    pub record: Vec<u8>,
+}
+
+/// What a scorer says of a company: any JSON value, as text.
+pub type Prediction = String;
+
+/// Why a company could not be scored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}: {message}")]
+pub struct ScoreError {
+    /// A short, stable word or phrase to count failures by, such as `invalid_evidence`.
+    pub cause: String,
+    /// One line for people: what was expected, what was found, what to do.
+    pub message: String,
+    /// Whether another attempt may go better.
+    pub retryable: bool,
+}
+
+/// The outcome of each company of a batch, or, where the scorer failed as a whole, why. The companies are then scored again,
+/// each alone, so that one cannot take its neighbours down.
+pub type Scores = Result<Vec<Result<Prediction, ScoreError>>, ScoreError>;
+
+/// Scores companies, many at a time, on a thread of its own.
+pub trait Scorer: Send {
+    /// One outcome per company, in the order of `companies`.
+    ///
+    /// # Errors
+    /// Where the scorer failed on the batch as a whole: it crashed, hung, or made no sense.
+    fn score(&mut self, companies: &[Company]) -> Scores;
+}

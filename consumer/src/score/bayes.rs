@@ -1,0 +1,231 @@
+//! Scores companies with a Bayesian network: given the fields of a company's record that are variables of the network,
+//! how probable is each state of every other variable?
+//!
+//! The answer is estimated by likelihood weighting. The way of a company: [`evidence`] is read from its record, blocks
+//! of [`particles`] are drawn and weighed, their [`posterior`] is summed up, and the [`answer`] is written. Where no
+//! particle agrees with the evidence, [`possible`] finds out why.
+//!
+//! A prediction depends on the model file, the number of particles and the record, and on nothing else: not on the
+//! machine, the thread, the batch or the order. This module learns no networks, knows no continuous variables, and
+//! computes no exact posteriors.
+
+mod answer;
+mod bif;
+mod define;
+mod draws;
+mod evidence;
+mod fault;
+mod lexer;
+mod network;
+mod particles;
+mod possible;
+mod posterior;
+mod quote;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use self::answer::Answers;
+use self::evidence::Evidence;
+use self::fault::Fault;
+use self::network::Network;
+use self::particles::{BLOCK, Particles};
+use self::posterior::Posterior;
+use self::quote::quote;
+use super::{Company, Prediction, ScoreError, Scorer, Scores};
+
+/// The largest model file that is read. The largest network of the bnlearn repository has 6 MB.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// How a network is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Particles drawn for each company, at least 1. The error of a probability p is about sqrt(p (1 - p) / particles)
+    /// without evidence, and grows as the evidence gets less probable.
+    pub particles: u32,
+    /// Whether predictions hold the probability of every state, or only the most probable state and its own.
+    pub distributions: bool,
+}
+
+/// Why a network could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is missing or can't be read.
+    #[error("cannot read the network {}: {error}; name a readable file in the Bayesian Interchange Format", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The file is larger than any network should be.
+    #[error("expected {} to have at most {MAX_FILE_BYTES} bytes; name a network, or a smaller one", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds no valid network.
+    #[error("{}, line {line}: {message}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1, where the fault shows.
+        line: usize,
+        /// What was expected, what was found, and what to do.
+        message: String,
+    },
+    /// The settings ask for no particles.
+    #[error("expected at least 1 particle, found 0; ask for some, such as 1000")]
+    NoParticles,
+}
+
+/// Scores companies with one Bayesian network.
+///
+/// A prediction is a JSON object with every unobserved variable of the network, in the order of its file. A company fails,
+/// for good, with one of the causes
+/// - `invalid_evidence`: its record is no JSON object, or a field of a variable's name holds no state of that variable;
+/// - `impossible_evidence`: its fields have probability 0;
+/// - `improbable_evidence`: no particle agreed with its fields, and they are possible or too many to tell.
+///
+/// A clone shares the network and has room of its own to work in, so that each thread can have one.
+#[derive(Debug, Clone)]
+pub struct Bayes {
+    model: Arc<Model>,
+    evidence: Evidence,
+    particles: Particles,
+    posterior: Posterior,
+}
+
+/// What all clones share.
+#[derive(Debug)]
+struct Model {
+    network: Network,
+    answers: Answers,
+    particles: u32,
+    /// Hash of the model file.
+    fingerprint: u64,
+}
+
+impl Bayes {
+    /// Loads a network from a file in the Bayesian Interchange Format, as the bnlearn repository and pgmpy write it.
+    ///
+    /// # Errors
+    /// Where the file can't be read or holds no valid network, with the line and what to do; and for 0 particles.
+    pub fn load(path: &Path, settings: Settings) -> Result<Self, LoadError> {
+        if settings.particles == 0 {
+            return Err(LoadError::NoParticles);
+        }
+        Self::parse(&read(path)?, settings).map_err(|Fault { line, message }| LoadError::Invalid {
+            path: path.to_owned(),
+            line,
+            message,
+        })
+    }
+
+    fn parse(file: &[u8], settings: Settings) -> Result<Self, Fault> {
+        let network = Network::parse(file)?;
+        Ok(Self {
+            evidence: Evidence::default(),
+            particles: Particles::new(&network),
+            posterior: Posterior::new(&network),
+            model: Arc::new(Model {
+                answers: Answers::new(&network, settings.distributions),
+                network,
+                particles: settings.particles,
+                fingerprint: xxh3_64(file),
+            }),
+        })
+    }
+
+    fn predict(&mut self, record: &[u8]) -> Result<Prediction, ScoreError> {
+        let model = &self.model;
+        self.evidence.read(&model.network, record)?;
+        if let Some(variable) = possible::contradiction(&model.network, &self.evidence) {
+            return Err(ruled_out(&model.network.variables[variable].name));
+        }
+        self.posterior.clear();
+        let seed = model.seed(record);
+        for (first, count) in blocks(model.particles) {
+            if self.particles.sample(&model.network, &self.evidence, seed, first, count) {
+                self.posterior.add(&self.evidence, &self.particles);
+            }
+        }
+        if self.posterior.has_weight() {
+            Ok(model.answers.write(&self.evidence, &self.posterior))
+        } else {
+            Err(disagreement(model, &self.evidence))
+        }
+    }
+}
+
+impl Scorer for Bayes {
+    /// Never fails as a whole: each company stands or falls alone.
+    fn score(&mut self, companies: &[Company]) -> Scores {
+        Ok(companies.iter().map(|company| self.predict(&company.record)).collect())
+    }
+}
+
+impl Model {
+    /// The seed of a company's draws: a hash of all that its prediction may depend on.
+    fn seed(&self, record: &[u8]) -> u64 {
+        let mut hash = Xxh3::new();
+        hash.update(&self.fingerprint.to_le_bytes());
+        hash.update(&self.particles.to_le_bytes());
+        hash.update(record);
+        hash.digest()
+    }
+}
+
+/// The first particle and the number of particles of each block.
+fn blocks(particles: u32) -> impl Iterator<Item = (u32, usize)> {
+    (0..particles).step_by(BLOCK).map(move |first| (first, BLOCK.min((particles - first) as usize)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if read as u64 > MAX_FILE_BYTES {
+        return Err(LoadError::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+fn ruled_out(variable: &str) -> ScoreError {
+    let name = quote(variable);
+    impossible(format!(
+        "expected evidence that can happen, found field {name} ruled out by its parents; correct the record or the network"
+    ))
+}
+
+/// What to say where no particle has any weight. Sampling alone can't tell the impossible from the improbable; where a
+/// search can't either, the evidence counts as improbable, for more particles may yet agree with it.
+fn disagreement(model: &Model, evidence: &Evidence) -> ScoreError {
+    if possible::possible(&model.network, evidence) == Some(false) {
+        let message =
+            "expected evidence that can happen, found fields that rule each other out; correct the record or the network";
+        return impossible(message.to_owned());
+    }
+    let particles = model.particles;
+    ScoreError {
+        cause: "improbable_evidence".to_owned(),
+        message: format!(
+            "expected some particles to agree with the evidence, found none of {particles}; \
+             raise --particles or correct the record"
+        ),
+        retryable: false,
+    }
+}
+
+fn impossible(message: String) -> ScoreError {
+    ScoreError { cause: "impossible_evidence".to_owned(), message, retryable: false }
+}

@@ -1,0 +1,233 @@
+//! Reads what a company's record says of the network's variables.
+//!
+//! A field named like a variable is evidence. It holds a state of that variable: a string by its exact text, a number
+//! by its literal text (`5.0` is not the state `5`), a boolean as `true` or `false`. An empty string or null leaves the
+//! variable unobserved, as does its absence. Other fields are ignored.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::super::ScoreError;
+use super::network::{Network, Variable};
+use super::quote::{quote, quote_all};
+
+/// The observed state of each variable, in the order of the network's variables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Evidence {
+    states: Vec<Option<u8>>,
+}
+
+impl Evidence {
+    /// Replaces this evidence by that of a record.
+    ///
+    /// # Errors
+    /// `invalid_evidence` where the record is no JSON object, or gives a variable something that is no state of it, or
+    /// two states.
+    pub(super) fn read(&mut self, network: &Network, record: &[u8]) -> Result<(), ScoreError> {
+        self.states.clear();
+        self.states.resize(network.variables.len(), None);
+        for (variable, value) in fields(network, record)? {
+            self.observe(network, variable, value)?;
+        }
+        Ok(())
+    }
+
+    /// The observed state of a variable.
+    pub(super) fn state(&self, variable: usize) -> Option<u8> {
+        self.states[variable]
+    }
+
+    fn observe(&mut self, network: &Network, place: usize, raw: &RawValue) -> Result<(), ScoreError> {
+        let variable = &network.variables[place];
+        let state = match Value::of(raw) {
+            Value::Nothing => return Ok(()),
+            Value::State(name) => variable.state(&name).ok_or_else(|| no_state(variable, &name))?,
+            Value::Unfit => return Err(no_state(variable, raw.get())),
+        };
+        match self.states[place].replace(state) {
+            Some(other) if other != state => {
+                let field = quote(&variable.name);
+                Err(invalid(format!("expected field {field} once, found it twice with different states; remove one")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The fields of a record that are named like variables, with their values yet unread.
+fn fields<'r>(network: &Network, record: &'r [u8]) -> Result<Vec<(usize, &'r RawValue)>, ScoreError> {
+    let mut json = serde_json::Deserializer::from_slice(record);
+    let fields = json.deserialize_map(Fields { network });
+    let fields = fields.and_then(|fields| json.end().map(|()| fields));
+    fields.map_err(|error| invalid(format!("expected the record to be a JSON object: {error}; correct the record")))
+}
+
+/// Keeps the fields named like variables out of all fields of an object.
+struct Fields<'n> {
+    network: &'n Network,
+}
+
+impl<'r> Visitor<'r> for Fields<'_> {
+    type Value = Vec<(usize, &'r RawValue)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'r>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut fields = Vec::new();
+        while let Some(variable) = map.next_key_seed(FieldName { network: self.network })? {
+            match variable {
+                Some(variable) => fields.push((variable, map.next_value()?)),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// Looks a field's name up without keeping it.
+struct FieldName<'n> {
+    network: &'n Network,
+}
+
+impl<'r> DeserializeSeed<'r> for FieldName<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'r>>(self, name: D) -> Result<Self::Value, D::Error> {
+        name.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FieldName<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a field's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.network.place(name))
+    }
+}
+
+/// What the value of a field says of its variable.
+enum Value<'r> {
+    /// It is unobserved.
+    Nothing,
+    /// It is in the state of this name.
+    State(Cow<'r, str>),
+    /// Nothing that could name a state.
+    Unfit,
+}
+
+impl<'r> Value<'r> {
+    fn of(raw: &'r RawValue) -> Self {
+        let literal = raw.get();
+        match literal.as_bytes().first() {
+            Some(b'n') => Self::Nothing,
+            Some(b'{' | b'[') => Self::Unfit,
+            Some(b'"') => match string(literal) {
+                Some(text) if text.is_empty() => Self::Nothing,
+                Some(text) => Self::State(text),
+                None => Self::Unfit,
+            },
+            _ => Self::State(Cow::Borrowed(literal)),
+        }
+    }
+}
+
+/// The text of a JSON string; `None` where its escapes are no text.
+fn string(literal: &str) -> Option<Cow<'_, str>> {
+    if literal.contains('\\') {
+        return serde_json::from_str(literal).ok().map(Cow::Owned);
+    }
+    let inside = literal.strip_prefix('"')?.strip_suffix('"')?;
+    Some(Cow::Borrowed(inside))
+}
+
+fn no_state(variable: &Variable, found: &str) -> ScoreError {
+    let (field, states, found) = (quote(&variable.name), quote_all(&variable.states), quote(found));
+    invalid(format!("expected field {field} to be empty or one of {states}, found {found}; correct or empty it"))
+}
+
+fn invalid(message: String) -> ScoreError {
+    ScoreError { cause: "invalid_evidence".to_owned(), message, retryable: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NETWORK: &str = r#"network n {}
+        variable "Health Care" { type discrete [ 3 ] { "a b", 5, true }; }
+        variable x { type discrete [ 2 ] { größe, "q\n" }; }
+        probability ( "Health Care" ) { default 0.5, 0.25, 0.25; }
+        probability ( x ) { default 0.5, 0.5; }"#;
+
+    fn read(record: &[u8]) -> Result<[Option<u8>; 2], ScoreError> {
+        let network = Network::parse(NETWORK.as_bytes()).unwrap();
+        let mut evidence = Evidence::default();
+        evidence.read(&network, record)?;
+        Ok([evidence.state(0), evidence.state(1)])
+    }
+
+    fn message(record: &[u8]) -> String {
+        let error = read(record).unwrap_err();
+        assert!(error.cause == "invalid_evidence" && !error.retryable && !error.message.contains('\n'), "{error:?}");
+        error.message
+    }
+
+    #[test]
+    fn strings_numbers_and_booleans_name_states() {
+        let cases: [(&str, [Option<u8>; 2]); 6] = [
+            (r#"{"Health Care": "a b", "x": "größe"}"#, [Some(0), Some(0)]),
+            (r#"{"Health Care": 5, "x": "gr\u00f6\u00dfe"}"#, [Some(1), Some(0)]),
+            (r#"{"Health Care": true, "x": "q\\n"}"#, [Some(2), Some(1)]),
+            (r#"{"Health Care": "5", "\u0078": "größe"}"#, [Some(1), Some(0)]),
+            (r#"{"Health Care": "", "x": null}"#, [None, None]),
+            (r#" {"name": ["x", {"x": 1}], "X": 1} "#, [None, None]),
+        ];
+        for (record, expected) in cases {
+            assert_eq!(read(record.as_bytes()).unwrap(), expected, "{record}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_state_is_named_with_the_states() {
+        let cases = [
+            (r#"{"Health Care": "A b"}"#, "found 'A b'"),
+            (r#"{"Health Care": 5.0}"#, "found '5.0'"),
+            (r#"{"Health Care": false}"#, "found 'false'"),
+            (r#"{"Health Care": [5]}"#, "found '[5]'"),
+            (r#"{"Health Care": {"a": 5}}"#, "found '{\"a\": 5}'"),
+            (r#"{"Health Care": "\ud800"}"#, "found "),
+        ];
+        for (record, found) in cases {
+            let message = message(record.as_bytes());
+            assert!(message.contains(found) && message.contains("'a b', '5', 'true'"), "{record}: {message}");
+        }
+        assert!(message(format!(r#"{{"x": "{}"}}"#, "y".repeat(1000)).as_bytes()).len() < 250);
+    }
+
+    #[test]
+    fn a_field_may_be_repeated_only_with_the_same_state() {
+        assert_eq!(read(br#"{"Health Care": 5, "Health Care": "5"}"#).unwrap(), [Some(1), None]);
+        assert!(message(br#"{"Health Care": 5, "Health Care": true}"#).contains("found it twice"));
+    }
+
+    #[test]
+    fn a_record_that_is_no_json_object_is_refused() {
+        let records: [&[u8]; 7] = [b"", b"[1]", b"7", b"{", b"{} {}", b"{\"x\": \"\xff\"}", b"{\"x\" 1}"];
+        for record in records {
+            assert!(message(record).contains("expected the record to be a JSON object"), "{record:?}");
+        }
+        let deep = [b"{\"x\":".repeat(100_000), b"1".to_vec(), b"}".repeat(100_000)].concat();
+        message(&deep);
+    }
+}

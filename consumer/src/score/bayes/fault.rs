@@ -1,0 +1,14 @@
+//! What can be wrong with a network file. Every module that reads one says it in these terms.
+
+/// What is wrong with a network, and the line (from 1) where it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+impl Fault {
+    pub(super) fn new(line: usize, message: impl Into<String>) -> Self {
+        Self { line, message: message.into() }
+    }
+}

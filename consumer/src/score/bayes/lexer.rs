@@ -1,0 +1,147 @@
+//! Cuts a network file into words, quoted names and marks, and knows the line of each.
+//!
+//! It knows the alphabet of the format only; [`super::bif`] knows its grammar.
+
+use super::fault::Fault;
+use super::quote::quote;
+
+/// One piece of a network file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// A keyword, a name or a number: anything without white space, marks or double quotes.
+    Word(&'a str),
+    /// The inside of a pair of double quotes: a name that may hold spaces and marks, never a keyword.
+    Quoted(&'a str),
+    /// One of `{ } ( ) [ ] , ; |`.
+    Mark(char),
+    /// Nothing is left.
+    End,
+}
+
+impl Token<'_> {
+    /// The token as a message names it.
+    pub(super) fn describe(self) -> String {
+        match self {
+            Self::Word(text) | Self::Quoted(text) => quote(text),
+            Self::Mark(mark) => quote(mark.encode_utf8(&mut [0; 4])),
+            Self::End => "the end of the file".to_owned(),
+        }
+    }
+}
+
+/// Hands out the tokens of a file, first to last.
+pub(super) struct Lexer<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl<'a> Lexer<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        // Some editors on Windows put a byte order mark first.
+        Self { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 }
+    }
+
+    /// The next token and its line; [`Token::End`] for ever once the file is used up.
+    pub(super) fn next(&mut self) -> Result<(Token<'a>, usize), Fault> {
+        self.skip_blanks()?;
+        let line = self.line;
+        let token = match self.rest.chars().next() {
+            None => Token::End,
+            Some('"') => self.quoted()?,
+            Some(mark) if is_mark(mark) => {
+                self.take(mark.len_utf8());
+                Token::Mark(mark)
+            }
+            Some(_) => self.word(),
+        };
+        Ok((token, line))
+    }
+
+    /// Skips white space and comments. A comment starts only where a token could: `Asy/Patchy` and `a//b` are words.
+    fn skip_blanks(&mut self) -> Result<(), Fault> {
+        loop {
+            self.take(self.rest.len() - self.rest.trim_start().len());
+            if self.rest.starts_with("//") {
+                self.take(self.rest.find('\n').unwrap_or(self.rest.len()));
+            } else if self.rest.starts_with("/*") {
+                let Some(length) = self.rest.find("*/") else {
+                    return Err(Fault::new(self.line, "expected '*/', found the end of the file; close this comment"));
+                };
+                self.take(length + "*/".len());
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    fn quoted(&mut self) -> Result<Token<'a>, Fault> {
+        let inside = &self.rest[1..];
+        let length = inside.find(['"', '\n']).filter(|&end| inside[end..].starts_with('"'));
+        let Some(length) = length else {
+            return Err(Fault::new(self.line, "expected '\"', found the end of the line; close this quoted name"));
+        };
+        self.take(length + 2);
+        Ok(Token::Quoted(&inside[..length]))
+    }
+
+    fn word(&mut self) -> Token<'a> {
+        let end = self.rest.find(|c: char| c.is_whitespace() || c == '"' || is_mark(c));
+        Token::Word(self.take(end.unwrap_or(self.rest.len())))
+    }
+
+    /// Moves past `length` bytes and counts the lines in them.
+    fn take(&mut self, length: usize) -> &'a str {
+        let (taken, rest) = self.rest.split_at(length);
+        self.line += taken.bytes().filter(|&byte| byte == b'\n').count();
+        self.rest = rest;
+        taken
+    }
+}
+
+fn is_mark(c: char) -> bool {
+    matches!(c, '{' | '}' | '(' | ')' | '[' | ']' | ',' | ';' | '|')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(text: &str) -> Result<Vec<(Token<'_>, usize)>, Fault> {
+        let mut lexer = Lexer::new(text);
+        let mut tokens = Vec::new();
+        loop {
+            match lexer.next()? {
+                (Token::End, _) => return Ok(tokens),
+                token => tokens.push(token),
+            }
+        }
+    }
+
+    #[test]
+    fn words_hold_every_character_that_is_no_mark() {
+        let words = ["<5", "12+", "Asy/Patchy", "a//b", "a200_50", "-1.5e-7", "größe"];
+        let expected: Vec<_> = words.iter().map(|&word| (Token::Word(word), 1)).collect();
+        assert_eq!(tokens(&words.join(" ")).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_token_knows_its_line() {
+        let text = "\u{feff}a // rest\n/* one\ntwo */ \"Health Care\"\r\n;";
+        let expected = [(Token::Word("a"), 1), (Token::Quoted("Health Care"), 3), (Token::Mark(';'), 4)];
+        assert_eq!(tokens(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_open_comment_is_refused_at_its_first_line() {
+        let fault = tokens("a\n/* b\n\n").unwrap_err();
+        assert_eq!((fault.line, fault.message.contains("close this comment")), (2, true));
+    }
+
+    #[test]
+    fn a_quoted_name_ends_on_its_line() {
+        for text in ["\n\"a", "\n\"a\n\""] {
+            let fault = tokens(text).unwrap_err();
+            assert_eq!((fault.line, fault.message.contains("close this quoted name")), (2, true));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Tells evidence that cannot happen from evidence that is only improbable. It computes no probability.
+
+use super::evidence::Evidence;
+use super::network::Network;
+
+/// Assignments that [`possible`] tries before it gives up: well under a second.
+const MAX_STEPS: u32 = 1_000_000;
+
+/// An observed variable whose parents are all observed too, and whose state they rule out.
+pub(super) fn contradiction(network: &Network, evidence: &Evidence) -> Option<usize> {
+    let ruled_out = |&place: &usize| {
+        let variable = &network.variables[place];
+        let row = variable.parents.iter().map(|parent| Some(parent.share(evidence.state(parent.variable)?)));
+        let likelihood = evidence.state(place).zip(row.sum::<Option<u32>>()).map(|(state, row)| variable.likelihood(row, state));
+        likelihood == Some(0.0)
+    };
+    (0..network.variables.len()).find(ruled_out)
+}
+
+/// Whether any assignment of positive probability agrees with the evidence; `None` where a million steps don't tell.
+///
+/// A depth-first search over the evidence and its ancestors, parents first, that turns back as soon as a state has
+/// probability 0 given its parents. Other variables can't rule anything out: whatever their parents, some state is left.
+pub(super) fn possible(network: &Network, evidence: &Evidence) -> Option<bool> {
+    let order = ancestors_by_evidence(network, evidence);
+    let mut states = vec![0_u8; network.variables.len()];
+    // For each variable of the order, the first state not yet tried.
+    let mut untried = vec![0_usize; order.len() + 1];
+    let mut depth = 0;
+    for _ in 0..MAX_STEPS {
+        let Some(&place) = order.get(depth) else {
+            return Some(true);
+        };
+        match next_state(network, evidence, place, untried[depth], &states) {
+            Some(state) => {
+                states[place] = state;
+                untried[depth] = usize::from(state) + 1;
+                depth += 1;
+                untried[depth] = 0;
+            }
+            None if depth == 0 => return Some(false),
+            None => depth -= 1,
+        }
+    }
+    None
+}
+
+/// The evidence and its ancestors, each after its parents, and each observed variable as early as its parents allow:
+/// the sooner a dead end shows, the less is tried in vain.
+fn ancestors_by_evidence(network: &Network, evidence: &Evidence) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut listed = vec![false; network.variables.len()];
+    for (position, &observed) in network.order.iter().enumerate().filter(|(_, place)| evidence.state(**place).is_some()) {
+        let mut wanted = vec![false; network.variables.len()];
+        wanted[observed] = true;
+        for &place in network.order[..=position].iter().rev().filter(|&&place| !listed[place]) {
+            if wanted[place] {
+                network.variables[place].parents.iter().for_each(|parent| wanted[parent.variable] = true);
+            }
+        }
+        for &place in &network.order[..=position] {
+            if wanted[place] && !std::mem::replace(&mut listed[place], true) {
+                order.push(place);
+            }
+        }
+    }
+    order
+}
+
+/// The first state from `from` on that the evidence allows and that has positive probability given the parents.
+fn next_state(network: &Network, evidence: &Evidence, place: usize, from: usize, states: &[u8]) -> Option<u8> {
+    let variable = &network.variables[place];
+    let row = variable.parents.iter().map(|parent| parent.share(states[parent.variable])).sum();
+    let allowed = |&state: &u8| evidence.state(place).is_none_or(|observed| observed == state);
+    let candidates = (from..variable.states.len()).filter_map(|state| u8::try_from(state).ok());
+    candidates.filter(allowed).find(|&state| variable.likelihood(row, state) > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `bits` coins, and a variable of as many parents that is 1 where all of them are.
+    fn all_ones(bits: usize, coin: &str) -> String {
+        let coins = (0..bits).map(|bit| {
+            format!("variable c{bit} {{ type discrete [ 2 ] {{ 0, 1 }}; }} probability ( c{bit} ) {{ table {coin}; }}\n")
+        });
+        let names: Vec<String> = (0..bits).map(|bit| format!("c{bit}")).collect();
+        let (names, ones) = (names.join(", "), vec!["1"; bits].join(", "));
+        let all = format!(
+            "variable all {{ type discrete [ 2 ] {{ 0, 1 }}; }} probability ( all | {names} ) {{ ({ones}) 0, 1; default 1, 0; }}"
+        );
+        format!("network n {{}}\n{}{all}", coins.collect::<String>())
+    }
+
+    fn judge(network: &str, record: &str) -> (Option<usize>, Option<bool>) {
+        let network = Network::parse(network.as_bytes()).unwrap();
+        let mut evidence = Evidence::default();
+        evidence.read(&network, record.as_bytes()).unwrap();
+        (contradiction(&network, &evidence), possible(&network, &evidence))
+    }
+
+    #[test]
+    fn the_only_assignment_left_is_found() {
+        assert_eq!(judge(&all_ones(10, "0.5, 0.5"), r#"{"all": 1}"#), (None, Some(true)));
+        assert_eq!(judge(&all_ones(10, "0.5, 0.5"), "{}"), (None, Some(true)));
+    }
+
+    #[test]
+    fn evidence_without_any_assignment_is_impossible() {
+        assert_eq!(judge(&all_ones(10, "1, 0"), r#"{"all": 1}"#), (None, Some(false)));
+        assert_eq!(judge(&all_ones(10, "0.5, 0.5"), r#"{"all": 1, "c7": 0}"#), (None, Some(false)));
+    }
+
+    #[test]
+    fn a_search_that_takes_too_long_does_not_tell() {
+        assert_eq!(judge(&all_ones(20, "0.5, 0.5"), r#"{"all": 1}"#), (None, None));
+    }
+
+    #[test]
+    fn a_state_that_the_observed_parents_rule_out_needs_no_search() {
+        assert_eq!(judge(&all_ones(2, "0.5, 0.5"), r#"{"all": 0, "c0": 1, "c1": 1}"#), (Some(2), Some(false)));
+        assert_eq!(judge(&all_ones(2, "0.5, 0.5"), r#"{"all": 1, "c0": 1, "c1": 1}"#), (None, Some(true)));
+    }
+}

@@ -1,0 +1,5 @@
+//! What the scorer promises, on small networks and on those of the bnlearn repository.
+
+mod exactness;
+mod hostile_files;
+mod promises;

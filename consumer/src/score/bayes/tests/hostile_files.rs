@@ -1,0 +1,150 @@
+//! A network file comes from outside: whatever it holds, reading it ends in a network or an error.
+
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::super::define::{Definition, define};
+use super::super::*;
+
+const ASIA: &[u8] = include_bytes!("../asia.bif");
+/// Pieces of which random files are made: more of them get past the first word than of random bytes.
+const PIECES: [&str; 24] = [
+    "network",
+    "n",
+    "{",
+    "}",
+    "variable",
+    "a",
+    "b",
+    "type",
+    "discrete",
+    "[",
+    "2",
+    "]",
+    ";",
+    ",",
+    "(",
+    ")",
+    "|",
+    "probability",
+    "table",
+    "default",
+    "0.5",
+    "\"",
+    "/*",
+    "//",
+];
+
+fn read_and_describe(bytes: &[u8]) {
+    if let Err(fault) = Network::parse(bytes) {
+        assert!(fault.line >= 1 && !fault.message.contains('\n'), "{fault:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        read_and_describe(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_pieces_never_panic(pieces in prop::collection::vec(prop::sample::select(&PIECES), 0..200)) {
+        read_and_describe(pieces.join(" ").as_bytes());
+    }
+
+    #[test]
+    fn a_damaged_file_never_panics(at in 0..ASIA.len(), cut in 0..40_usize, bytes in prop::collection::vec(any::<u8>(), 0..4)) {
+        let rest = &ASIA[ASIA.len().min(at + cut)..];
+        read_and_describe(&[&ASIA[..at], &bytes, rest].concat());
+    }
+
+    #[test]
+    fn a_file_with_lines_moved_never_panics(from in 0..60_usize, to in 0..60_usize) {
+        let mut lines: Vec<&[u8]> = ASIA.split(|&byte| byte == b'\n').collect();
+        lines.swap(from, to);
+        read_and_describe(&lines.join(&b'\n'));
+    }
+
+    #[test]
+    fn a_printed_network_is_read_back(definitions in networks()) {
+        let text = print(&definitions);
+        let read = define(&bif::parse(&text).unwrap()).unwrap();
+        prop_assert_eq!(read.len(), definitions.len());
+        for (read, printed) in read.iter().zip(&definitions) {
+            prop_assert_eq!((&read.name, &read.states, &read.parents), (&printed.name, &printed.states, &printed.parents));
+            let pairs = read.probabilities.iter().zip(&printed.probabilities);
+            prop_assert!(pairs.into_iter().all(|(read, printed)| (read - printed).abs() < 1e-12));
+        }
+        prop_assert!(Network::parse(text.as_bytes()).is_ok());
+    }
+}
+
+#[test]
+fn deep_and_long_files_end_in_an_error() {
+    for piece in ["{", "(", "network n {", "/*", "property ", "\"a\" "] {
+        read_and_describe(piece.repeat(100_000).as_bytes());
+        read_and_describe(["network n { ", &piece.repeat(100_000)].concat().as_bytes());
+    }
+}
+
+/// Networks in which each variable has some of the variables before it as parents.
+fn networks() -> impl Strategy<Value = Vec<Definition>> {
+    let name = "[a-z<>+/_.=%äß0-9-]{1,8}|[a-z(){};|, ]{1,8}";
+    let variable = (prop::collection::btree_set(name, 1..4), prop::collection::vec(any::<bool>(), 6), any::<u64>());
+    prop::collection::btree_map(name, variable, 1..6).prop_map(|drawn| {
+        let mut definitions: Vec<Definition> = Vec::new();
+        for (name, (states, edges, seed)) in drawn {
+            let parents: Vec<usize> = (0..definitions.len()).filter(|&parent| edges[parent]).collect();
+            let rows: usize = parents.iter().map(|&parent| definitions[parent].states.len()).product();
+            let probabilities = (0..rows).flat_map(|row| distribution(states.len(), seed.wrapping_add(row as u64))).collect();
+            definitions.push(Definition { name, states: states.into_iter().collect(), parents, probabilities, line: 0 });
+        }
+        definitions
+    })
+}
+
+/// Some distribution over so many states.
+fn distribution(states: usize, seed: u64) -> Vec<f64> {
+    let mut draws = vec![0; states];
+    draws::Draws::new(seed, 0).fill(0, &mut draws);
+    let sum: f64 = draws.iter().map(|&draw| f64::from(draw) + 1.0).sum();
+    draws.iter().map(|&draw| (f64::from(draw) + 1.0) / sum).collect()
+}
+
+/// Writes a network in the Bayesian Interchange Format, every name in quotes.
+fn print(definitions: &[Definition]) -> String {
+    let mut text = "network n {\n}\n".to_owned();
+    for Definition { name, states, .. } in definitions {
+        let (count, states) = (states.len(), quoted(states));
+        writeln!(text, "variable \"{name}\" {{\n  type discrete [ {count} ] {{ {states} }};\n}}").unwrap();
+    }
+    for definition in definitions {
+        let parents: Vec<&Definition> = definition.parents.iter().map(|&parent| &definitions[parent]).collect();
+        let names: Vec<&String> = parents.iter().map(|parent| &parent.name).collect();
+        let head = if names.is_empty() { String::new() } else { format!(" | {}", quoted(&names)) };
+        writeln!(text, "probability ( \"{}\"{head} ) {{", definition.name).unwrap();
+        for (row, distribution) in definition.probabilities.chunks_exact(definition.states.len()).enumerate() {
+            let place =
+                if names.is_empty() { "table".to_owned() } else { format!("({})", quoted(&configuration(row, &parents))) };
+            let values: Vec<String> = distribution.iter().map(f64::to_string).collect();
+            writeln!(text, "  {place} {};", values.join(", ")).unwrap();
+        }
+        text.push_str("}\n");
+    }
+    text
+}
+
+fn configuration<'a>(mut row: usize, parents: &[&'a Definition]) -> Vec<&'a String> {
+    let mut states: Vec<&String> = Vec::new();
+    for parent in parents.iter().rev() {
+        states.push(&parent.states[row % parent.states.len()]);
+        row /= parent.states.len();
+    }
+    states.reverse();
+    states
+}
+
+fn quoted<T: AsRef<str>>(names: &[T]) -> String {
+    names.iter().map(|name| format!("\"{}\"", name.as_ref())).collect::<Vec<_>>().join(", ")
+}

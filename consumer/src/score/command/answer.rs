@@ -1,0 +1,66 @@
+//! Reads a child's answer, which may be anything.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::fault;
+use crate::score::{Prediction, ScoreError};
+
+/// The cause where the child reports that a batch as a whole failed.
+pub(super) const BATCH_ERROR: &str = "scorer_error";
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    id: String,
+    #[serde(borrow)]
+    predictions: Option<Vec<&'a RawValue>>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    error: EntryError,
+}
+
+#[derive(Deserialize)]
+struct EntryError {
+    cause: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    retryable: bool,
+}
+
+/// The outcomes in an answer to request `id` with `expected` instances.
+pub(super) fn read(line: &str, id: &str, expected: usize) -> Result<Vec<Result<Prediction, ScoreError>>, ScoreError> {
+    let answer: Answer = serde_json::from_str(line).map_err(|error| {
+        nonsense(&format!("expected one line of JSON with id and predictions, found {:?}: {error}", start(line)))
+    })?;
+    if answer.id != id {
+        return Err(nonsense(&format!("expected an answer to id {id:?}, found id {:?}", start(&answer.id))));
+    }
+    if let Some(error) = answer.error {
+        return Err(fault(BATCH_ERROR, &error));
+    }
+    let predictions = answer.predictions.ok_or_else(|| nonsense("expected predictions or an error, found neither"))?;
+    if predictions.len() != expected {
+        return Err(nonsense(&format!("expected {expected} predictions, one per instance, found {}", predictions.len())));
+    }
+    Ok(predictions.into_iter().map(entry).collect())
+}
+
+fn entry(entry: &RawValue) -> Result<Prediction, ScoreError> {
+    match serde_json::from_str::<Entry>(entry.get()) {
+        Ok(Entry { error: EntryError { cause, message, retryable } }) => Err(ScoreError { cause, message, retryable }),
+        Err(_) => Ok(entry.get().to_owned()),
+    }
+}
+
+fn nonsense(message: &str) -> ScoreError {
+    fault("invalid_answer", message)
+}
+
+fn start(text: &str) -> String {
+    text.chars().take(80).collect()
+}
