@@ -1,0 +1,43 @@
+//! The aggregator: counts results and says, once, when a job has ended.
+//!
+//! Several may run. The one that holds the baton counts; the others wait for it. See [`tally`] for how.
+
+pub mod cli;
+pub mod ledger;
+mod serve;
+mod tally;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rollcall_shared::broker::supervise;
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::telemetry::{self, AggregatorMetrics, Readiness};
+
+use crate::Failure;
+use cli::AggregatorArgs;
+
+/// Runs an aggregator until `shutdown`.
+///
+/// # Errors
+/// [`Failure`], where the broker refuses or an address cannot be listened on.
+pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), Failure> {
+    let metrics = Arc::new(AggregatorMetrics::new().map_err(|error| Failure::Other(error.to_string()))?);
+    let ready = Readiness::default();
+    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone()).await.map_err(Failure::Usage)?;
+    let reconnecting = || {
+        ready.set(false);
+        metrics.active.set(0);
+        metrics.reconnections.inc();
+    };
+    supervise(&shutdown, reconnecting, async || tally::session(&args, &shutdown, &metrics, &ready).await).await?;
+    Ok(())
+}
+
+/// Seconds from `earlier`, RFC 3339 in UTC by another machine's clock, to `now`; never less than none.
+fn seconds_since(earlier: &str, now: SystemTime) -> f64 {
+    humantime::parse_rfc3339(earlier)
+        .ok()
+        .and_then(|earlier| now.duration_since(earlier).ok())
+        .map_or(0.0, |since| since.as_secs_f64())
+}

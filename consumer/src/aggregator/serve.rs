@@ -1,0 +1,76 @@
+//! Answers questions about jobs, over AMQP's direct reply-to, so that the command line needs no address but the broker's.
+
+use std::time::SystemTime;
+
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::BasicConsumeOptions;
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Consumer};
+use rollcall_shared::broker::BrokerError;
+use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply};
+use rollcall_shared::topology::Topology;
+
+use super::ledger::{JobCount, Ledger};
+use super::seconds_since;
+
+/// The questions that come in.
+pub(super) struct Questions {
+    channel: Channel,
+    consumer: Consumer,
+}
+
+impl Questions {
+    /// Begins to take questions; `channel` is used for nothing else.
+    pub(super) async fn open(channel: Channel, topology: &Topology) -> Result<Questions, BrokerError> {
+        // A question is worth nothing to the next aggregator: its asker has asked again by then.
+        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let consumer =
+            channel.basic_consume(topology.queries().into(), "questions".into(), options, FieldTable::default()).await?;
+        Ok(Questions { channel, consumer })
+    }
+
+    /// Waits for the next one. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Result<Question, BrokerError> {
+        match self.consumer.next().await {
+            Some(asked) => Ok(Question { channel: self.channel.clone(), asked: asked? }),
+            None => Err(BrokerError::Lost("the broker cancelled the consumer of questions".to_owned())),
+        }
+    }
+}
+
+/// A question, and the way back.
+pub(super) struct Question {
+    channel: Channel,
+    asked: Delivery,
+}
+
+impl Question {
+    /// Answers from what is counted so far.
+    pub(super) async fn answer(self, ledger: &Ledger) -> Result<(), BrokerError> {
+        let Some(reply_to) = self.asked.properties.reply_to() else { return Ok(()) };
+        let reply = match serde_json::from_slice::<Query>(&self.asked.data) {
+            Ok(query) => reply(&query, ledger),
+            Err(error) => Reply::Refused(format!("expected a query for jobs or a job, found {error}")),
+        };
+        let mut properties = BasicProperties::default().with_content_type("application/json".into());
+        if let Some(id) = self.asked.properties.correlation_id() {
+            properties = properties.with_correlation_id(id.clone());
+        }
+        let body = serde_json::to_vec(&reply).map_err(|error| BrokerError::Lost(error.to_string()))?;
+        let message = Message { exchange: String::new(), routing_key: reply_to.as_str().to_owned(), properties, body };
+        super::tally::whisper(&self.channel, message).await
+    }
+}
+
+fn reply(query: &Query, ledger: &Ledger) -> Reply {
+    match query {
+        Query::Jobs => Reply::Jobs(ledger.jobs().map(|(job, count)| status(job, count, ledger)).collect()),
+        Query::Job { job } => Reply::Job(ledger.job(job).map(|count| Box::new(status(job, count, ledger)))),
+    }
+}
+
+fn status(job: &Job, count: &JobCount, ledger: &Ledger) -> JobStatus {
+    let running_seconds = count.opened_at().map(|opened_at| seconds_since(opened_at, SystemTime::now()));
+    count.status(job, running_seconds, ledger.next_offset())
+}

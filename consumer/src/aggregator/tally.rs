@@ -1,0 +1,239 @@
+//! One session of an aggregator with the broker: wait for the baton, read the ledger up to now, then count and announce.
+//!
+//! The channel that holds the baton is the channel that publishes job events. The broker hands the baton on only after it has
+//! closed that channel, so nothing that an old holder publishes can come after a new one has begun: that, and reading the
+//! ledger up to a marker of its own before it announces anything, is why a job has one done event.
+
+mod announce;
+mod baton;
+mod records;
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use lapin::Channel;
+use rollcall_shared::broker::{BrokerError, Link, Publisher, connect};
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::message::{Job, MARKER_TYPE, Message, persistent};
+use rollcall_shared::telemetry::{AggregatorMetrics, Readiness};
+use rollcall_shared::topology::Topology;
+
+use super::cli::AggregatorArgs;
+use super::ledger::Ledger;
+use super::serve::Questions;
+use announce::Announcer;
+use baton::Baton;
+use records::Records;
+
+/// The baton is renewed this often while counts change: what a successor has to read again is at most this much.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// And this often when they do not: the broker takes back what stays unacknowledged for half an hour.
+const RENEW_EVERY: Duration = Duration::from_secs(300);
+
+/// Progress is told this often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until `shutdown`, or until the connection is lost.
+pub(super) async fn session(
+    args: &AggregatorArgs,
+    shutdown: &Shutdown,
+    metrics: &AggregatorMetrics,
+    ready: &Readiness,
+) -> Result<(), BrokerError> {
+    let topology = args.broker.topology();
+    let publishing = connect(&args.broker, "rollcall aggregator: events").await?;
+    let reading = connect(&args.broker, "rollcall aggregator: ledger").await?;
+    let channel = publishing.channel().await?;
+    topology.declare(&channel).await?;
+    topology.declare_aggregator(&channel).await?;
+    ready.set(true);
+    tracing::info!("waiting for the baton");
+    let mut publisher = Publisher::on(channel.clone()).await?;
+    let Some((baton, ledger)) = Baton::take(&channel, &mut publisher, &topology, shutdown).await? else { return Ok(()) };
+    metrics.active.set(1);
+    tracing::info!(offset = ledger.next_offset(), "took the baton");
+    let records = Records::open(reading.channel().await?, &topology, ledger.next_offset()).await?;
+    let tally = Tally {
+        announcer: Announcer::new(publishing.channel().await?, &topology),
+        questions: None,
+        moved: HashSet::new(),
+        checkpointed: Instant::now(),
+        checkpointed_offset: ledger.next_offset(),
+        ledger,
+        baton,
+        publisher,
+        topology,
+        metrics,
+    };
+    let ended = tally.run(records, &publishing, shutdown).await;
+    metrics.active.set(0);
+    ended?;
+    reading.close().await;
+    publishing.close().await;
+    Ok(())
+}
+
+/// The active aggregator.
+struct Tally<'a> {
+    ledger: Ledger,
+    baton: Baton,
+    publisher: Publisher<()>,
+    announcer: Announcer,
+    questions: Option<Questions>,
+    moved: HashSet<Job>,
+    checkpointed: Instant,
+    checkpointed_offset: u64,
+    topology: Topology,
+    metrics: &'a AggregatorMetrics,
+}
+
+impl Tally<'_> {
+    async fn run(mut self, mut records: Records, link: &Link, shutdown: &Shutdown) -> Result<(), BrokerError> {
+        if !self.catch_up(&mut records, shutdown).await? {
+            return Ok(());
+        }
+        tracing::info!(offset = self.ledger.next_offset(), "read the ledger up to now; counting");
+        self.questions = Some(Questions::open(link.channel().await?, &self.topology).await?);
+        let due: Vec<Job> = self.ledger.jobs().filter(|(_, count)| count.is_due()).map(|(job, _)| job.clone()).collect();
+        self.announce_due(due, Instant::now()).await?;
+        self.count(records, shutdown).await
+    }
+
+    /// Reads the ledger up to a marker published now; says whether it got there before `shutdown`.
+    async fn catch_up(&mut self, records: &mut Records, shutdown: &Shutdown) -> Result<bool, BrokerError> {
+        let marker = format!("marker/{}", Job::unique());
+        let message = Message {
+            exchange: String::new(),
+            routing_key: self.topology.ledger(),
+            properties: persistent(MARKER_TYPE, marker.clone()),
+            body: Vec::new(),
+        };
+        self.publisher.publish_now((), message).await?;
+        loop {
+            let batch = tokio::select! {
+                batch = records.next() => batch?,
+                () = shutdown.requested() => return Ok(false),
+            };
+            records.ask_for_more(batch.last_tag).await?;
+            for record in batch.records {
+                if record.marker.as_deref() == Some(marker.as_str()) && record.offset < self.ledger.next_offset() {
+                    return Err(self.start_over(record.offset).await);
+                }
+                let ours = record.marker.as_deref() == Some(marker.as_str());
+                self.take_in(record);
+                if ours {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// A ledger that ends before the checkpoint is another ledger: count it from its beginning.
+    async fn start_over(&mut self, end: u64) -> BrokerError {
+        tracing::error!(
+            ledger_end = end,
+            checkpoint = self.ledger.next_offset(),
+            "the ledger ends before the checkpoint: it was deleted and declared anew; counting from its beginning"
+        );
+        self.ledger = Ledger::default();
+        match self.checkpoint().await {
+            Ok(()) => BrokerError::Lost("the ledger was replaced".to_owned()),
+            Err(error) => error,
+        }
+    }
+
+    /// Counts and announces until `shutdown`.
+    async fn count(&mut self, mut records: Records, shutdown: &Shutdown) -> Result<(), BrokerError> {
+        let mut second = tokio::time::interval(PROGRESS_EVERY);
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                batch = records.next() => {
+                    let batch = batch?;
+                    records.ask_for_more(batch.last_tag).await?;
+                    self.take_in_batch(batch.records).await?;
+                }
+                redundant = self.baton.redundant() => self.baton.discard(redundant?).await?,
+                question = next_question(&mut self.questions) => question?.answer(&self.ledger).await?,
+                _ = second.tick() => self.each_second().await?,
+                () = shutdown.requested() => return self.checkpoint().await,
+            }
+        }
+    }
+
+    async fn take_in_batch(&mut self, records: Vec<records::Read>) -> Result<(), BrokerError> {
+        let read_at = Instant::now();
+        let mut touched = HashSet::new();
+        for record in records {
+            touched.extend(self.take_in(record));
+        }
+        self.announce_due(touched, read_at).await
+    }
+
+    fn take_in(&mut self, read: records::Read) -> Option<Job> {
+        if read.offset > self.ledger.next_offset() && self.ledger.next_offset() > 0 {
+            let missing = read.offset - self.ledger.next_offset();
+            tracing::error!(missing, offset = read.offset, "the ledger lacks records: its retention is shorter than its jobs");
+        }
+        if read.malformed {
+            self.metrics.malformed.inc();
+        }
+        self.metrics.ledger_lag.set(read.age_seconds);
+        let touched = self.ledger.apply(read.offset, read.record)?;
+        if !self.moved.contains(&touched) {
+            self.moved.insert(touched.clone());
+        }
+        Some(touched)
+    }
+
+    async fn announce_due(&mut self, jobs: impl IntoIterator<Item = Job>, read_at: Instant) -> Result<(), BrokerError> {
+        for job in jobs {
+            let Some(count) = self.ledger.job(&job).filter(|count| count.is_due()) else { continue };
+            if let Some(message) = self.announcer.done(&job, count) {
+                self.publisher.publish_now((), message).await?;
+                self.metrics.last_result_to_done.observe(read_at.elapsed().as_secs_f64());
+                tracing::info!(%job, state = %self.ledger.job(&job).map_or_else(String::new, |count| count.state().to_string()), "announced done");
+            }
+        }
+        Ok(())
+    }
+
+    async fn each_second(&mut self) -> Result<(), BrokerError> {
+        if self.moved.is_empty() {
+            self.metrics.ledger_lag.set(0.0);
+        }
+        self.announcer.progress(&self.ledger, self.moved.drain()).await?;
+        self.measure();
+        let changed = self.ledger.next_offset() != self.checkpointed_offset;
+        let due = if changed { CHECKPOINT_EVERY } else { RENEW_EVERY };
+        if self.checkpointed.elapsed() >= due { self.checkpoint().await } else { Ok(()) }
+    }
+
+    fn measure(&self) {
+        self.metrics.ledger_offset.set(i64::try_from(self.ledger.next_offset()).unwrap_or(i64::MAX));
+        self.metrics.set_jobs(self.ledger.jobs().map(|(_, count)| count.state()));
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), BrokerError> {
+        self.baton.renew(&mut self.publisher, &self.ledger).await?;
+        self.checkpointed = Instant::now();
+        self.checkpointed_offset = self.ledger.next_offset();
+        Ok(())
+    }
+}
+
+async fn next_question(questions: &mut Option<Questions>) -> Result<super::serve::Question, BrokerError> {
+    match questions {
+        Some(questions) => questions.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A channel whose messages nobody must miss, but whose loss costs nothing either: progress and answers.
+pub(super) async fn whisper(channel: &Channel, message: Message) -> Result<(), BrokerError> {
+    let Message { exchange, routing_key, properties, body } = message;
+    let options = lapin::options::BasicPublishOptions::default();
+    channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Job events: the one that says a job is done, and progress on the way.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Instant, SystemTime};
+
+use lapin::Channel;
+use rollcall_shared::broker::BrokerError;
+use rollcall_shared::message::{Event, Job, JobEvent, Message, timestamp};
+use rollcall_shared::topology::Topology;
+
+use crate::aggregator::ledger::{JobCount, Ledger};
+use crate::aggregator::seconds_since;
+
+/// Makes job events and remembers which it has made.
+pub(super) struct Announcer {
+    progress: Channel,
+    exchange: String,
+    announced: HashSet<Job>,
+    last_progress: HashMap<Job, (Instant, u64)>,
+}
+
+impl Announcer {
+    /// Progress goes out on `progress`, unconfirmed.
+    pub(super) fn new(progress: Channel, topology: &Topology) -> Announcer {
+        Announcer { progress, exchange: topology.events(), announced: HashSet::new(), last_progress: HashMap::new() }
+    }
+
+    /// The done event of a job that is due; nothing where it was already made and has only not been read back yet.
+    pub(super) fn done(&mut self, job: &Job, count: &JobCount) -> Option<Message> {
+        if !self.announced.insert(job.clone()) {
+            return None;
+        }
+        let now = SystemTime::now();
+        let seconds = count.opened_at().map_or(0.0, |opened_at| seconds_since(opened_at, now));
+        self.message(JobEvent::Done(count.done(job, timestamp(now), seconds)))
+    }
+
+    /// Tells how each of `moved` stands, unless it has ended.
+    pub(super) async fn progress(&mut self, ledger: &Ledger, moved: impl Iterator<Item = Job>) -> Result<(), BrokerError> {
+        for job in moved {
+            let Some(count) = ledger.job(&job) else { continue };
+            if count.state().is_final() {
+                self.last_progress.remove(&job);
+                continue;
+            }
+            let rate = self.rate(&job, count.counted());
+            if let Some(message) = self.message(JobEvent::Progress(count.progress(&job, rate))) {
+                super::whisper(&self.progress, message).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rate(&mut self, job: &Job, counted: u64) -> f64 {
+        let now = Instant::now();
+        match self.last_progress.insert(job.clone(), (now, counted)) {
+            Some((then, before)) => (counted.saturating_sub(before)) as f64 / now.duration_since(then).as_secs_f64().max(0.001),
+            None => 0.0,
+        }
+    }
+
+    fn message(&self, event: JobEvent) -> Option<Message> {
+        let event = Event::now(event);
+        match event.body() {
+            Ok(body) => Some(Message {
+                exchange: self.exchange.clone(),
+                routing_key: event.routing_key(),
+                properties: event.properties(),
+                body,
+            }),
+            Err(error) => {
+                tracing::error!(%error, id = event.id, "a job event has no JSON form");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The baton: leadership and the checkpoint in one message.
+//!
+//! It lies in a quorum queue with a single active consumer. Whoever consumes it is the active aggregator; when that one dies,
+//! the broker hands the baton, and the state in it, to the next. Every aggregator puts an empty one in at its start, so that
+//! the first ever has something to receive; of several, the one furthest in the ledger counts and the others are discarded.
+
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+use rollcall_shared::broker::{BrokerError, Publisher};
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::message::{Job, Message, persistent};
+use rollcall_shared::topology::Topology;
+
+use crate::aggregator::ledger::{Ledger, Snapshot};
+
+const BATON_TYPE: &str = "rollcall.baton.v1";
+
+/// More batons than aggregators were ever started and died before the first took over.
+const PREFETCH: u16 = 1_000;
+
+/// RabbitMQ 4.x refuses messages over 16 MiB unless told otherwise; a larger state keeps its older baton and replays more.
+const LARGEST_STATE: usize = 12 << 20;
+
+/// The baton, held.
+pub(super) struct Baton {
+    consumer: Consumer,
+    held: Delivery,
+    queue: String,
+}
+
+impl Baton {
+    /// Waits until it is this aggregator's turn; nothing where `shutdown` came first.
+    pub(super) async fn take(
+        channel: &Channel,
+        publisher: &mut Publisher<()>,
+        topology: &Topology,
+        shutdown: &Shutdown,
+    ) -> Result<Option<(Baton, Ledger)>, BrokerError> {
+        let queue = topology.checkpoint();
+        let empty = written(&Ledger::default())?;
+        put(publisher, &queue, empty.clone(), String::new()).await?;
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let tag = "aggregator".into();
+        let mut consumer =
+            channel.basic_consume(queue.as_str().into(), tag, BasicConsumeOptions::default(), FieldTable::default()).await?;
+        let first = tokio::select! {
+            first = next(&mut consumer) => first?,
+            () = shutdown.requested() => return Ok(None),
+        };
+        let fence = Job::unique().to_string();
+        put(publisher, &queue, empty, fence.clone()).await?;
+        let mut baton = Baton { consumer, held: first, queue };
+        let mut ledger = state(&baton.held);
+        // The queue is in order: every baton that was there before the fence comes before it.
+        loop {
+            let other = next(&mut baton.consumer).await?;
+            let last = other.properties.message_id().as_ref().is_some_and(|id| id.as_str() == fence);
+            let theirs = state(&other);
+            if theirs.next_offset() > ledger.next_offset() {
+                ledger = theirs;
+                let older = std::mem::replace(&mut baton.held, other);
+                baton.discard(older).await?;
+            } else {
+                baton.discard(other).await?;
+            }
+            if last {
+                break;
+            }
+        }
+        // A fresh message also starts the queue's count of deliveries anew.
+        baton.renew(publisher, &ledger).await?;
+        Ok(Some((baton, ledger)))
+    }
+
+    /// Puts the present state in the baton's place.
+    pub(super) async fn renew(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
+        let fresh = Job::unique().to_string();
+        let mut body = written(ledger)?;
+        if body.len() > LARGEST_STATE {
+            tracing::warn!(
+                bytes = body.len(),
+                "the counts are too large for a checkpoint; a successor will read more of the ledger"
+            );
+            body.clone_from(&self.held.data);
+        }
+        put(publisher, &self.queue, body, fresh.clone()).await?;
+        loop {
+            let other = next(&mut self.consumer).await?;
+            if other.properties.message_id().as_ref().is_some_and(|id| id.as_str() == fresh) {
+                let older = std::mem::replace(&mut self.held, other);
+                return self.discard(older).await;
+            }
+            self.discard(other).await?;
+        }
+    }
+
+    /// Waits for a baton that another aggregator puts in at its start.
+    pub(super) async fn redundant(&mut self) -> Result<Delivery, BrokerError> {
+        next(&mut self.consumer).await
+    }
+
+    /// Takes a baton that does not count out of the queue.
+    pub(super) async fn discard(&self, baton: Delivery) -> Result<(), BrokerError> {
+        if baton.ack(BasicAckOptions::default()).await? {
+            Ok(())
+        } else {
+            Err(BrokerError::Lost("the baton's channel was closed".to_owned()))
+        }
+    }
+}
+
+fn written(ledger: &Ledger) -> Result<Vec<u8>, BrokerError> {
+    serde_json::to_vec(&Snapshot::from(ledger)).map_err(|error| BrokerError::Lost(error.to_string()))
+}
+
+async fn put(publisher: &mut Publisher<()>, queue: &str, body: Vec<u8>, id: String) -> Result<(), BrokerError> {
+    let message = Message {
+        exchange: String::new(),
+        routing_key: queue.to_owned(),
+        properties: persistent(BATON_TYPE, id).with_content_type("application/json".into()),
+        body,
+    };
+    publisher.publish_now((), message).await?;
+    Ok(())
+}
+
+async fn next(consumer: &mut Consumer) -> Result<Delivery, BrokerError> {
+    match consumer.next().await {
+        Some(delivery) => Ok(delivery?),
+        None => Err(BrokerError::Lost("the broker cancelled the baton's consumer".to_owned())),
+    }
+}
+
+fn state(baton: &Delivery) -> Ledger {
+    let snapshot = serde_json::from_slice::<Snapshot>(&baton.data).map_err(|error| error.to_string());
+    snapshot.and_then(|snapshot| Ledger::try_from(snapshot).map_err(|error| error.to_string())).unwrap_or_else(|error| {
+        tracing::warn!(error, "the checkpoint does not read; counting the ledger from its beginning");
+        Ledger::default()
+    })
+}

@@ -1,0 +1,108 @@
+//! Reading the ledger: from the stream's deliveries to records that can be counted.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{Channel, Consumer};
+use rollcall_shared::broker::BrokerError;
+use rollcall_shared::message::{Counted, Event, MARKER_TYPE, RESULT_TYPE, offset};
+use rollcall_shared::topology::Topology;
+
+use crate::aggregator::ledger::Record;
+
+/// Records that the broker sends ahead of their acknowledgements.
+const PREFETCH: u16 = 2_000;
+
+/// Records taken in together, at most: acknowledged once, announced once.
+const BATCH: usize = 500;
+
+/// A reader of the ledger.
+pub(super) struct Records {
+    channel: Channel,
+    consumer: Consumer,
+}
+
+/// Records that came together.
+pub(super) struct Batch {
+    pub(super) records: Vec<Read>,
+    /// The delivery tag of the last, to ask for more by.
+    pub(super) last_tag: u64,
+}
+
+/// A record as it was read.
+pub(super) struct Read {
+    pub(super) offset: u64,
+    pub(super) record: Record,
+    pub(super) malformed: bool,
+    /// The id of an aggregator's marker, if it is one.
+    pub(super) marker: Option<String>,
+    /// Seconds since it was published, to the second.
+    pub(super) age_seconds: f64,
+}
+
+impl Records {
+    /// Begins to read at `first_offset`.
+    pub(super) async fn open(channel: Channel, topology: &Topology, first_offset: u64) -> Result<Records, BrokerError> {
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let from = match i64::try_from(first_offset) {
+            Ok(offset) if offset > 0 => AMQPValue::LongLongInt(offset),
+            _ => AMQPValue::LongString(LongString::from("first")),
+        };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), from);
+        let consumer =
+            channel.basic_consume(topology.ledger().into(), "ledger".into(), BasicConsumeOptions::default(), arguments).await?;
+        Ok(Records { channel, consumer })
+    }
+
+    /// Waits for the next records: one, and those that have already arrived behind it. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Result<Batch, BrokerError> {
+        // Nothing is awaited after the first: what has been taken would be lost with the future.
+        let first = delivered(self.consumer.next().await)?;
+        let mut batch = Batch { last_tag: first.delivery_tag, records: read(&first).into_iter().collect() };
+        while batch.records.len() < BATCH {
+            let Some(next) = self.consumer.next().now_or_never() else { break };
+            let next = delivered(next)?;
+            batch.last_tag = next.delivery_tag;
+            batch.records.extend(read(&next));
+        }
+        Ok(batch)
+    }
+
+    /// Asks the broker for more records: that is all that acknowledging means in a stream.
+    pub(super) async fn ask_for_more(&self, last_tag: u64) -> Result<(), BrokerError> {
+        Ok(self.channel.basic_ack(last_tag, BasicAckOptions { multiple: true }).await?)
+    }
+}
+
+fn delivered(next: Option<lapin::Result<Delivery>>) -> Result<Delivery, BrokerError> {
+    match next {
+        Some(delivery) => Ok(delivery?),
+        None => Err(BrokerError::Lost("the broker cancelled the ledger's consumer".to_owned())),
+    }
+}
+
+fn read(delivery: &Delivery) -> Option<Read> {
+    let offset = offset(&delivery.properties)?;
+    let kind = delivery.properties.kind().as_ref().map_or("", |kind| kind.as_str());
+    let record = match kind {
+        RESULT_TYPE => Counted::read(&delivery.properties).map(Record::Result).map_err(|error| error.to_string()),
+        MARKER_TYPE => Ok(Record::Nothing),
+        _ => Event::read(&delivery.data).map(|event| Record::Event(event.event)).map_err(|error| error.to_string()),
+    };
+    let malformed = record.is_err();
+    let record = record.unwrap_or_else(|error| {
+        tracing::warn!(offset, kind, error, "a ledger record is none of ours; it is not counted");
+        Record::Nothing
+    });
+    let marker = (kind == MARKER_TYPE).then(|| delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()));
+    Some(Read { offset, record, malformed, marker: marker.flatten(), age_seconds: age_seconds(delivery) })
+}
+
+fn age_seconds(delivery: &Delivery) -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    delivery.properties.timestamp().map_or(0.0, |published| now.saturating_sub(published) as f64)
+}

@@ -1,0 +1,19 @@
+//! The aggregator's process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rollcall_consumer::{Failure, aggregator};
+use rollcall_shared::lifecycle::Shutdown;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = aggregator::cli::AggregatorArgs::parse();
+    rollcall_consumer::exit(start(args).await)
+}
+
+async fn start(args: aggregator::cli::AggregatorArgs) -> Result<(), Failure> {
+    args.logs.start().map_err(Failure::Usage)?;
+    let shutdown = Shutdown::by_signal().map_err(|error| Failure::Other(error.to_string()))?;
+    aggregator::run(args, shutdown).await
+}

@@ -1,0 +1,105 @@
+//! The consumer's flags.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rollcall_shared::broker::BrokerArgs;
+use rollcall_shared::message::Model;
+use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
+
+/// Score the companies of a model, from its work queue to the results exchange. Run as many as there are cores to use.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "consumer", version)]
+pub struct ConsumerArgs {
+    /// The model whose companies to score; it names the work queue
+    #[arg(long, env = "ROLLCALL_MODEL")]
+    pub model: Model,
+    /// What scores them: bayes:PATH.bif, or "command:PROGRAM ARGUMENT ..."
+    #[arg(long, env = "ROLLCALL_SCORER", value_name = "KIND:TARGET")]
+    pub scorer: ScorerSpec,
+    /// Companies taken ahead of being answered for
+    #[arg(long, env = "ROLLCALL_PREFETCH", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
+    pub prefetch: u16,
+    /// Threads that score, each with a scorer of its own [default: one per core]
+    #[arg(long, env = "ROLLCALL_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Companies handed to a scorer at once, at most; it is never waited for more
+    #[arg(long, env = "ROLLCALL_BATCH", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// bayes: particles sampled for each company; the standard error of a probability p is at least sqrt(p(1-p)/particles)
+    #[arg(long, env = "ROLLCALL_PARTICLES", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub particles: u32,
+    /// bayes: answer with the probability of every state, in place of the most probable one and its probability
+    #[arg(long, env = "ROLLCALL_DISTRIBUTIONS")]
+    pub distributions: bool,
+    /// command: how long it may take to answer for a batch, such as 500ms or 2m, before it is killed and started anew
+    #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = positive_duration)]
+    pub score_timeout: Duration,
+    /// On SIGTERM or Ctrl-C: how long to go on with what is being scored
+    #[arg(long, env = "ROLLCALL_GRACE", default_value = "30s", value_parser = positive_duration)]
+    pub grace: Duration,
+    /// The broker.
+    #[command(flatten)]
+    pub broker: BrokerArgs,
+    /// Metrics and health.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
+    /// Logs.
+    #[command(flatten)]
+    pub logs: LogArgs,
+}
+
+impl ConsumerArgs {
+    /// How many threads score.
+    pub fn threads(&self) -> usize {
+        self.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
+/// Which scorer, and what it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScorerSpec {
+    /// A Bayesian network in a file.
+    Bayes(PathBuf),
+    /// A program and its arguments.
+    Command(Vec<String>),
+}
+
+impl FromStr for ScorerSpec {
+    type Err = String;
+    fn from_str(spec: &str) -> Result<Self, String> {
+        match spec.split_once(':') {
+            Some(("bayes", path)) if !path.is_empty() => Ok(ScorerSpec::Bayes(path.into())),
+            Some(("command", line)) => match shell_words::split(line) {
+                Ok(words) if !words.is_empty() => Ok(ScorerSpec::Command(words)),
+                Ok(_) => Err("expected a program after 'command:', found nothing".to_owned()),
+                Err(error) => Err(format!("expected a command line after 'command:', found {line:?}: {error}")),
+            },
+            _ => Err(format!("expected bayes:PATH.bif or \"command:PROGRAM ARGUMENT ...\", found {spec:?}")),
+        }
+    }
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > Duration::ZERO => Ok(duration),
+        Ok(_) => Err("expected a time above zero".to_owned()),
+        Err(error) => Err(format!("expected a time such as 500ms, 30s or 2m: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scorer_is_named_by_its_kind_and_target() {
+        assert_eq!("bayes:a/b.bif".parse(), Ok(ScorerSpec::Bayes("a/b.bif".into())));
+        let words = ["python3", "my score.py", "-v"].map(str::to_owned).to_vec();
+        assert_eq!("command:python3 'my score.py' -v".parse(), Ok(ScorerSpec::Command(words)));
+        for bad in ["", "bayes", "bayes:", "command:", "command:'", "magic:x"] {
+            assert!(bad.parse::<ScorerSpec>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Scores companies (the consumer) and counts their results (the aggregator). The two share no state: only the broker.
+
+pub mod cli;
+pub mod run;
+
+mod acks;
+mod answer;
+mod batch;
+mod intake;
+mod waiting;
+
+pub mod score;
+
+pub mod aggregator;
+
+use std::process::ExitCode;
+
+use rollcall_shared::broker::BrokerError;
+use rollcall_shared::lifecycle::Exit;
+
+/// Why a process ended other than well.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It was started in a way that cannot work.
+    #[error("{0}")]
+    Usage(String),
+    /// The broker cannot be reached or refuses.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Says what went wrong, if anything did, and turns it into an exit code.
+pub fn exit(ended: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = ended else { return Exit::Success.into() };
+    eprintln!("error: {failure}");
+    match failure {
+        Failure::Usage(_) => Exit::BadInput,
+        Failure::Broker(_) => Exit::Broker,
+        Failure::Other(_) => Exit::Failure,
+    }
+    .into()
+}

@@ -1,0 +1,19 @@
+//! The consumer's process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rollcall_consumer::cli::ConsumerArgs;
+use rollcall_consumer::{Failure, exit, run};
+use rollcall_shared::lifecycle::Shutdown;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    exit(start(ConsumerArgs::parse()).await)
+}
+
+async fn start(args: ConsumerArgs) -> Result<(), Failure> {
+    args.logs.start().map_err(Failure::Usage)?;
+    let shutdown = Shutdown::by_signal().map_err(|error| Failure::Other(error.to_string()))?;
+    run::run(args, shutdown).await
+}
