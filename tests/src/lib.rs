@@ -1,1 +1,16 @@
-//! End-to-end tests of Rollcall.
+//! What the end-to-end tests stand on: a vhost of their own, real processes, waits with deadlines, and a reader of the ledger
+//! that shares no code with the aggregator's.
+
+#![expect(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
+
+mod fleet;
+mod ledger;
+mod process;
+mod vhost;
+mod wait;
+
+pub use fleet::{Fleet, project};
+pub use ledger::{JobRecord, Outcome, read_ledger};
+pub use process::{Ended, Process};
+pub use vhost::Vhost;
+pub use wait::{eventually, within};

@@ -58,6 +58,7 @@ pub(super) async fn session(
         announcer: Announcer::new(publishing.channel().await?, &topology),
         questions: None,
         moved: HashSet::new(),
+        reading: false,
         checkpointed: Instant::now(),
         checkpointed_offset: ledger.next_offset(),
         ledger,
@@ -82,6 +83,8 @@ struct Tally<'a> {
     announcer: Announcer,
     questions: Option<Questions>,
     moved: HashSet<Job>,
+    /// Whether this session has read a record.
+    reading: bool,
     checkpointed: Instant,
     checkpointed_offset: u64,
     topology: Topology,
@@ -116,15 +119,18 @@ impl Tally<'_> {
                 () = shutdown.requested() => return Ok(false),
             };
             records.ask_for_more(batch.last_tag).await?;
+            let mut reached = false;
             for record in batch.records {
-                if record.marker.as_deref() == Some(marker.as_str()) && record.offset < self.ledger.next_offset() {
-                    return Err(self.start_over(record.offset).await);
+                if record.marker.as_deref() == Some(marker.as_str()) {
+                    if record.offset < self.ledger.next_offset() {
+                        return Err(self.start_over(record.offset).await);
+                    }
+                    reached = true;
                 }
-                let ours = record.marker.as_deref() == Some(marker.as_str());
-                self.take_in(record);
-                if ours {
-                    return Ok(true);
-                }
+                self.take_in(record)?;
+            }
+            if reached {
+                return Ok(true);
             }
         }
     }
@@ -166,25 +172,40 @@ impl Tally<'_> {
         let read_at = Instant::now();
         let mut touched = HashSet::new();
         for record in records {
-            touched.extend(self.take_in(record));
+            touched.extend(self.take_in(record)?);
         }
         self.announce_due(touched, read_at).await
     }
 
-    fn take_in(&mut self, read: records::Read) -> Option<Job> {
-        if read.offset > self.ledger.next_offset() && self.ledger.next_offset() > 0 {
-            let missing = read.offset - self.ledger.next_offset();
-            tracing::error!(missing, offset = read.offset, "the ledger lacks records: its retention is shorter than its jobs");
+    fn take_in(&mut self, read: records::Read) -> Result<Option<Job>, BrokerError> {
+        if read.offset > self.ledger.next_offset() {
+            self.miss(read.offset)?;
         }
+        self.reading = true;
         if read.malformed {
             self.metrics.malformed.inc();
         }
         self.metrics.ledger_lag.set(read.age_seconds);
-        let touched = self.ledger.apply(read.offset, read.record)?;
-        if !self.moved.contains(&touched) {
-            self.moved.insert(touched.clone());
+        let touched = self.ledger.apply(read.offset, read.record);
+        if let Some(job) = touched.as_ref().filter(|job| !self.moved.contains(job)) {
+            self.moved.insert(job.clone());
         }
-        Some(touched)
+        Ok(touched)
+    }
+
+    /// Records are missing before `offset`. Where reading began there, the ledger has dropped them; later, they got lost on the
+    /// way, and reading again from the checkpoint finds them.
+    fn miss(&self, offset: u64) -> Result<(), BrokerError> {
+        let missing = offset - self.ledger.next_offset();
+        if self.reading {
+            return Err(BrokerError::Lost(format!("{missing} ledger records before offset {offset} did not arrive")));
+        }
+        tracing::error!(
+            missing,
+            offset,
+            "the ledger has dropped records that were not counted: its retention is shorter than its jobs"
+        );
+        Ok(())
     }
 
     async fn announce_due(&mut self, jobs: impl IntoIterator<Item = Job>, read_at: Instant) -> Result<(), BrokerError> {

@@ -1,0 +1,4 @@
+//! What Rollcall promises, as sentences, each tried on a real broker with real processes.
+
+mod main_job;
+mod takeover;

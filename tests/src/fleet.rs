@@ -1,0 +1,143 @@
+//! A fleet in a vhost of its own: producers, consumers and aggregators as their users start them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::ledger::{JobRecord, read_ledger};
+use crate::process::{Ended, Process};
+use crate::vhost::Vhost;
+
+/// Longest that any producer command here may take.
+const PRODUCER_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The project's folder.
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn binary(name: &str) -> PathBuf {
+    // This test's own executable is in target/<profile>/deps.
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).unwrap().join(name)
+}
+
+/// A fleet; its processes end with it.
+#[derive(Debug)]
+pub struct Fleet {
+    vhost: Vhost,
+    folder: TempDir,
+    started: AtomicUsize,
+}
+
+impl Fleet {
+    /// A fleet without processes yet.
+    pub fn fresh() -> Fleet {
+        Fleet { vhost: Vhost::fresh(), folder: TempDir::new().unwrap(), started: AtomicUsize::new(0) }
+    }
+
+    /// The URL of its vhost.
+    pub fn url(&self) -> &str {
+        &self.vhost.url
+    }
+
+    /// A name on the broker: `name("ledger")` is `rollcall.ledger`.
+    pub fn name(&self, role: &str) -> String {
+        format!("{}.{role}", self.vhost.prefix)
+    }
+
+    /// A path in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A file in its folder.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        fs::write(self.path(name), contents).unwrap();
+        self.path(name)
+    }
+
+    /// A command with the fleet's broker in its environment.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("AMQP_URL", &self.vhost.url).env("ROLLCALL_PREFIX", &self.vhost.prefix).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a command.
+    pub fn start(&self, name: &str, command: Command) -> Process {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        Process::start(&format!("{name}-{number}"), command, self.folder.path())
+    }
+
+    /// Starts an aggregator.
+    pub fn aggregator(&self, arguments: &[&str]) -> Process {
+        let mut command = self.command(binary("aggregator"));
+        command.args(arguments);
+        self.start("aggregator", command)
+    }
+
+    /// Starts a consumer of `model` and waits until it takes work.
+    pub fn consumer(&self, model: &str, scorer: &str, arguments: &[&str]) -> Process {
+        let mut command = self.command(binary("consumer"));
+        command.args(["--model", model, "--scorer", scorer]).args(arguments).current_dir(project());
+        let consumer = self.start("consumer", command);
+        consumer.wait_until_it_says("taking work");
+        consumer
+    }
+
+    /// Starts a consumer of the demo's model, `questionnaire`, with few particles: these tests are not about precision.
+    pub fn demo_consumer(&self) -> Process {
+        self.consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &["--particles", "50", "--threads", "1"])
+    }
+
+    /// The producer with `arguments`, not yet started.
+    pub fn producer_command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = self.command(binary("producer"));
+        command.args(arguments).current_dir(self.folder.path());
+        command
+    }
+
+    /// Starts the producer.
+    pub fn start_producer<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Process {
+        self.start("producer", self.producer_command(arguments))
+    }
+
+    /// Runs the producer to its end.
+    pub fn producer<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ended {
+        self.start_producer(arguments).wait(PRODUCER_DEADLINE)
+    }
+
+    /// A file of synthetic companies.
+    pub fn companies(&self, companies: u32) -> PathBuf {
+        let path = self.path(&format!("companies-{companies}.csv"));
+        let to = path.to_str().unwrap();
+        self.producer(&["generate", "--companies", &companies.to_string(), "--to", to]).expect(0);
+        path
+    }
+
+    /// What the ledger says of `job`.
+    pub fn ledger(&self, job: &str) -> JobRecord {
+        read_ledger(self.url(), &self.name("ledger")).remove(job).unwrap_or_default()
+    }
+
+    /// What the ledger says of `job` once it has a done event.
+    pub fn finished(&self, job: &str) -> JobRecord {
+        crate::wait::eventually(&format!("job {job} has a done event in the ledger"), || {
+            Some(self.ledger(job)).filter(|record| !record.done.is_empty())
+        })
+    }
+
+    /// Asks the aggregator how `job` stands, once it knows the job.
+    pub fn status(&self, job: &str) -> serde_json::Value {
+        crate::wait::eventually(&format!("the aggregator knows job {job}"), || {
+            let asked = self.producer(&["status", job, "--output", "json"]);
+            (asked.code == Some(0)).then(|| asked.json())
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! A vhost for each test, so that tests share a broker and nothing else.
+
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::fleet::project;
+
+/// More than there are tests; making them all at once costs as much as making one.
+const VHOSTS: usize = 96;
+
+/// A vhost that nobody else uses, or, on a broker that is not ours to administer, a prefix that nobody else uses.
+#[derive(Debug, Clone)]
+pub struct Vhost {
+    /// The URL of the vhost.
+    pub url: String,
+    /// The prefix of the names in it.
+    pub prefix: String,
+}
+
+impl Vhost {
+    /// A fresh one, on the broker that `AMQP_URL` names.
+    ///
+    /// # Panics
+    /// Where `AMQP_URL` is not set: `make test` sets it.
+    pub fn fresh() -> Vhost {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let url = std::env::var("AMQP_URL").expect("expected AMQP_URL to name a broker; run the tests by `make test`");
+        let run = run_name();
+        match std::env::var("ROLLCALL_TEST_BROKER") {
+            Ok(broker) => {
+                make_all(&broker, run);
+                let (server, _) = url.rsplit_once('/').expect("expected a vhost at the end of AMQP_URL");
+                Vhost { url: format!("{server}/{run}-{number}"), prefix: "rollcall".to_owned() }
+            }
+            Err(_) => Vhost { url, prefix: format!("{run}-{number}") },
+        }
+    }
+}
+
+/// A name for this run of the tests: the broker may remember another.
+fn run_name() -> &'static str {
+    static RUN: OnceLock<String> = OnceLock::new();
+    RUN.get_or_init(|| format!("test-{}", std::process::id()))
+}
+
+fn make_all(broker: &str, run: &str) {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let make = format!(
+            r#"[begin V = iolist_to_binary(io_lib:format("{run}-~b", [N])), rabbit_vhost:add(V, <<"tests">>),
+               rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
+               end || N <- lists:seq(1, {VHOSTS})], ok."#
+        );
+        let made =
+            Command::new(project().join("deploy/local/broker")).args(["ctl", broker, "-q", "eval", &make]).output().unwrap();
+        assert!(made.status.success(), "cannot make vhosts: {}", String::from_utf8_lossy(&made.stderr));
+    });
+}

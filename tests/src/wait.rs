@@ -1,0 +1,31 @@
+//! Waiting for a condition, with a deadline.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Long enough for anything here on a busy machine; a test that needs less does not wait for more.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives a value.
+///
+/// # Panics
+/// Where it has given none within a minute.
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, condition)
+}
+
+/// Waits until `condition` gives a value.
+///
+/// # Panics
+/// Where it has given none within `deadline`.
+pub fn within<T>(deadline: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    const STEP: Duration = Duration::from_millis(20);
+    let until = Instant::now() + deadline;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < until, "after {deadline:?}, still not so: {what}");
+        sleep(STEP);
+    }
+}
