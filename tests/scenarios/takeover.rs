@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lapin::options::BasicGetOptions;
+use lapin::{Connection, ConnectionProperties};
 use rollcall_tests::{Fleet, eventually};
 
 /// Waits until some, and not all, of the job's companies are counted.
@@ -56,4 +58,29 @@ fn a_consumer_that_is_asked_to_stop_finishes_what_it_scores_and_returns_the_rest
     let record = fleet.finished("j");
     record.assert_counted_once(20_000);
     assert_eq!(record.duplicates(), 0, "no company is scored twice");
+}
+
+/// Takes a model's only waiting company and lets it go again, as a consumer does that dies of it; says whether there was one.
+async fn die_of_it(url: &str, queue: &str) -> bool {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let taken = channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap().is_some();
+    connection.close(200, "".into()).await.unwrap();
+    taken
+}
+
+#[test]
+fn a_company_that_kills_every_consumer_becomes_a_failed_result_and_its_job_ends() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let file = fleet.file("c.csv", "company_id,x\npoison,1\n");
+    fleet.producer(&["enqueue", file.to_str().unwrap(), "-m", "m", "--job", "j"]).expect(0);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    eventually("the broker gives the company up", || {
+        let taken = runtime.block_on(die_of_it(fleet.url(), &fleet.name("work.m")));
+        (!taken).then_some(())
+    });
+    let record = fleet.finished("j");
+    record.assert_counted_once(1);
+    assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("consumer_crashed", 1)]);
 }

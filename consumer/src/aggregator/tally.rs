@@ -6,6 +6,7 @@
 
 mod announce;
 mod baton;
+mod dead;
 mod records;
 
 use std::collections::HashSet;
@@ -23,6 +24,7 @@ use super::ledger::Ledger;
 use super::serve::Questions;
 use announce::Announcer;
 use baton::Baton;
+use dead::{Dead, DeadLetters};
 use records::Records;
 
 /// The baton is renewed this often while counts change: what a successor has to read again is at most this much.
@@ -56,7 +58,7 @@ pub(super) async fn session(
     let records = Records::open(reading.channel().await?, &topology, ledger.next_offset()).await?;
     let tally = Tally {
         announcer: Announcer::new(publishing.channel().await?, &topology),
-        questions: None,
+        dead: DeadLetters::open(reading.channel().await?).await?,
         moved: HashSet::new(),
         reading: false,
         checkpointed: Instant::now(),
@@ -81,7 +83,7 @@ struct Tally<'a> {
     baton: Baton,
     publisher: Publisher<()>,
     announcer: Announcer,
-    questions: Option<Questions>,
+    dead: DeadLetters,
     moved: HashSet<Job>,
     /// Whether this session has read a record.
     reading: bool,
@@ -97,10 +99,10 @@ impl Tally<'_> {
             return Ok(());
         }
         tracing::info!(offset = self.ledger.next_offset(), "read the ledger up to now; counting");
-        self.questions = Some(Questions::open(link.channel().await?, &self.topology).await?);
+        let questions = Questions::open(link.channel().await?, &self.topology).await?;
         let due: Vec<Job> = self.ledger.jobs().filter(|(_, count)| count.is_due()).map(|(job, _)| job.clone()).collect();
         self.announce_due(due, Instant::now()).await?;
-        self.count(records, shutdown).await
+        self.count(records, questions, shutdown).await
     }
 
     /// Reads the ledger up to a marker published now; says whether it got there before `shutdown`.
@@ -150,7 +152,7 @@ impl Tally<'_> {
     }
 
     /// Counts and announces until `shutdown`.
-    async fn count(&mut self, mut records: Records, shutdown: &Shutdown) -> Result<(), BrokerError> {
+    async fn count(&mut self, mut records: Records, mut questions: Questions, shutdown: &Shutdown) -> Result<(), BrokerError> {
         let mut second = tokio::time::interval(PROGRESS_EVERY);
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -161,7 +163,8 @@ impl Tally<'_> {
                     self.take_in_batch(batch.records).await?;
                 }
                 redundant = self.baton.redundant() => self.baton.discard(redundant?).await?,
-                question = next_question(&mut self.questions) => question?.answer(&self.ledger).await?,
+                question = questions.next() => question?.answer(&self.ledger).await?,
+                dead = self.dead.next() => self.fail(dead?).await?,
                 _ = second.tick() => self.each_second().await?,
                 () = shutdown.requested() => return self.checkpoint().await,
             }
@@ -220,7 +223,16 @@ impl Tally<'_> {
         Ok(())
     }
 
+    /// Answers for a company that no consumer survived. The answer comes back by the ledger, and is counted like any other.
+    async fn fail(&mut self, dead: Dead) -> Result<(), BrokerError> {
+        if let Some(result) = dead.result(&self.topology) {
+            self.publisher.publish_now((), result).await?;
+        }
+        dead.acknowledge().await
+    }
+
     async fn each_second(&mut self) -> Result<(), BrokerError> {
+        self.dead.subscribe(&self.topology, self.ledger.models()).await?;
         if self.moved.is_empty() {
             self.metrics.ledger_lag.set(0.0);
         }
@@ -244,14 +256,7 @@ impl Tally<'_> {
     }
 }
 
-async fn next_question(questions: &mut Option<Questions>) -> Result<super::serve::Question, BrokerError> {
-    match questions {
-        Some(questions) => questions.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A channel whose messages nobody must miss, but whose loss costs nothing either: progress and answers.
+/// Publishes what may get lost without harm: progress and answers.
 pub(super) async fn whisper(channel: &Channel, message: Message) -> Result<(), BrokerError> {
     let Message { exchange, routing_key, properties, body } = message;
     let options = lapin::options::BasicPublishOptions::default();
