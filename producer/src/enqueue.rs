@@ -42,7 +42,10 @@ impl EnqueueArgs {
 /// [`Failure`]. Where it is bad input, the first rows were looked at before anything was enqueued; a fault further down
 /// cancels the job, and says so.
 pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
-    let rows = Rows::open(&args.file, &args.read_options())?;
+    let rows = tokio::select! {
+        rows = Rows::open(args.file.clone(), args.read_options()) => rows?,
+        () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was enqueued".to_owned())),
+    };
     if let Some(job) = &args.job {
         refuse_taken(job, &broker).await?;
     }
@@ -62,8 +65,8 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     }
     let total = enqueuing.await?;
     print(output, &json!({ "job": job, "model": args.model, "total": total }), || {
-        println!("job {job}: enqueued {} companies for model {}", thousands(total), args.model);
-        println!("follow it with `producer watch {job}`");
+        let enqueued = format!("job {job}: enqueued {} companies for model {}", thousands(total), args.model);
+        format!("{enqueued}\nfollow it with `producer watch {job}`")
     })
 }
 
@@ -75,6 +78,9 @@ async fn publish(mut enqueuing: Enqueuing, job: &Job, broker: &BrokerArgs, shutd
     match enqueuing.ending() {
         Some(Ending::Sealed) => Ok(enqueued),
         Some(Ending::BadInput(bad)) => Err(Failure::Aborted { bad: Box::new(bad), job, enqueued }),
+        Some(Ending::Crashed) => Err(Failure::Other(format!(
+            "reading the file crashed after {enqueued} companies were enqueued; job {job} is cancelled"
+        ))),
         Some(Ending::Interrupted) => {
             Err(Failure::Interrupted(format!("interrupted after {enqueued} companies were enqueued; job {job} is cancelled")))
         }

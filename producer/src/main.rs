@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use rollcall_producer::cli::ProducerArgs;
+use rollcall_producer::cli::{Command, EnqueueArgs, ProducerArgs};
 use rollcall_producer::run::{Failure, run};
 use rollcall_shared::lifecycle::{Exit, Shutdown};
 
@@ -20,6 +20,12 @@ async fn main() -> ExitCode {
 
 async fn start(args: ProducerArgs) -> Result<(), Failure> {
     args.logs.start().map_err(Failure::Usage)?;
-    let shutdown = Shutdown::by_signal().map_err(|error| Failure::Other(error.to_string()))?;
-    run(args, shutdown).await
+    // A command that leaves nothing behind may as well be ended by the signal itself.
+    let shutdown = match args.command {
+        Command::Enqueue(EnqueueArgs { dry_run: false, .. }) | Command::Watch { .. } | Command::Results(_) => {
+            Shutdown::by_signal()
+        }
+        Command::Enqueue(_) | Command::Status { .. } | Command::Generate(_) => Ok(Shutdown::never()),
+    };
+    run(args, shutdown.map_err(|error| Failure::Other(error.to_string()))?).await
 }

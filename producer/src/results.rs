@@ -80,7 +80,7 @@ fn conclude(writer: Writer, status: &JobStatus, rows: u64, output: Output) -> Re
     let file = writer.finish()?;
     let name = file.display().to_string();
     print(output, &json!({ "job": status.job, "state": status.state, "rows": rows, "file": name }), || {
-        println!("{name}: {} results of job {}, which {}", thousands(rows), status.job, ended(status));
+        format!("{name}: {} results of job {}, which {}", thousands(rows), status.job, ended(status))
     })
 }
 

@@ -1,5 +1,7 @@
 //! Shows how jobs stand.
 
+use std::io::Write;
+
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus};
 use serde::Serialize;
@@ -19,7 +21,7 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
         Some(job) => {
             let status = asker.job(&job).await?.ok_or_else(|| Failure::NoSuchJob(job.to_string()))?;
             let words = status.clone().into_done().map_or_else(|| in_words(&status), |done| done_in_words(&done));
-            print(output, &status, || println!("{words}"))?;
+            print(output, &status, || words)?;
         }
         None => {
             let jobs = asker.jobs().await?;
@@ -30,36 +32,40 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
     Ok(())
 }
 
-/// Prints a document as JSON, or lets `text` print it for people.
-pub(crate) fn print(output: Output, document: &impl Serialize, text: impl FnOnce()) -> Result<(), Failure> {
-    match output {
+/// Prints a document on stdout: as JSON, or as `text` for people.
+pub(crate) fn print(output: Output, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    let text = match output {
         Output::Text => text(),
-        Output::Json => {
-            let json = serde_json::to_string_pretty(document).map_err(|error| Failure::Other(error.to_string()))?;
-            println!("{json}");
-        }
+        Output::Json => serde_json::to_string_pretty(document).map_err(|error| Failure::Other(error.to_string()))?,
+    };
+    match writeln!(std::io::stdout(), "{text}") {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::Write { file: "standard output".to_owned(), error }),
+        Ok(()) => Ok(()),
     }
-    Ok(())
 }
 
-fn list(jobs: &[JobStatus]) {
+fn list(jobs: &[JobStatus]) -> String {
     if jobs.is_empty() {
-        println!("no jobs yet; `producer enqueue FILE --model M` makes one");
-        return;
+        return "no jobs yet; `producer enqueue FILE --model M` makes one".to_owned();
     }
-    println!("{:<38} {:<16} {:<10} {:>10} {:>10} {:>8}  opened", "job", "model", "state", "total", "succeeded", "failed");
-    for status in jobs {
-        let total = status.total.map_or_else(|| "?".to_owned(), thousands);
-        let model = status.model.as_ref().map_or("?", |model| model.as_str());
-        println!(
-            "{:<38} {model:<16} {:<10} {total:>10} {:>10} {:>8}  {}",
+    let row = |job: &str, model: &str, state: &str, total: &str, succeeded: &str, failed: &str, opened: &str| {
+        format!("{job:<38} {model:<16} {state:<10} {total:>10} {succeeded:>10} {failed:>8}  {opened}")
+    };
+    let mut lines = vec![row("job", "model", "state", "total", "succeeded", "failed", "opened")];
+    lines.extend(jobs.iter().map(|status| {
+        row(
             status.job.as_str(),
-            status.state.to_string(),
-            thousands(status.succeeded),
-            thousands(status.failed),
+            status.model.as_ref().map_or("?", |model| model.as_str()),
+            &status.state.to_string(),
+            &status.total.map_or_else(|| "?".to_owned(), thousands),
+            &thousands(status.succeeded),
+            &thousands(status.failed),
             status.opened_at.as_deref().unwrap_or("?"),
-        );
-    }
+        )
+    }));
+    lines.join("\n")
 }
 
 /// How a job that has not ended stands, in a few lines for people.

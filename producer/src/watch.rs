@@ -38,7 +38,7 @@ pub async fn watch(job: Job, broker: &BrokerArgs, output: Output, shutdown: &Shu
 /// # Errors
 /// [`Failure::Ended`] where it did not succeed.
 pub fn conclude(done: &Done, output: Output) -> Result<(), Failure> {
-    print(output, done, || println!("{}", done_in_words(done)))?;
+    print(output, done, || done_in_words(done))?;
     if done.state == State::Succeeded { Ok(()) } else { Err(Failure::Ended(done.state)) }
 }
 
@@ -53,8 +53,13 @@ pub async fn follow(
     enqueued: Option<Arc<AtomicU64>>,
 ) -> Result<Done, Failure> {
     let mut following = Following { job, expected: enqueued.is_some(), view: View::new(job, enqueued), model: None, end: None };
-    supervise(shutdown, || {}, async || following.session(broker, shutdown).await).await?;
+    // Nothing is lost by leaving in the middle: a watcher only listens.
+    let followed = tokio::select! {
+        followed = supervise(shutdown, || {}, async || following.session(broker).await) => followed,
+        () = shutdown.requested() => Ok(()),
+    };
     following.view.finish();
+    followed?;
     match following.end {
         Some(end) => end,
         None => Err(Failure::Interrupted(format!("interrupted; job {job} goes on: `producer watch {job}` follows it"))),
@@ -71,7 +76,7 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
-    async fn session(&mut self, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<(), BrokerError> {
+    async fn session(&mut self, broker: &BrokerArgs) -> Result<(), BrokerError> {
         let link = connect(broker, &format!("rollcall producer: watch {}", self.job)).await?;
         let topology = broker.topology();
         let mut asker = Asker::open(&link, &topology).await?;
@@ -82,7 +87,6 @@ impl Following<'_> {
             tokio::select! {
                 event = events.next() => self.hear(event)?,
                 _ = look.tick() => self.look(&mut asker, &topology, &channel).await?,
-                () = shutdown.requested() => break,
             }
         }
         link.close().await;

@@ -79,6 +79,11 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// A shutdown that nobody asks for.
+    pub fn never() -> Shutdown {
+        Shutdown::by_hand().1
+    }
+
     /// Whether it has been asked for.
     pub fn is_requested(&self) -> bool {
         *self.requested.borrow()

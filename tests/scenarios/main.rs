@@ -1,4 +1,7 @@
 //! What Rollcall promises, as sentences, each tried on a real broker with real processes.
 
+#![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
+
+mod bad_input;
 mod main_job;
 mod takeover;

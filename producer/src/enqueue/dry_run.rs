@@ -28,7 +28,7 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
     let document = json!({ "file": file.to_string(), "companies": good, "columns": columns, "bad_rows": bad });
     print(output, &document, || {
         let named = if columns.is_empty() { String::new() } else { format!(": {}", columns.join(", ")) };
-        println!("{file}: {} companies, {} columns{named}", thousands(good), columns.len());
+        format!("{file}: {} companies, {} columns{named}", thousands(good), columns.len())
     })?;
     if bad.is_empty() {
         return Ok(());

@@ -1,9 +1,10 @@
 //! The file's companies, read on a thread of their own and handed over in batches.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use rollcall_shared::broker::COALESCE;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
 
 use crate::companies::{BadInput, Companies, Company, ReadOptions};
 
@@ -16,24 +17,47 @@ const LOOK_AHEAD_BYTES: usize = 8 << 20;
 /// Batches read ahead of publishing.
 const BATCHES_AHEAD: usize = 8;
 
+/// What reading a file gives next.
+pub(super) enum Next {
+    /// Companies, in the order of their rows.
+    Companies(Vec<Company>),
+    /// A row that cannot be taken, or the rest of the file.
+    Bad(BadInput),
+    /// The end of the file: every row has been given.
+    End,
+    /// Nothing more, and yet not the end: the reading thread has crashed.
+    Crashed,
+}
+
 /// Batches of companies as they are read.
 pub(super) struct Rows {
-    batches: Receiver<Result<Vec<Company>, BadInput>>,
+    batches: Receiver<Next>,
 }
 
 impl Rows {
-    /// Opens the file and looks at its first companies; the rest is read as it is asked for.
-    pub(super) fn open(file: &Path, options: &ReadOptions) -> Result<Rows, BadInput> {
-        let mut companies = Companies::open(file, options)?;
-        let first = look_ahead(&mut companies)?;
+    /// Opens the file and looks at its first companies; the rest is read as it is asked for. A thread of its own waits for
+    /// what may be a slow pipe; it ends with the process.
+    pub(super) async fn open(file: PathBuf, options: ReadOptions) -> Result<Rows, BadInput> {
         let (to, batches) = channel(BATCHES_AHEAD);
-        std::thread::spawn(move || read(first.into_iter().map(Ok).chain(companies), &to));
-        Ok(Rows { batches })
+        let (looked, first_look) = oneshot::channel();
+        std::thread::spawn(move || {
+            let opened = Companies::open(&file, &options).and_then(|mut companies| Ok((look_ahead(&mut companies)?, companies)));
+            match opened {
+                Ok((first, companies)) => {
+                    if looked.send(Ok(())).is_ok() {
+                        read(first.into_iter().map(Ok).chain(companies), &to);
+                    }
+                }
+                Err(bad) => drop(looked.send(Err(bad))),
+            }
+        });
+        // A thread that crashed here has sent nothing; the rows say so when they are asked for.
+        first_look.await.unwrap_or(Ok(())).map(|()| Rows { batches })
     }
 
-    /// The next batch; nothing at the end of the file. Safe to cancel.
-    pub(super) async fn next(&mut self) -> Option<Result<Vec<Company>, BadInput>> {
-        self.batches.recv().await
+    /// What comes next. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Next {
+        self.batches.recv().await.unwrap_or(Next::Crashed)
     }
 }
 
@@ -49,22 +73,26 @@ fn look_ahead(companies: &mut Companies) -> Result<Vec<Company>, BadInput> {
     Ok(first)
 }
 
-fn read(companies: impl Iterator<Item = Result<Company, BadInput>>, to: &Sender<Result<Vec<Company>, BadInput>>) {
+/// Hands over what is read, until the end or until nobody listens: then the job has ended without this.
+fn read(companies: impl Iterator<Item = Result<Company, BadInput>>, to: &Sender<Next>) {
     let mut batch = Vec::with_capacity(COALESCE);
+    let mut last = Next::End;
     for company in companies {
         match company {
             Ok(company) => batch.push(company),
             Err(bad) => {
-                // Nobody listening means that the job has ended without this.
-                if to.blocking_send(Ok(batch)).is_ok() {
-                    drop(to.blocking_send(Err(bad)));
-                }
+                last = Next::Bad(bad);
+                break;
+            }
+        }
+        if batch.len() == COALESCE {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(COALESCE));
+            if to.blocking_send(Next::Companies(full)).is_err() {
                 return;
             }
         }
-        if batch.len() == COALESCE && to.blocking_send(Ok(std::mem::replace(&mut batch, Vec::with_capacity(COALESCE)))).is_err() {
-            return;
-        }
     }
-    drop(to.blocking_send(Ok(batch)));
+    if to.blocking_send(Next::Companies(batch)).is_ok() {
+        drop(to.blocking_send(last));
+    }
 }

@@ -9,7 +9,7 @@ use rollcall_shared::message::{Cancelled, Event, Index, JobEvent, Message, Opene
 use rollcall_shared::topology::Topology;
 use uuid::Uuid;
 
-use super::rows::Rows;
+use super::rows::{Next, Rows};
 use crate::cli::Priority;
 use crate::companies::{BadInput, Company};
 
@@ -19,6 +19,8 @@ pub(super) enum Ending {
     Sealed,
     /// A row could not be taken: the job is cancelled.
     BadInput(BadInput),
+    /// Reading the file crashed: the job is cancelled.
+    Crashed,
     /// A person interrupted it: the job is cancelled.
     Interrupted,
 }
@@ -150,13 +152,14 @@ impl Enqueuing {
                 () = shutdown.requested() => break Ending::Interrupted,
             };
             match batch {
-                Some(Ok(companies)) => {
+                Next::Companies(companies) => {
                     let messages =
                         companies.into_iter().map(|company| (Sent::Company, self.message(topology, company))).collect();
                     self.publish(publisher, messages).await?;
                 }
-                Some(Err(bad)) => break Ending::BadInput(bad),
-                None => break Ending::Sealed,
+                Next::Bad(bad) => break Ending::BadInput(bad),
+                Next::End => break Ending::Sealed,
+                Next::Crashed => break Ending::Crashed,
             }
         };
         let confirmed = publisher.flush().await?;
@@ -213,6 +216,7 @@ impl Enqueuing {
         let reason = match ending {
             Ending::Sealed => return JobEvent::Sealed(Sealed { job, total }),
             Ending::BadInput(bad) => bad.to_string(),
+            Ending::Crashed => "reading its file crashed".to_owned(),
             Ending::Interrupted => "its producer was interrupted".to_owned(),
         };
         JobEvent::Cancelled(Cancelled { job, reason, total: Some(total) })

@@ -15,7 +15,7 @@ pub(super) fn show(bodies: &[Vec<u8>], output: Output) -> Result<(), Failure> {
     let results = bodies.iter().map(|body| ResultBody::read(body)).collect::<Result<Vec<_>, _>>()?;
     let documents = bodies.iter().map(|body| serde_json::from_slice::<Value>(body)).collect::<Result<Vec<_>, _>>();
     let documents = documents.map_err(|error| Failure::Other(error.to_string()))?;
-    print(output, &documents, || results.iter().for_each(|result| println!("{}", in_words(result))))
+    print(output, &documents, || results.iter().map(in_words).collect::<Vec<_>>().join("\n"))
 }
 
 fn in_words(result: &ResultBody) -> String {

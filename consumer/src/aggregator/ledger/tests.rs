@@ -98,7 +98,7 @@ proptest! {
         (outcomes, copies, seed) in (proptest::collection::vec(any_outcome(), 1..60), 1_usize..4, any::<u64>())
     ) {
         let total = outcomes.len() as u64;
-        let once: Vec<Record> = outcomes.iter().enumerate().map(|(index, &outcome)| result(index as u32, outcome))
+        let once: Vec<Record> = (0..).zip(&outcomes).map(|(index, &outcome)| result(index, outcome))
             .chain([opened(), sealed(total)]).collect();
         let mut shuffled: Vec<Record> = std::iter::repeat_n(once.clone(), copies).flatten().collect();
         let mut random = seed;
