@@ -57,3 +57,35 @@ impl Work {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn work_reads_back_as_it_was_written(
+            (index, company_id, attempt, record) in (any::<u32>(), ".{0,60}", 1_u32..100, any::<Vec<u8>>())
+        ) {
+            let work = Work {
+                job: "j".parse().unwrap(),
+                index: Index(index),
+                company_id,
+                attempt,
+                traceparent: "00-1-2-01".to_owned(),
+                record,
+            };
+            prop_assert_eq!(Work::read(&work.properties(), work.record.clone()), Ok(work));
+        }
+    }
+
+    #[test]
+    fn work_without_an_index_is_refused_by_name() {
+        let mut headers = FieldTable::default();
+        put_text(&mut headers, "job", "j");
+        let properties = BasicProperties::default().with_headers(headers);
+        assert!(Work::read(&properties, Vec::new()).unwrap_err().to_string().contains("'index'"));
+    }
+}
