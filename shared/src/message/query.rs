@@ -62,8 +62,14 @@ pub struct JobStatus {
 impl JobStatus {
     /// What its done event said; nothing where the ledger has none yet.
     pub fn into_done(self) -> Option<Done> {
-        Some(Done {
-            done_at: self.done_at?,
+        let done_at = self.done_at.clone()?;
+        Some(self.ended(done_at))
+    }
+
+    /// What its done event says, where it ends at `done_at`, RFC 3339 in UTC.
+    pub fn ended(self, done_at: String) -> Done {
+        Done {
+            done_at,
             job: self.job,
             model: self.model,
             state: self.state,
@@ -78,7 +84,7 @@ impl JobStatus {
             companies_per_second: self.companies_per_second.unwrap_or_default(),
             causes: self.causes,
             reason: self.reason,
-        })
+        }
     }
 }
 

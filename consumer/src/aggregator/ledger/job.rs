@@ -139,13 +139,15 @@ impl JobCount {
         self.terminal.len() - self.failed.len()
     }
 
-    fn companies(&self) -> u64 {
+    fn total(&self) -> Option<u64> {
         let enqueued = self.cancelled.as_ref().and_then(|cancelled| cancelled.total);
-        self.total.or(enqueued).unwrap_or_default().max(self.terminal.len())
+        let total = self.total.or(enqueued)?;
+        Some(total.max(self.terminal.len()))
     }
 
     fn left_over(&self) -> u64 {
-        if self.state() == State::Cancelled { self.companies() - self.terminal.len() } else { 0 }
+        let uncounted = self.total().unwrap_or_default().saturating_sub(self.terminal.len());
+        if self.state() == State::Cancelled { uncounted } else { 0 }
     }
 
     fn causes(&self) -> Vec<CauseCount> {
@@ -157,23 +159,7 @@ impl JobCount {
 
     /// The event that tells the world the job has ended: `done_at` is RFC 3339 in UTC, `duration_seconds` from its opening to then.
     pub fn done(&self, job: &Job, done_at: String, duration_seconds: f64) -> Done {
-        Done {
-            job: job.clone(),
-            model: self.model().cloned(),
-            state: self.state(),
-            total: self.companies(),
-            succeeded: self.succeeded(),
-            failed: self.failed.len(),
-            cancelled: self.left_over(),
-            duplicates: self.duplicates,
-            retries: self.retries,
-            opened_at: self.opened_at().map(str::to_owned),
-            done_at,
-            duration_seconds,
-            companies_per_second: per_second(self.terminal.len(), duration_seconds),
-            causes: self.causes(),
-            reason: self.cancelled.as_ref().map(|cancelled| cancelled.reason.clone()),
-        }
+        self.status(job, Some(duration_seconds), self.first_offset).ended(done_at)
     }
 
     /// When the job was opened, as RFC 3339 in UTC.
@@ -201,7 +187,7 @@ impl JobCount {
             job: job.clone(),
             model: self.model().cloned(),
             state: self.state(),
-            total: self.total.or_else(|| self.cancelled.as_ref().and_then(|cancelled| cancelled.total)),
+            total: self.total(),
             succeeded: self.succeeded(),
             failed: self.failed.len(),
             cancelled: self.left_over(),
