@@ -38,7 +38,7 @@ pub fn exit(ended: Result<(), Failure>) -> ExitCode {
     eprintln!("error: {failure}");
     match failure {
         Failure::Usage(_) => Exit::BadInput,
-        Failure::Broker(_) => Exit::Broker,
+        Failure::Broker(error) => error.exit(),
         Failure::Other(_) => Exit::Failure,
     }
     .into()

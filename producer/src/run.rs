@@ -64,7 +64,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Failure::Usage(_) | Failure::Input(_) | Failure::Aborted { .. } | Failure::NoSuchJob(_) => Exit::BadInput,
-            Failure::Broker(_) | Failure::Ask(AskError::Broker(_)) => Exit::Broker,
+            Failure::Broker(error) | Failure::Ask(AskError::Broker(error)) => error.exit(),
             Failure::Interrupted(_) => Exit::Interrupted,
             Failure::Ask(AskError::NoAnswer) | Failure::Ended(_) | Failure::Write { .. } | Failure::Other(_) => Exit::Failure,
         }

@@ -14,6 +14,8 @@ pub use supervise::{Backoff, supervise};
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
+use crate::lifecycle::Exit;
+
 /// What can go wrong between a process and the broker.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -75,6 +77,11 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// The exit code of a process that ends with it.
+    pub fn exit(&self) -> Exit {
+        if matches!(self, BrokerError::BadUrl { .. }) { Exit::BadInput } else { Exit::Broker }
+    }
+
     /// Whether a new connection may mend it.
     pub fn is_transient(&self) -> bool {
         !matches!(self, BrokerError::BadUrl { .. } | BrokerError::Refused { .. } | BrokerError::Topology { .. })

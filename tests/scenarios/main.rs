@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
 
 mod bad_input;
+mod broker_refusals;
 mod main_job;
 mod takeover;

@@ -41,6 +41,12 @@ impl Fleet {
         Fleet { vhost: Vhost::fresh(), folder: TempDir::new().unwrap(), started: AtomicUsize::new(0) }
     }
 
+    /// The same fleet, pointed at another URL.
+    pub fn at(mut self, url: &str) -> Fleet {
+        url.clone_into(&mut self.vhost.url);
+        self
+    }
+
     /// The URL of its vhost.
     pub fn url(&self) -> &str {
         &self.vhost.url
@@ -91,6 +97,13 @@ impl Fleet {
         consumer
     }
 
+    /// Starts one of the programs, `aggregator`, `consumer` or `producer`, in the project's folder, and waits for nothing.
+    pub fn program<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Process {
+        let mut command = self.command(binary(name));
+        command.args(arguments).current_dir(project());
+        self.start(name, command)
+    }
+
     /// Starts a consumer of the demo's model, `questionnaire`, with few particles: these tests are not about precision.
     pub fn demo_consumer(&self) -> Process {
         self.consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &["--particles", "50", "--threads", "1"])
@@ -111,6 +124,17 @@ impl Fleet {
     /// Runs the producer to its end.
     pub fn producer<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ended {
         self.start_producer(arguments).wait(PRODUCER_DEADLINE)
+    }
+
+    /// Enqueues `file` for `model` as `job`.
+    pub fn enqueue(&self, file: &Path, model: &str, job: &str, more: &[&str]) -> Ended {
+        self.start_enqueue(file, model, job, more).wait(PRODUCER_DEADLINE)
+    }
+
+    /// Starts to enqueue `file` for `model` as `job`.
+    pub fn start_enqueue(&self, file: &Path, model: &str, job: &str, more: &[&str]) -> Process {
+        let arguments = ["enqueue", file.to_str().unwrap(), "--model", model, "--job", job];
+        self.start_producer(&[&arguments, more].concat())
     }
 
     /// A file of synthetic companies.

@@ -35,6 +35,17 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("expected one JSON document: {error}\n{self:?}"))
     }
 
+    /// The error: the one line on standard error that is no log line.
+    ///
+    /// # Panics
+    /// Where there is none, or more than one.
+    pub fn error(&self) -> &str {
+        let is_log = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
+        let lines: Vec<&str> = self.stderr.lines().filter(|line| !is_log(line)).collect();
+        assert!(lines.len() == 1 && lines[0].starts_with("error: "), "expected one line of error, found {self:?}");
+        lines[0]
+    }
+
     /// The same, where the process must have ended with `code`.
     ///
     /// # Panics

@@ -27,7 +27,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(job: &Job, enqueued: Option<Arc<AtomicU64>>) -> View {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
+            let bar = ProgressBar::new(1);
             if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {msg}") {
                 bar.set_style(style);
             }
