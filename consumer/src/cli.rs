@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
 use rollcall_shared::message::Model;
 use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
@@ -31,7 +32,7 @@ pub struct ConsumerArgs {
     #[arg(long, env = "ROLLCALL_PARTICLES", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub particles: u32,
     /// bayes: answer with the probability of every state, in place of the most probable one and its probability
-    #[arg(long, env = "ROLLCALL_DISTRIBUTIONS")]
+    #[arg(long, env = "ROLLCALL_DISTRIBUTIONS", value_parser = FalseyValueParser::new())]
     pub distributions: bool,
     /// command: how long it may take to answer for a batch, such as 500ms or 2m, before it is killed and started anew
     #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = positive_duration)]

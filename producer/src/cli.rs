@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
 use rollcall_shared::message::{Job, Model};
 use rollcall_shared::telemetry::LogArgs;
@@ -68,10 +69,10 @@ pub struct EnqueueArgs {
     #[arg(long, env = "ROLLCALL_JOB")]
     pub job: Option<Job>,
     /// Follow the job to its end; the exit code tells how it ended
-    #[arg(long, env = "ROLLCALL_WAIT")]
+    #[arg(long, env = "ROLLCALL_WAIT", value_parser = FalseyValueParser::new())]
     pub wait: bool,
     /// Read and check the whole file, report every bad row, and enqueue nothing
-    #[arg(long, env = "ROLLCALL_DRY_RUN", conflicts_with = "wait")]
+    #[arg(long, env = "ROLLCALL_DRY_RUN", value_parser = FalseyValueParser::new(), conflicts_with = "wait")]
     pub dry_run: bool,
     /// What the file holds [default: by its name; CSV for standard input]
     #[arg(long, env = "ROLLCALL_FORMAT", value_enum)]
@@ -80,7 +81,7 @@ pub struct EnqueueArgs {
     #[arg(long, env = "ROLLCALL_ID_COLUMN")]
     pub id_column: Option<String>,
     /// Take a file in which two rows have the same id
-    #[arg(long, env = "ROLLCALL_ALLOW_DUPLICATE_IDS")]
+    #[arg(long, env = "ROLLCALL_ALLOW_DUPLICATE_IDS", value_parser = FalseyValueParser::new())]
     pub allow_duplicate_ids: bool,
     /// The longest record let in, in bytes
     #[arg(long, env = "ROLLCALL_MAX_RECORD_BYTES", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1..=MAX_RECORD_BYTES))]
@@ -111,10 +112,10 @@ pub struct ResultsArgs {
     #[arg(long, env = "ROLLCALL_TO")]
     pub to: Option<PathBuf>,
     /// How many to show where they go to no file
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "to")]
+    #[arg(long, env = "ROLLCALL_SHOW", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "to")]
     pub show: u32,
     /// Fetch what is there of a job that has not ended
-    #[arg(long)]
+    #[arg(long, env = "ROLLCALL_PARTIAL", value_parser = FalseyValueParser::new())]
     pub partial: bool,
 }
 
@@ -122,12 +123,12 @@ pub struct ResultsArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub struct GenerateArgs {
     /// How many
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "ROLLCALL_COMPANIES", value_parser = clap::value_parser!(u32).range(1..))]
     pub companies: u32,
     /// The same seed gives the same companies, everywhere
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, env = "ROLLCALL_SEED", default_value_t = 1)]
     pub seed: u64,
     /// Write them to this file [default: standard output]
-    #[arg(long)]
+    #[arg(long, env = "ROLLCALL_TO")]
     pub to: Option<PathBuf>,
 }

@@ -33,8 +33,9 @@ pub(super) struct Row {
 impl Table {
     /// Opens the file at `path` in the format it is found to have.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<(Self, BytesRead), Fault> {
-        let format = source::format(path, options.format)?;
+        // A path that leads nowhere is said to, whatever its ending.
         let source = Source::open(path)?;
+        let format = source::format(path, options.format)?;
         let bytes_read = source.bytes_read();
         let mut table = match format {
             Format::Csv => csv_rows::open(source.text()?, options)?,
