@@ -1,0 +1,53 @@
+# People and CI call the same targets.
+#
+# One profile for everything: tests, lints and the demo share what is built for each other.
+
+# The docs are for those who work on it, private items and all: nothing here is published as a library.
+rustdoc := -D warnings -A rustdoc::private_intra_doc_links
+
+advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
+
+.PHONY: help build demo test lint up down clean compiler pika
+
+help: ## say what the targets are
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+	@echo
+	@echo "demo and test start a private RabbitMQ, which they install if need be; where AMQP_URL is set, they use that one."
+
+build: compiler ## build producer, consumer and aggregator into target/release
+	cargo build --release --bins
+
+demo: build ## score 10,000 made-up companies with a model of 255 questions, in under a minute once built
+	@deploy/local/with-broker demo deploy/demo/run
+
+test: pika build ## run all tests, against a real broker
+	deploy/local/with-broker test cargo test --release --workspace
+
+lint: compiler ## check format, lints, docs, licences and advisories
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="$(rustdoc)" cargo doc --release --no-deps --workspace --document-private-items
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check bans licenses sources
+	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny check advisories; \
+	elif ls -d "$(advisories)"/*/ >/dev/null 2>&1; then cargo deny --offline check advisories; \
+	else echo "advisories not checked: the advisory database is not on this machine and cannot be fetched" >&2; fi
+
+up: ## start a broker to work with, and print the line that makes everything use it
+	@url=$$(deploy/local/broker start up) && echo "export AMQP_URL=$$url"
+
+down: ## stop that broker and forget its data
+	@deploy/local/broker stop up
+
+clean: ## stop this checkout's brokers, and remove their data and all that was built
+	@for env in .rollcall/*/env; do [ ! -e "$$env" ] || deploy/local/broker stop "$$(basename "$$(dirname "$$env")")"; done
+	rm -rf .rollcall
+	cargo clean
+
+# A Rust toolchain needs a C compiler to link with, and some crates to build with.
+compiler:
+	@command -v cc >/dev/null || deploy/local/install gcc libc6-dev
+
+# One test subscribes from Python, as a downstream service might.
+pika:
+	@/usr/bin/python3 -c 'import pika' 2>/dev/null || deploy/local/install python3 python3-pika
