@@ -1,7 +1,7 @@
 //! The connection to RabbitMQ: opening it, publishing with confirms, and building everything anew when it is lost.
 //!
 //! lapin's own recovery is not used: after some faults its consumers fall silent, and nothing tells when it has given up.
-//! Every user here drops the connection on any error and starts again from [`supervise`].
+//! Every user here drops the connection on any error and starts again from [`supervise()`].
 
 mod connect;
 mod publish;

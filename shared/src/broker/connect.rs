@@ -12,7 +12,7 @@ use crate::topology::Topology;
 /// Where the broker is, and which fleet on it: the flags that every process has.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BrokerArgs {
-    /// The broker: amqp[s]://user:password@host:port/vhost
+    /// The broker: `amqp://user:password@host:port/vhost`, or `amqps`
     #[arg(
         long,
         env = "AMQP_URL",

@@ -23,6 +23,8 @@ const BATCH: usize = 500;
 pub(super) struct Records {
     channel: Channel,
     consumer: Consumer,
+    /// Tags leave no gap, unlike offsets: a delivery that we lost shows here.
+    last_tag: u64,
 }
 
 /// Records that came together.
@@ -55,33 +57,42 @@ impl Records {
         arguments.insert("x-stream-offset".into(), from);
         let consumer =
             channel.basic_consume(topology.ledger().into(), "ledger".into(), BasicConsumeOptions::default(), arguments).await?;
-        Ok(Records { channel, consumer })
+        Ok(Records { channel, consumer, last_tag: 0 })
     }
 
     /// Waits for the next records: one, and those that have already arrived behind it. Safe to cancel.
     pub(super) async fn next(&mut self) -> Result<Batch, BrokerError> {
         // Nothing is awaited after the first: what has been taken would be lost with the future.
-        let first = delivered(self.consumer.next().await)?;
-        let mut batch = Batch { last_tag: first.delivery_tag, records: read(&first).into_iter().collect() };
+        let first = self.consumer.next().await;
+        let mut batch = Batch { last_tag: 0, records: Vec::new() };
+        self.sort(&mut batch, first)?;
         while batch.records.len() < BATCH {
             let Some(next) = self.consumer.next().now_or_never() else { break };
-            let next = delivered(next)?;
-            batch.last_tag = next.delivery_tag;
-            batch.records.extend(read(&next));
+            self.sort(&mut batch, next)?;
         }
         Ok(batch)
+    }
+
+    fn sort(&mut self, batch: &mut Batch, next: Option<lapin::Result<Delivery>>) -> Result<(), BrokerError> {
+        let Some(delivery) = next else {
+            return Err(BrokerError::Lost("the broker cancelled the ledger's consumer".to_owned()));
+        };
+        let delivery = delivery?;
+        self.last_tag += 1;
+        if delivery.delivery_tag != self.last_tag {
+            return Err(BrokerError::Lost(format!(
+                "expected ledger delivery {}, found {}",
+                self.last_tag, delivery.delivery_tag
+            )));
+        }
+        batch.last_tag = self.last_tag;
+        batch.records.extend(read(&delivery));
+        Ok(())
     }
 
     /// Asks the broker for more records: that is all that acknowledging means in a stream.
     pub(super) async fn ask_for_more(&self, last_tag: u64) -> Result<(), BrokerError> {
         Ok(self.channel.basic_ack(last_tag, BasicAckOptions { multiple: true }).await?)
-    }
-}
-
-fn delivered(next: Option<lapin::Result<Delivery>>) -> Result<Delivery, BrokerError> {
-    match next {
-        Some(delivery) => Ok(delivery?),
-        None => Err(BrokerError::Lost("the broker cancelled the ledger's consumer".to_owned())),
     }
 }
 
