@@ -4,5 +4,11 @@
 
 mod bad_input;
 mod broker_refusals;
+mod command_scorer;
+mod following;
+mod formats;
 mod main_job;
+mod memory;
+mod results;
 mod takeover;
+mod telemetry;

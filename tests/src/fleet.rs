@@ -16,6 +16,9 @@ use crate::vhost::Vhost;
 /// Longest that any producer command here may take.
 const PRODUCER_DEADLINE: Duration = Duration::from_secs(120);
 
+/// A scorer that does with a company what its column `do` says; see `fixtures/scorer.py`.
+pub const SCORER: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py";
+
 /// The project's folder.
 pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

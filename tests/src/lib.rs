@@ -9,7 +9,7 @@ mod process;
 mod vhost;
 mod wait;
 
-pub use fleet::{Fleet, project};
+pub use fleet::{Fleet, SCORER, project};
 pub use ledger::{JobRecord, Outcome, read_ledger};
 pub use process::{Ended, Process};
 pub use vhost::Vhost;

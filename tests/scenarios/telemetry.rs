@@ -1,0 +1,142 @@
+//! What a fleet's operators see: health, metrics and logs.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use rollcall_tests::{Fleet, SCORER, eventually};
+use serde_json::Value;
+
+/// An address on which nobody listens.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The status and the body that `GET path` gives; nothing where nobody listens.
+fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    Some((head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned()))
+}
+
+fn metrics(address: SocketAddr) -> String {
+    let (status, text) = get(address, "/metrics").unwrap();
+    assert_eq!(status, 200);
+    text
+}
+
+/// The value of a series: a name, with its labels where it has any.
+fn value(metrics: &str, series: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn a_consumer_and_an_aggregator_show_their_health_and_what_they_have_done() {
+    let fleet = Fleet::fresh();
+    let (counting, scoring) = (free_address(), free_address());
+    let _aggregator = fleet.aggregator(&["--metrics-addr", &counting.to_string()]);
+    let consumer = ["--metrics-addr", &scoring.to_string(), "--threads", "2", "--batch", "4"];
+    let _consumer = fleet.consumer("m", SCORER, &consumer);
+    let rows: String = (0..50).map(|row| format!("secret-{row},{}\n", if row < 10 { "refuse" } else { "" })).collect();
+    let file = fleet.file("c.csv", format!("company_id,do\n{rows}"));
+    fleet.enqueue(&file, "m", "secret-job", &["--wait"]).expect(1);
+    for address in [counting, scoring] {
+        eventually("it is ready", || get(address, "/readyz").filter(|(status, _)| *status == 200));
+        assert_eq!(get(address, "/healthz").unwrap().0, 200);
+        assert_eq!(get(address, "/nowhere").unwrap().0, 404);
+        assert!(!metrics(address).contains("secret"), "a job or a company is in a label: {}", metrics(address));
+        assert_eq!(value(&metrics(address), "rollcall_reconnections_total"), Some(0.0));
+    }
+    assert_consumer_counted(&metrics(scoring));
+    eventually("the aggregator shows the job", || {
+        value(&metrics(counting), r#"rollcall_jobs{state="failed"}"#).filter(|&jobs| jobs == 1.0)
+    });
+    assert_aggregator_counted(&metrics(counting));
+}
+
+fn assert_consumer_counted(metrics: &str) {
+    let expected = [
+        (r#"rollcall_results_total{cause="",outcome="succeeded"}"#, 40.0),
+        (r#"rollcall_results_total{cause="no_data",outcome="failed"}"#, 10.0),
+        ("rollcall_work_taken_total", 50.0),
+        ("rollcall_attempts_total", 50.0),
+        ("rollcall_score_duration_seconds_count", 50.0),
+        ("rollcall_batch_companies_sum", 50.0),
+        (r#"rollcall_batch_companies_bucket{le="4"}"#, value(metrics, "rollcall_batch_companies_count").unwrap()),
+        ("rollcall_in_flight", 0.0),
+        ("rollcall_confirms_pending", 0.0),
+    ];
+    for (series, expected) in expected {
+        assert_eq!(value(metrics, series), Some(expected), "{series} in {metrics}");
+    }
+    assert!(value(metrics, "rollcall_score_duration_seconds_sum").unwrap() > 0.0);
+}
+
+fn assert_aggregator_counted(metrics: &str) {
+    let expected = [
+        ("rollcall_aggregator_active", 1.0),
+        ("rollcall_last_result_to_done_seconds_count", 1.0),
+        ("rollcall_malformed_records_total", 0.0),
+        ("rollcall_ledger_lag_seconds", 0.0),
+    ];
+    for (series, expected) in expected {
+        assert_eq!(value(metrics, series), Some(expected), "{series} in {metrics}");
+    }
+    // Fifty results; opened, sealed and done; at least one marker.
+    assert!(value(metrics, "rollcall_ledger_offset").unwrap() >= 54.0, "{metrics}");
+}
+
+#[test]
+fn a_standby_is_ready_and_says_that_it_is_not_the_one_that_counts() {
+    let fleet = Fleet::fresh();
+    let active = fleet.aggregator(&[]);
+    active.wait_until_it_says("counting");
+    let address = free_address();
+    let standby = fleet.aggregator(&["--metrics-addr", &address.to_string()]);
+    standby.wait_until_it_says("waiting for the baton");
+    assert_eq!(get(address, "/readyz").unwrap().0, 200);
+    assert_eq!(value(&metrics(address), "rollcall_aggregator_active"), Some(0.0));
+    drop(active);
+    eventually("the standby counts", || value(&metrics(address), "rollcall_aggregator_active").filter(|&active| active == 1.0));
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let fleet = Fleet::fresh();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let consumer = ["--model", "m", "--scorer", SCORER, "--metrics-addr", &address];
+    for (program, arguments) in [("consumer", &consumer[..]), ("aggregator", &consumer[4..])] {
+        let refused = fleet.program(program, arguments).wait(Duration::from_secs(10)).expect(2);
+        assert!(["--metrics-addr", &address].iter().all(|words| refused.stderr.contains(words)), "{refused:?}");
+    }
+    let port_only = fleet.program("aggregator", &["--metrics-addr", "9464"]).wait(Duration::from_secs(10)).expect(2);
+    assert!(port_only.stderr.contains("--metrics-addr"), "{port_only:?}");
+}
+
+#[test]
+fn logs_can_be_json_a_line_from_the_first_to_the_last() {
+    let fleet = Fleet::fresh();
+    let mut aggregator = fleet.aggregator(&["--log-format", "json"]);
+    let mut consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--log-format", "json", "--score-timeout", "1s"]);
+    let file = fleet.file("c.csv", "company_id,do\na,\nb,crash\nc,hang\n");
+    let enqueue = ["--wait", "--log-format", "json"];
+    fleet.enqueue(&file, "m", "j", &enqueue).expect(1);
+    consumer.terminate();
+    aggregator.terminate();
+    for process in [&mut consumer, &mut aggregator] {
+        let ended = process.wait(Duration::from_secs(30)).expect(0);
+        let lines: Vec<Value> = ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines.len() > 2, "{ended:?}");
+        for line in &lines {
+            assert!(line["timestamp"].is_string() && line["level"].is_string() && line["message"].is_string(), "{line}");
+        }
+        assert_eq!(ended.stdout, "");
+    }
+    assert!(consumer.stderr().contains(r#""scorer_log":"scorer is ready""#), "{}", consumer.stderr());
+    assert!(aggregator.stderr().contains(r#""job":"j""#), "{}", aggregator.stderr());
+}
