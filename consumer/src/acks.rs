@@ -38,6 +38,11 @@ impl Acks {
         Acks { slots: VecDeque::new(), first: 1, ahead: 0, ahead_most, open: 0 }
     }
 
+    /// From now on nothing finished waits for anything: there may be no time for it.
+    pub(crate) fn wait_no_more(&mut self) {
+        self.ahead_most = 0;
+    }
+
     /// A delivery has arrived.
     pub(crate) fn arrived(&mut self, tag: u64) {
         while self.first + (self.slots.len() as u64) <= tag {
@@ -133,6 +138,15 @@ mod tests {
         assert_eq!(acks.due(), [Ack { tag: 2, multiple: false }, Ack { tag: 3, multiple: false }]);
         acks.finish(1);
         assert_eq!(acks.due(), [Ack { tag: 1, multiple: MULTIPLE }]);
+    }
+
+    #[test]
+    fn in_a_hurry_nothing_finished_waits_for_a_slow_company() {
+        let mut acks = arrived(3, 100);
+        acks.finish(3);
+        assert_eq!(acks.due(), []);
+        acks.wait_no_more();
+        assert_eq!(acks.due(), [Ack { tag: 3, multiple: false }]);
     }
 
     proptest! {

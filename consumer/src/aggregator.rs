@@ -8,7 +8,7 @@ mod serve;
 mod tally;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rollcall_shared::broker::supervise;
 use rollcall_shared::lifecycle::Shutdown;
@@ -16,6 +16,9 @@ use rollcall_shared::telemetry::{self, AggregatorMetrics, Readiness};
 
 use crate::Failure;
 use cli::AggregatorArgs;
+
+/// How long an aggregator that is asked to stop may take over its last checkpoint.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs an aggregator until `shutdown`.
 ///
@@ -30,7 +33,7 @@ pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), Failure
         metrics.active.set(0);
         metrics.reconnections.inc();
     };
-    supervise(&shutdown, reconnecting, async || tally::session(&args, &shutdown, &metrics, &ready).await).await?;
+    supervise(&shutdown, PATIENCE, reconnecting, async || tally::session(&args, &shutdown, &metrics, &ready).await).await?;
     Ok(())
 }
 

@@ -54,7 +54,7 @@ impl Desk {
         let began = Instant::now();
         let outcomes = match self.call(&companies) {
             Ok(outcomes) => outcomes,
-            Err(fault) if companies.len() == 1 => vec![Err(fault)],
+            Err(fault) if companies.len() == 1 || self.waiting.is_closed() => vec![Err(fault); companies.len()],
             Err(fault) => {
                 tracing::warn!(%fault, companies = companies.len(), "the scorer failed on a batch; scoring its companies one by one");
                 companies.iter().map(|company| self.alone(company)).collect()
@@ -71,23 +71,40 @@ impl Desk {
     }
 
     fn alone(&mut self, company: &Company) -> Result<Prediction, ScoreError> {
-        let nothing =
-            || ScoreError { cause: "invalid_answer".into(), message: "the scorer gave no outcome".into(), retryable: false };
+        let nothing = || fault("invalid_answer", "the scorer gave no outcome".to_owned());
         self.call(std::slice::from_ref(company))?.pop().unwrap_or_else(|| Err(nothing()))
     }
 
     fn call(&mut self, companies: &[Company]) -> Scores {
         // A bug in a scorer is one company's failure, not the process's.
-        catch_unwind(AssertUnwindSafe(|| self.scorer.score(companies))).unwrap_or_else(|_| {
-            Err(ScoreError { cause: "scorer_crashed".into(), message: "the scorer panicked".into(), retryable: true })
-        })
+        let scores = catch_unwind(AssertUnwindSafe(|| self.scorer.score(companies)))
+            .unwrap_or_else(|_| Err(fault("scorer_crashed", "the scorer panicked".to_owned())))?;
+        if scores.len() == companies.len() {
+            return Ok(scores);
+        }
+        Err(fault("invalid_answer", format!("expected {} outcomes from the scorer, found {}", companies.len(), scores.len())))
     }
 }
 
+fn fault(cause: &str, message: String) -> ScoreError {
+    ScoreError { cause: cause.to_owned(), message, retryable: true }
+}
+
+/// RabbitMQ 4.x closes the channel on a message over 16 MiB, and with it go the results of innocent neighbours.
+const LARGEST_PREDICTION: usize = 8 << 20;
+const LONGEST_MESSAGE: usize = 4 << 10;
+
 fn terminal(outcome: Result<Prediction, ScoreError>) -> ScoredCompany {
     match outcome {
+        Ok(prediction) if prediction.len() > LARGEST_PREDICTION => ScoredCompany::Error {
+            cause: "prediction_too_large".to_owned(),
+            message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", prediction.len()),
+        },
         Ok(prediction) => ScoredCompany::Prediction(prediction),
-        Err(error) => ScoredCompany::Error { cause: normalised(&error.cause), message: error.message },
+        Err(error) => ScoredCompany::Error {
+            cause: normalised(&error.cause),
+            message: error.message.chars().take(LONGEST_MESSAGE).collect(),
+        },
     }
 }
 

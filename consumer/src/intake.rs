@@ -107,8 +107,10 @@ impl Intake {
             self.channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await?;
         }
         let mut tags = Vec::new();
-        while let Some((_, Some(delivery))) = self.deliveries.next().now_or_never().flatten() {
-            tags.push(delivery?.delivery_tag);
+        while let Some((_, delivery)) = self.deliveries.next().now_or_never().flatten() {
+            if let Some(delivery) = delivery {
+                tags.push(delivery?.delivery_tag);
+            }
         }
         Ok(tags)
     }

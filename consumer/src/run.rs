@@ -9,6 +9,7 @@ use rollcall_shared::broker::{BrokerError, COALESCE, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::telemetry::{self, ConsumerMetrics, Readiness};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::Failure;
 use crate::answer::Answers;
@@ -19,6 +20,9 @@ use crate::score::Scorer;
 use crate::score::bayes::{Bayes, Settings};
 use crate::score::command::Command;
 use crate::waiting::Waiting;
+
+/// The part of the grace that is kept for the scoring threads to end, and for their children.
+const LEAVE: Duration = Duration::from_millis(500);
 
 /// Runs a consumer until `shutdown`.
 ///
@@ -38,14 +42,14 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         ready.set(false);
         metrics.reconnections.inc();
     };
-    let ended = supervise(&shutdown, reconnecting, async || {
+    let ended = supervise(&shutdown, args.grace.saturating_sub(LEAVE), reconnecting, async || {
         let number = sessions.fetch_add(1, Ordering::Relaxed);
         let session = Session { args: &args, waiting: &waiting, metrics: &metrics, ready: &ready, number };
         session.run(&mut outcomes, &shutdown).await
     })
     .await;
-    waiting.close();
     abandon.store(true, Ordering::Relaxed);
+    waiting.close();
     leave(desks).await;
     Ok(ended?)
 }
@@ -88,9 +92,10 @@ fn seat(
 
 /// Waits for the scoring threads, so that no child process is left behind; but not for one that is stuck.
 async fn leave(desks: Vec<JoinHandle<()>>) {
-    const LONGEST: Duration = Duration::from_secs(2);
-    let joined = tokio::task::spawn_blocking(|| desks.into_iter().all(|desk| desk.join().is_ok()));
-    if !matches!(tokio::time::timeout(LONGEST, joined).await, Ok(Ok(true))) {
+    // Not a task of the runtime's: its end would be waited for without limit.
+    let (ended, all_ended) = oneshot::channel();
+    std::thread::spawn(move || ended.send(desks.into_iter().all(|desk| desk.join().is_ok())));
+    if !matches!(tokio::time::timeout(LEAVE, all_ended).await, Ok(Ok(true))) {
         tracing::warn!("a scoring thread did not end; leaving it");
     }
 }
@@ -144,15 +149,7 @@ impl Session<'_> {
             self.metrics.in_flight.set(gauge(answers.acks.open()));
             self.metrics.confirms_pending.set(gauge(answers.pending()));
         }
-        let finishing = self.finish(&mut intake, &mut answers, scored);
-        match tokio::time::timeout(self.args.grace, finishing).await {
-            Ok(finished) => finished,
-            Err(_) => {
-                let companies = answers.acks.open();
-                tracing::warn!(companies, grace = ?self.args.grace, "the grace is over; another consumer will score what is left");
-                Ok(())
-            }
-        }
+        self.finish(&mut intake, &mut answers, scored).await
     }
 
     async fn take(&self, intake: &Intake, answers: &mut Answers, arrival: Arrival) -> Result<(), BrokerError> {
@@ -195,6 +192,8 @@ impl Session<'_> {
             intake.give_back(tag).await?;
             answers.acks.settle(tag);
         }
+        answers.acks.wait_no_more();
+        answers.settle(None).await?;
         tracing::info!(companies = answers.acks.open(), "stopping: finishing what is being scored");
         while answers.acks.open() > 0 {
             tokio::select! {

@@ -23,7 +23,9 @@ pub enum AskError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// Nobody answered in time.
-    #[error("no aggregator answers; jobs wait, and lose nothing, until one is started: run `aggregator`")]
+    #[error(
+        "no aggregator answers: none runs, or one is still reading the ledger; jobs wait, and lose nothing, until one does: start `aggregator`, or see its log"
+    )]
     NoAnswer,
 }
 
@@ -38,6 +40,7 @@ pub struct Asker {
     channel: Channel,
     replies: Consumer,
     queue: String,
+    questions: u64,
 }
 
 impl Asker {
@@ -51,7 +54,7 @@ impl Asker {
         topology.declare_queries(&channel).await?;
         let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
         let replies = channel.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await?;
-        Ok(Asker { channel, replies, queue: topology.queries() })
+        Ok(Asker { channel, replies, queue: topology.queries(), questions: 0 })
     }
 
     /// How one job stands; nothing where the ledger has no such job.
@@ -88,24 +91,36 @@ impl Asker {
 
     async fn ask(&mut self, query: &Query) -> Result<Reply, AskError> {
         let body = serde_json::to_vec(query).map_err(|error| BrokerError::Lost(error.to_string()))?;
+        self.questions += 1;
+        let question = self.questions.to_string();
         let answered = async {
             loop {
-                self.send(&body).await?;
-                if let Ok(reply) = tokio::time::timeout(ASK_EVERY, self.replies.next()).await {
-                    let reply =
-                        reply.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of answers".to_owned()))?;
-                    return Ok(serde_json::from_slice(&reply?.data).map_err(|error| BrokerError::Lost(error.to_string()))?);
+                self.send(&body, &question).await?;
+                if let Ok(reply) = tokio::time::timeout(ASK_EVERY, self.answer(&question)).await {
+                    return reply;
                 }
             }
         };
         tokio::time::timeout(ANSWER_WITHIN, answered).await.unwrap_or(Err(AskError::NoAnswer))
     }
 
-    async fn send(&self, body: &[u8]) -> Result<(), AskError> {
+    async fn answer(&mut self, question: &str) -> Result<Reply, AskError> {
+        loop {
+            let reply = self.replies.next().await;
+            let reply = reply.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of answers".to_owned()))??;
+            // An earlier question that was asked twice may be answered twice.
+            if reply.properties.correlation_id().as_ref().is_some_and(|id| id.as_str() == question) {
+                return Ok(serde_json::from_slice(&reply.data).map_err(|error| BrokerError::Lost(error.to_string()))?);
+            }
+        }
+    }
+
+    async fn send(&self, body: &[u8], question: &str) -> Result<(), AskError> {
         let expiration = ANSWER_WITHIN.as_millis().to_string();
         let properties = BasicProperties::default()
             .with_reply_to("amq.rabbitmq.reply-to".into())
             .with_content_type("application/json".into())
+            .with_correlation_id(question.into())
             .with_expiration(expiration.into());
         let options = BasicPublishOptions::default();
         self.channel.basic_publish("".into(), self.queue.as_str().into(), options, body, properties).await?;

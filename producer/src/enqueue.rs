@@ -9,7 +9,7 @@ pub use dry_run::dry_run;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rollcall_shared::broker::{BrokerArgs, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
@@ -24,6 +24,9 @@ use crate::status::{print, thousands};
 use crate::watch;
 use rows::Rows;
 use session::{Ending, Enqueuing};
+
+/// How long an interrupted producer tries to tell the ledger that its job is cancelled.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl EnqueueArgs {
     fn read_options(&self) -> ReadOptions {
@@ -57,11 +60,14 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
         opened_at: timestamp(SystemTime::now()),
     };
     let enqueued = Arc::new(AtomicU64::new(0));
+    let opened_at = opened.opened_at.clone();
     let enqueuing = Enqueuing::new(opened, args.priority, rows, Arc::clone(&enqueued));
     let enqueuing = publish(enqueuing, &job, &broker, shutdown);
     if args.wait {
         let following = watch::follow(&job, &broker, shutdown, Some(enqueued));
-        return watch::conclude(&both(enqueuing, following).await?, output);
+        let done = both(enqueuing, following).await?;
+        refuse_other(&done, &opened_at)?;
+        return watch::conclude(&done, output);
     }
     let total = enqueuing.await?;
     print(output, &json!({ "job": job, "model": args.model, "total": total }), || {
@@ -70,9 +76,20 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     })
 }
 
+/// The name may have been taken while nobody could tell: the done event is then that of the job that had it first.
+fn refuse_other(done: &Done, opened_at: &str) -> Result<(), Failure> {
+    if done.opened_at.as_deref() == Some(opened_at) {
+        return Ok(());
+    }
+    Err(Failure::Other(format!(
+        "expected job {} to be this one, found an earlier one of that name: the companies of this one are not counted; enqueue them under another --job",
+        done.job
+    )))
+}
+
 /// Publishes the whole job, through as many connections as it takes; returns its total.
 async fn publish(mut enqueuing: Enqueuing, job: &Job, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<u64, Failure> {
-    supervise(shutdown, || {}, async || enqueuing.session(broker, shutdown).await).await?;
+    supervise(shutdown, PATIENCE, || {}, async || enqueuing.session(broker, shutdown).await).await?;
     let enqueued = enqueuing.enqueued();
     let job = job.clone();
     match enqueuing.ending() {
@@ -84,7 +101,9 @@ async fn publish(mut enqueuing: Enqueuing, job: &Job, broker: &BrokerArgs, shutd
         Some(Ending::Interrupted) => {
             Err(Failure::Interrupted(format!("interrupted after {enqueued} companies were enqueued; job {job} is cancelled")))
         }
-        None => Err(Failure::Interrupted(format!("interrupted while the broker was away; job {job} is not sealed"))),
+        None => Err(Failure::Interrupted(format!(
+            "interrupted, and the broker does not answer; job {job} is neither sealed nor cancelled"
+        ))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use rollcall_shared::broker::{BrokerArgs, connect};
-use rollcall_shared::message::{CauseCount, Done, Job, JobStatus};
+use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, State};
 use serde::Serialize;
 
 use crate::ask::Asker;
@@ -79,6 +79,11 @@ fn in_words(status: &JobStatus) -> String {
         lines.push(format!("  {seconds:.1} s since it was opened, {rate:.0} companies/s"));
     }
     lines.extend(status.causes.iter().map(cause_in_words));
+    if status.state == State::Unsealed {
+        lines.push(
+            "  its producer has not said that the file is complete; if that producer is gone, the job will not end".to_owned(),
+        );
+    }
     lines.join("\n")
 }
 

@@ -55,7 +55,7 @@ pub async fn follow(
     let mut following = Following { job, expected: enqueued.is_some(), view: View::new(job, enqueued), model: None, end: None };
     // Nothing is lost by leaving in the middle: a watcher only listens.
     let followed = tokio::select! {
-        followed = supervise(shutdown, || {}, async || following.session(broker).await) => followed,
+        followed = supervise(shutdown, Duration::ZERO, || {}, async || following.session(broker).await) => followed,
         () = shutdown.requested() => Ok(()),
     };
     following.view.finish();
@@ -114,7 +114,7 @@ impl Following<'_> {
         if asker.somebody_answers().await? {
             self.ask(asker).await?;
         } else {
-            self.view.note("no aggregator is running: nothing is counted until one is started");
+            self.view.note("no aggregator is counting: none is running, or one is still reading the ledger");
             return Ok(());
         }
         let Some(model) = &self.model else { return Ok(()) };

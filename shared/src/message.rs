@@ -10,7 +10,7 @@ mod work;
 
 pub use event::{Cancelled, CauseCount, Done, Event, JobEvent, MalformedEvent, Opened, Progress, Sealed, State, timestamp};
 pub use headers::{Malformed, Message, offset, persistent};
-pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model};
+pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, prefix};
 pub use query::{JobStatus, Query, Reply};
 pub use result::{Counted, Outcome, ScoredCompany, ScoredResult};
 pub use work::Work;

@@ -11,8 +11,8 @@ use crate::message::{JobEvent, Model};
 /// the message; 3.10 would never stop. Said here so that both do the same, and nothing is dropped.
 const DELIVERY_LIMIT: i64 = 20;
 
-/// A baton may be handed on as often as aggregators die: losing it would cost a replay of the whole ledger.
-const BATON_DELIVERY_LIMIT: i64 = 1_000_000;
+/// For what only aggregators take: it may be handed on as often as they die, and must never be dropped. Said, because 4.x would.
+const NEVER_GIVE_UP: i64 = 1_000_000;
 
 /// The names of one fleet on the broker; several fleets share a broker by having different prefixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,8 @@ impl Topology {
     /// # Errors
     /// [`BrokerError::Topology`] where something of that name exists with other arguments.
     pub async fn declare_model(&self, channel: &Channel, model: &Model) -> Result<(), BrokerError> {
-        queue(channel, &self.dead_queue(model), &[("x-queue-type", text("quorum"))]).await?;
+        let kept = [("x-queue-type", text("quorum")), ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP))];
+        queue(channel, &self.dead_queue(model), &kept).await?;
         let arguments = [
             ("x-queue-type", text("quorum")),
             ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
@@ -131,7 +132,7 @@ impl Topology {
         let arguments = [
             ("x-queue-type", text("quorum")),
             ("x-single-active-consumer", AMQPValue::Boolean(true)),
-            ("x-delivery-limit", AMQPValue::LongLongInt(BATON_DELIVERY_LIMIT)),
+            ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)),
         ];
         queue(channel, &self.checkpoint(), &arguments).await?;
         self.declare_queries(channel).await

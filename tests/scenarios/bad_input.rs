@@ -87,7 +87,7 @@ fn bad_files() -> Vec<Case> {
         case("cut.parquet", first_half(&whole), &[], &["Parquet", "cut short"]),
         case("no.parquet", GOOD, &[], &["Parquet", "another format"]),
         case("long.csv", &long, &["--max-record-bytes", "200"], &["row 2", "200 bytes", "--max-record-bytes"]),
-        case("long.jsonl", r#"{"a":"long"}"#, &["--max-record-bytes", "5"], &["row 1", "at most 5 bytes, found 12"]),
+        case("long.jsonl", r#"{"a":"long"}"#, &["--max-record-bytes", "5"], &["row 1", "at most 5 bytes, found 11"]),
         case("companies.xlsx", "PK", &[], &[".csv", ".parquet", "--format"]),
     ]
 }

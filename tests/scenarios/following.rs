@@ -29,7 +29,7 @@ fn sealed(fleet: &Fleet, job: &str) {
 fn whoever_waits_is_told_that_nobody_counts_or_scores_until_somebody_does() {
     let fleet = Fleet::fresh();
     let mut producer = fleet.start_enqueue(&three(&fleet), "m", "j", &["--wait"]);
-    producer.wait_until_it_says("no aggregator is running");
+    producer.wait_until_it_says("no aggregator is counting");
     let _aggregator = fleet.aggregator(&[]);
     producer.wait_until_it_says("no consumer takes work of model m");
     let mut watch = fleet.start_producer(&["watch", "j"]);
@@ -156,7 +156,7 @@ fn status_without_an_aggregator_says_what_to_start() {
     let fleet = Fleet::fresh();
     for arguments in [&["status"][..], &["status", "j"], &["results", "j"]] {
         let unanswered = fleet.start_producer(arguments).wait(Duration::from_secs(15)).expect(1);
-        assert!(unanswered.error().contains("run `aggregator`") && unanswered.stdout.is_empty(), "{unanswered:?}");
+        assert!(unanswered.error().contains("start `aggregator`") && unanswered.stdout.is_empty(), "{unanswered:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::options::BasicGetOptions;
+use lapin::options::{BasicGetOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
 use rollcall_tests::{Fleet, eventually};
 
@@ -83,4 +83,30 @@ fn a_company_that_kills_every_consumer_becomes_a_failed_result_and_its_job_ends(
     let record = fleet.finished("j");
     record.assert_counted_once(1);
     assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("consumer_crashed", 1)]);
+}
+
+async fn delete_queue(url: &str, queue: &str) {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+    connection.close(200, "".into()).await.unwrap();
+}
+
+#[test]
+fn a_ledger_that_was_deleted_and_declared_anew_is_counted_from_its_beginning() {
+    let fleet = Fleet::fresh();
+    let _consumer = fleet.demo_consumer();
+    let companies = fleet.companies(200);
+    let run =
+        |job: &str| fleet.producer(&["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", job, "--wait"]);
+    let mut first = fleet.aggregator(&[]);
+    run("before").expect(0);
+    first.terminate();
+    first.wait(Duration::from_secs(10)).expect(0);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(delete_queue(fleet.url(), &fleet.name("ledger")));
+    let second = fleet.aggregator(&[]);
+    second.wait_until_it_says("counting it from its beginning");
+    run("after").expect(0);
+    fleet.finished("after").assert_counted_once(200);
 }

@@ -68,11 +68,12 @@ impl Ledger {
     }
 
     fn forget_oldest_finished(&mut self) {
-        let finished = || self.jobs.iter().filter(|(_, count)| count.state().is_final());
+        // A job that was never opened is a late echo of one that was forgotten: it goes first.
+        let finished = || self.jobs.iter().filter(|(_, count)| count.done_at().is_some() || count.model().is_none());
         if finished().count() <= FINISHED_JOBS_KEPT {
             return;
         }
-        let oldest = finished().min_by_key(|(_, count)| count.first_offset()).map(|(job, _)| job.clone());
+        let oldest = finished().min_by_key(|(_, count)| count.done_at()).map(|(job, _)| job.clone());
         if let Some(oldest) = oldest {
             self.jobs.remove(&oldest);
         }

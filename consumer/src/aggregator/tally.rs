@@ -53,12 +53,11 @@ pub(super) async fn session(
     tracing::info!("waiting for the baton");
     let mut publisher = Publisher::on(channel.clone()).await?;
     let Some((baton, ledger)) = Baton::take(&channel, &mut publisher, &topology, shutdown).await? else { return Ok(()) };
-    metrics.active.set(1);
     tracing::info!(offset = ledger.next_offset(), "took the baton");
-    let records = Records::open(reading.channel().await?, &topology, ledger.next_offset()).await?;
     let tally = Tally {
         announcer: Announcer::new(publishing.channel().await?, &topology),
-        dead: DeadLetters::open(reading.channel().await?).await?,
+        dead: DeadLetters::default(),
+        reading: &reading,
         moved: HashSet::new(),
         checkpointed: Instant::now(),
         checkpointed_offset: ledger.next_offset(),
@@ -68,7 +67,8 @@ pub(super) async fn session(
         topology,
         metrics,
     };
-    let ended = tally.run(records, &publishing, shutdown).await;
+    metrics.active.set(1);
+    let ended = tally.run(publishing.channel().await?, shutdown).await;
     metrics.active.set(0);
     ended?;
     reading.close().await;
@@ -83,6 +83,7 @@ struct Tally<'a> {
     publisher: Publisher<()>,
     announcer: Announcer,
     dead: DeadLetters,
+    reading: &'a Link,
     moved: HashSet<Job>,
     checkpointed: Instant,
     checkpointed_offset: u64,
@@ -91,19 +92,24 @@ struct Tally<'a> {
 }
 
 impl Tally<'_> {
-    async fn run(mut self, mut records: Records, link: &Link, shutdown: &Shutdown) -> Result<(), BrokerError> {
-        if !self.catch_up(&mut records, shutdown).await? {
-            return Ok(());
-        }
+    async fn run(mut self, questions: Channel, shutdown: &Shutdown) -> Result<(), BrokerError> {
+        let marker = self.mark().await?;
+        self.start_over_if_replaced().await?;
+        let mut records = Records::open(self.reading.channel().await?, &self.topology, self.ledger.next_offset()).await?;
+        let caught_up = tokio::select! {
+            caught_up = self.catch_up(&mut records, &marker) => caught_up,
+            () = shutdown.requested() => return Ok(()),
+        };
+        caught_up?;
         tracing::info!(offset = self.ledger.next_offset(), "read the ledger up to now; counting");
-        let questions = Questions::open(link.channel().await?, &self.topology).await?;
+        let questions = Questions::open(questions, &self.topology).await?;
         let due: Vec<Job> = self.ledger.jobs().filter(|(_, count)| count.is_due()).map(|(job, _)| job.clone()).collect();
         self.announce_due(due, Instant::now()).await?;
         self.count(records, questions, shutdown).await
     }
 
-    /// Reads the ledger up to a marker published now; says whether it got there before `shutdown`.
-    async fn catch_up(&mut self, records: &mut Records, shutdown: &Shutdown) -> Result<bool, BrokerError> {
+    /// Puts a marker into the ledger, by which to know where now is.
+    async fn mark(&mut self) -> Result<String, BrokerError> {
         let marker = format!("marker/{}", Job::unique());
         let message = Message {
             exchange: String::new(),
@@ -112,39 +118,38 @@ impl Tally<'_> {
             body: Vec::new(),
         };
         self.publisher.publish_now((), message).await?;
-        loop {
-            let batch = tokio::select! {
-                batch = records.next() => batch?,
-                () = shutdown.requested() => return Ok(false),
-            };
-            records.ask_for_more(batch.last_tag).await?;
-            let mut reached = false;
-            for record in batch.records {
-                if record.marker.as_deref() == Some(marker.as_str()) {
-                    if record.offset < self.ledger.next_offset() {
-                        return Err(self.start_over(record.offset).await);
-                    }
-                    reached = true;
-                }
-                self.take_in(record);
-            }
-            if reached {
-                return Ok(true);
-            }
-        }
+        Ok(marker)
     }
 
-    /// A ledger that ends before the checkpoint is another ledger: count it from its beginning.
-    async fn start_over(&mut self, end: u64) -> BrokerError {
+    /// A ledger that ends before the checkpoint is another ledger: it is counted from its beginning.
+    async fn start_over_if_replaced(&mut self) -> Result<(), BrokerError> {
+        // Where a marker has just been put, the last records come after every checkpoint.
+        let end = records::last_offset(self.reading.channel().await?, &self.topology).await?;
+        if end >= self.ledger.next_offset() {
+            return Ok(());
+        }
         tracing::error!(
             ledger_end = end,
             checkpoint = self.ledger.next_offset(),
-            "the ledger ends before the checkpoint: it was deleted and declared anew; counting from its beginning"
+            "the ledger ends before the checkpoint: it was deleted and declared anew; counting it from its beginning"
         );
         self.ledger = Ledger::default();
-        match self.checkpoint().await {
-            Ok(()) => BrokerError::Lost("the ledger was replaced".to_owned()),
-            Err(error) => error,
+        self.checkpoint().await
+    }
+
+    /// Reads the ledger up to `marker`.
+    async fn catch_up(&mut self, records: &mut Records, marker: &str) -> Result<(), BrokerError> {
+        loop {
+            let batch = records.next().await?;
+            records.ask_for_more(batch.last_tag).await?;
+            let mut reached = false;
+            for record in batch.records {
+                reached |= record.marker.as_deref() == Some(marker);
+                self.take_in(record);
+            }
+            if reached {
+                return Ok(());
+            }
         }
     }
 
@@ -184,7 +189,7 @@ impl Tally<'_> {
             tracing::error!(
                 missing,
                 offset = read.offset,
-                "the ledger has dropped records that were not counted: its retention is shorter than its jobs"
+                "the ledger lacks records that were not counted: its retention may be shorter than its jobs"
             );
         }
         if read.malformed {
@@ -219,7 +224,7 @@ impl Tally<'_> {
     }
 
     async fn each_second(&mut self) -> Result<(), BrokerError> {
-        self.dead.subscribe(&self.topology, self.ledger.models()).await?;
+        self.dead.subscribe(self.reading, &self.topology, self.ledger.models()).await?;
         if self.moved.is_empty() {
             self.metrics.ledger_lag.set(0.0);
         }

@@ -7,7 +7,7 @@ mod answer;
 mod child;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -39,6 +39,9 @@ impl Command {
     }
 
     fn ask(&mut self, id: &str, request: Vec<u8>) -> Result<String, ScoreError> {
+        if self.abandon.load(Ordering::Relaxed) {
+            return Err(fault("scorer_crashed", "the consumer is stopping"));
+        }
         let child = match &mut self.child {
             Some(child) => child,
             None => {

@@ -14,13 +14,17 @@ use crate::status::{print, thousands};
 pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
     let mut companies = Companies::open(&args.file, &args.read_options())?;
     let columns = companies.columns().to_vec();
-    let (mut good, mut bad) = (0_u64, Vec::new());
+    let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());
     for company in &mut companies {
         match company {
             Ok(_) => good += 1,
             Err(error) => {
                 eprintln!("{error}");
-                bad.push(error.to_string());
+                bad_rows += 1;
+                // Kept for the one document only: a text is printed as it comes.
+                if output == Output::Json {
+                    bad.push(error.to_string());
+                }
             }
         }
     }
@@ -30,8 +34,8 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
         let named = if columns.is_empty() { String::new() } else { format!(": {}", columns.join(", ")) };
         format!("{file}: {} companies, {} columns{named}", thousands(good), columns.len())
     })?;
-    if bad.is_empty() {
+    if bad_rows == 0 {
         return Ok(());
     }
-    Err(Failure::Usage(format!("{file}: found {} bad rows; mend them, then enqueue the file", bad.len())))
+    Err(Failure::Usage(format!("{file}: found {} bad rows; mend them, then enqueue the file", thousands(bad_rows))))
 }

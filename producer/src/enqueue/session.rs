@@ -109,8 +109,11 @@ impl Enqueuing {
                     Phase::End(self.enqueue(publisher, topology, shutdown).await?)
                 }
                 Some(Phase::End(ending)) => {
-                    let event = self.last_word(&ending);
+                    // The ending is kept over a lost connection: the file does not say it again.
                     self.phase = Some(Phase::End(ending));
+                    let confirmed = publisher.flush().await?;
+                    self.count(&confirmed);
+                    let Some(event) = self.last_word() else { return Ok(()) };
                     self.tell(publisher, topology, event).await?;
                     match self.phase.take() {
                         Some(Phase::End(ending)) => Phase::Ended(ending),
@@ -139,17 +142,17 @@ impl Enqueuing {
         Ok(())
     }
 
-    /// Publishes every company, and waits until the broker has stored them all.
+    /// Publishes every company.
     async fn enqueue(
         &mut self,
         publisher: &mut Publisher<Sent>,
         topology: &Topology,
         shutdown: &Shutdown,
     ) -> Result<Ending, BrokerError> {
-        let ending = loop {
+        loop {
             let batch = tokio::select! {
                 batch = self.rows.next() => batch,
-                () = shutdown.requested() => break Ending::Interrupted,
+                () = shutdown.requested() => return Ok(Ending::Interrupted),
             };
             match batch {
                 Next::Companies(companies) => {
@@ -157,14 +160,11 @@ impl Enqueuing {
                         companies.into_iter().map(|company| (Sent::Company, self.message(topology, company))).collect();
                     self.publish(publisher, messages).await?;
                 }
-                Next::Bad(bad) => break Ending::BadInput(bad),
-                Next::End => break Ending::Sealed,
-                Next::Crashed => break Ending::Crashed,
+                Next::Bad(bad) => return Ok(Ending::BadInput(bad)),
+                Next::End => return Ok(Ending::Sealed),
+                Next::Crashed => return Ok(Ending::Crashed),
             }
-        };
-        let confirmed = publisher.flush().await?;
-        self.count(&confirmed);
-        Ok(ending)
+        }
     }
 
     async fn publish(&mut self, publisher: &mut Publisher<Sent>, messages: Vec<(Sent, Message)>) -> Result<(), BrokerError> {
@@ -210,15 +210,16 @@ impl Enqueuing {
         format!("00-{}-{:016x}-01", self.trace.simple(), u64::from(index) + 1)
     }
 
-    fn last_word(&self, ending: &Ending) -> JobEvent {
+    fn last_word(&self) -> Option<JobEvent> {
+        let Some(Phase::End(ending)) = &self.phase else { return None };
         let job = self.opened.job.clone();
         let total = self.enqueued();
         let reason = match ending {
-            Ending::Sealed => return JobEvent::Sealed(Sealed { job, total }),
+            Ending::Sealed => return Some(JobEvent::Sealed(Sealed { job, total })),
             Ending::BadInput(bad) => bad.to_string(),
             Ending::Crashed => "reading its file crashed".to_owned(),
             Ending::Interrupted => "its producer was interrupted".to_owned(),
         };
-        JobEvent::Cancelled(Cancelled { job, reason, total: Some(total) })
+        Some(JobEvent::Cancelled(Cancelled { job, reason, total: Some(total) }))
     }
 }

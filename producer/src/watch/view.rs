@@ -49,8 +49,8 @@ impl View {
         let enqueued = self.enqueued.as_ref().map(|enqueued| enqueued.load(Ordering::Relaxed));
         let of = match (self.total, enqueued) {
             (Some(total), _) => thousands(total),
-            (None, Some(enqueued)) => format!("{} enqueued so far", thousands(enqueued)),
-            (None, None) => "a total not yet known".to_owned(),
+            (None, Some(enqueued)) => format!("{} enqueued", thousands(enqueued)),
+            (None, None) => "?".to_owned(),
         };
         let left = self.total.map_or_else(String::new, |total| format!(", {}", time_left(total.saturating_sub(done), rate)));
         let message = format!("{}/{of} done, {} failed, {rate:.0}/s{left}", thousands(done), thousands(failed));

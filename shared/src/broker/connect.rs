@@ -22,7 +22,7 @@ pub struct BrokerArgs {
     )]
     pub amqp_url: String,
     /// First word of every queue and exchange name: fleets with different prefixes share a broker
-    #[arg(long, env = "ROLLCALL_PREFIX", default_value = "rollcall", global = true)]
+    #[arg(long, env = "ROLLCALL_PREFIX", default_value = "rollcall", value_parser = crate::message::prefix, global = true)]
     pub prefix: String,
 }
 
@@ -53,10 +53,12 @@ impl Link {
         Ok(self.connection.create_channel().await?)
     }
 
-    /// Closes the connection in good order, so that what was sent has arrived.
+    /// Closes the connection in good order, so that what was sent has arrived; but does not wait long for a broker that is
+    /// itself in trouble.
     pub async fn close(self) {
+        const LONGEST: Duration = Duration::from_secs(2);
         // The process is leaving: a connection that is already gone is closed enough.
-        if let Err(error) = self.connection.close(200, "bye".into()).await {
+        if let Ok(Err(error)) = tokio::time::timeout(LONGEST, self.connection.close(200, "bye".into())).await {
             tracing::debug!(%error, "closing the connection");
         }
     }

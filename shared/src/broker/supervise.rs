@@ -40,7 +40,8 @@ impl Default for Backoff {
 /// A session that lasted this long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
-/// Runs `session` until it ends well, `shutdown` is asked for, or it fails in a way that a new connection cannot mend.
+/// Runs `session` until it ends well, or fails in a way that a new connection cannot mend. Once `shutdown` is asked for, it has
+/// `patience` to end by itself, and is then left in the middle: a broker that is short of memory or disk hears nobody.
 ///
 /// The first connection is different: a broker that cannot be reached at the start is reported, not waited for, since then it
 /// is more likely a wrong URL than an outage.
@@ -49,6 +50,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// The session's error.
 pub async fn supervise(
     shutdown: &Shutdown,
+    patience: Duration,
     mut reconnecting: impl FnMut(),
     mut session: impl AsyncFnMut() -> Result<(), BrokerError>,
 ) -> Result<(), BrokerError> {
@@ -56,9 +58,18 @@ pub async fn supervise(
     let mut first = true;
     loop {
         let began = Instant::now();
-        let error = match session().await {
+        let ended = tokio::select! {
+            ended = session() => ended,
+            () = out_of_patience(shutdown, patience) => {
+                tracing::warn!(?patience, "stopping in the middle; what was not confirmed is not done");
+                return Ok(());
+            }
+        };
+        let error = match ended {
             Ok(()) => return Ok(()),
             Err(error @ BrokerError::Unreachable { .. }) if first => return Err(error),
+            // A broker that is starting or stopping refuses those whom it knew before.
+            Err(error @ BrokerError::Refused { .. }) if !first => error,
             Err(error) if !error.is_transient() => return Err(error),
             Err(error) => error,
         };
@@ -76,4 +87,9 @@ pub async fn supervise(
             return Ok(());
         }
     }
+}
+
+async fn out_of_patience(shutdown: &Shutdown, patience: Duration) {
+    shutdown.requested().await;
+    tokio::time::sleep(patience).await;
 }

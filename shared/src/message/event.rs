@@ -19,7 +19,7 @@ pub enum State {
     Running,
     /// Every company succeeded.
     Succeeded,
-    /// Every company has an outcome, and more failed than the job tolerates.
+    /// Every company has an outcome, and some failed.
     Failed,
     /// It was given up; the companies without an outcome get none.
     Cancelled,

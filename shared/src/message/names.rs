@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest job or model name, in bytes: `<prefix>.retry.<model>.<delay>` must fit AMQP's 255-byte short string with room to spare.
+/// Longest job, model or prefix name, in bytes: `<prefix>.retry.<model>.<delay>` must fit AMQP's 255-byte short string with room to spare.
 pub const MAX_NAME_BYTES: usize = 64;
 
 /// A name that cannot be a word of a routing key.
@@ -24,6 +24,14 @@ fn checked(what: &'static str, name: &str) -> Result<Arc<str>, BadName> {
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if fits { Ok(name.into()) } else { Err(BadName { what, found: name.chars().take(MAX_NAME_BYTES).collect() }) }
+}
+
+/// The first word of every name on the broker, checked: it must leave room for the rest.
+///
+/// # Errors
+/// [`BadName`].
+pub fn prefix(name: &str) -> Result<String, BadName> {
+    checked("prefix", name).map(|name| name.as_ref().to_owned())
 }
 
 macro_rules! name {

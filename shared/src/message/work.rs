@@ -43,15 +43,16 @@ impl Work {
     /// Reads a delivered work message. The record is not looked into: that is the scorer's.
     ///
     /// # Errors
-    /// [`Malformed`] where a header is missing or is not of its kind.
+    /// [`Malformed`] where the job or the index is missing or is not of its kind.
     pub fn read(properties: &BasicProperties, record: Vec<u8>) -> Result<Work, Malformed> {
         let job = text(properties, "job")?;
+        let index = number(properties, "index")?;
         Ok(Work {
             job: job.parse().map_err(|bad| Malformed::new("a job name in header 'job'", format!("{bad}")))?,
-            index: Index(number(properties, "index")?),
-            company_id: text(properties, "company_id")?.to_owned(),
-            attempt: number(properties, "attempt")?.max(1),
-            // Work from another producer may carry no trace; that is no reason to refuse it.
+            index: Index(index),
+            // Job and index are all that an answer needs. Another producer may leave out the rest.
+            company_id: text(properties, "company_id").map_or_else(|_| index.to_string(), str::to_owned),
+            attempt: number(properties, "attempt").unwrap_or(1).max(1),
             traceparent: text(properties, "traceparent").unwrap_or_default().to_owned(),
             record,
         })

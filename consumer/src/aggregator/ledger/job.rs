@@ -47,7 +47,9 @@ impl JobCount {
     /// ended, or for an index that the job does not have, are ignored.
     pub(super) fn count(&mut self, result: &Counted) {
         let index = result.index.0;
-        if self.terminal.contains(index) {
+        // Of a job that ran to its end, every company has been counted.
+        let ran_to_its_end = self.done.is_some() && self.cancelled.is_none();
+        if ran_to_its_end || self.terminal.contains(index) {
             self.duplicates += 1;
             return;
         }
@@ -95,9 +97,10 @@ impl JobCount {
     fn finish(&mut self, done: Done) {
         if self.done.is_none() {
             self.done = Some(done);
-            // A finished job's companies are mostly one run of ones, which this stores as such.
-            self.terminal.optimize();
-            self.failed.optimize();
+            // The event has the counts: a thousand finished jobs must fit into a checkpoint.
+            self.terminal.clear();
+            self.failed.clear();
+            self.causes.clear();
         }
     }
 
@@ -125,6 +128,11 @@ impl JobCount {
         self.first_offset
     }
 
+    /// When the job ended, as RFC 3339 in UTC, once the ledger says so.
+    pub fn done_at(&self) -> Option<&str> {
+        self.done.as_ref().map(|done| done.done_at.as_str())
+    }
+
     /// The model that scores the job, once its opening has been read.
     pub fn model(&self) -> Option<&Model> {
         self.opened.as_ref().map(|opened| &opened.model)
@@ -132,25 +140,32 @@ impl JobCount {
 
     /// Companies with an outcome.
     pub fn counted(&self) -> u64 {
-        self.terminal.len()
+        self.succeeded() + self.failed()
+    }
+
+    fn failed(&self) -> u64 {
+        self.done.as_ref().map_or(self.failed.len(), |done| done.failed)
     }
 
     fn succeeded(&self) -> u64 {
-        self.terminal.len() - self.failed.len()
+        self.done.as_ref().map_or(self.terminal.len() - self.failed.len(), |done| done.succeeded)
     }
 
     fn total(&self) -> Option<u64> {
         let enqueued = self.cancelled.as_ref().and_then(|cancelled| cancelled.total);
         let total = self.total.or(enqueued)?;
-        Some(total.max(self.terminal.len()))
+        Some(total.max(self.counted()))
     }
 
     fn left_over(&self) -> u64 {
-        let uncounted = self.total().unwrap_or_default().saturating_sub(self.terminal.len());
+        let uncounted = self.total().unwrap_or_default().saturating_sub(self.counted());
         if self.state() == State::Cancelled { uncounted } else { 0 }
     }
 
     fn causes(&self) -> Vec<CauseCount> {
+        if let Some(done) = &self.done {
+            return done.causes.clone();
+        }
         let mut causes: Vec<CauseCount> =
             self.causes.iter().map(|(cause, &count)| CauseCount { cause: cause.clone(), count }).collect();
         causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
@@ -175,7 +190,7 @@ impl JobCount {
             state: self.state(),
             total: self.total,
             succeeded: self.succeeded(),
-            failed: self.failed.len(),
+            failed: self.failed(),
             companies_per_second,
         }
     }
@@ -189,14 +204,14 @@ impl JobCount {
             state: self.state(),
             total: self.total(),
             succeeded: self.succeeded(),
-            failed: self.failed.len(),
+            failed: self.failed(),
             cancelled: self.left_over(),
             duplicates: self.duplicates,
             retries: self.retries,
             opened_at: self.opened_at().map(str::to_owned),
             done_at: self.done.as_ref().map(|done| done.done_at.clone()),
             duration_seconds,
-            companies_per_second: duration_seconds.map(|seconds| per_second(self.terminal.len(), seconds)),
+            companies_per_second: duration_seconds.map(|seconds| per_second(self.counted(), seconds)),
             causes: self.causes(),
             reason: self.cancelled.as_ref().map(|cancelled| cancelled.reason.clone()),
             source: self.opened.as_ref().map(|opened| opened.source.clone()),

@@ -5,20 +5,20 @@ use std::time::SystemTime;
 
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
-use lapin::Channel;
+use lapin::Consumer;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use rollcall_shared::broker::BrokerError;
+use rollcall_shared::broker::{BrokerError, Link};
 use rollcall_shared::message::{Message, Model, ScoredCompany, ScoredResult, Work, timestamp};
 use rollcall_shared::topology::Topology;
 
 /// There are few of them, and each is turned into a result before the next.
 const PREFETCH: u16 = 100;
 
-/// The subscription to the dead queues of every model that has a job under way.
+/// The subscriptions to the dead queues of every model that has a job under way.
+#[derive(Default)]
 pub(super) struct DeadLetters {
-    channel: Channel,
     deliveries: SelectAll<BoxStream<'static, (Model, Option<lapin::Result<Delivery>>)>>,
     models: HashSet<Model>,
 }
@@ -30,30 +30,29 @@ pub(super) struct Dead {
 }
 
 impl DeadLetters {
-    /// No subscription yet; `channel` is used for nothing else.
-    pub(super) async fn open(channel: Channel) -> Result<DeadLetters, BrokerError> {
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        Ok(DeadLetters { channel, deliveries: SelectAll::new(), models: HashSet::new() })
-    }
-
     /// Subscribes to the dead queue of each model that is new here.
     pub(super) async fn subscribe(
         &mut self,
+        link: &Link,
         topology: &Topology,
         models: impl Iterator<Item = &Model>,
     ) -> Result<(), BrokerError> {
         for model in models {
-            if self.models.contains(model) {
+            if !self.models.insert(model.clone()) {
                 continue;
             }
-            topology.declare_model(&self.channel, model).await?;
-            let (queue, tag) = (topology.dead_queue(model), model.as_str());
-            let options = BasicConsumeOptions::default();
-            let consumer = self.channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await?;
-            let (of, end) = (model.clone(), (model.clone(), None));
-            let end = futures_util::stream::once(std::future::ready(end));
-            self.deliveries.push(consumer.map(move |delivery| (of.clone(), Some(delivery))).chain(end).boxed());
-            self.models.insert(model.clone());
+            match consume(link, topology, model).await {
+                Ok(consumer) => {
+                    let (of, end) = (model.clone(), (model.clone(), None));
+                    let end = futures_util::stream::once(std::future::ready(end));
+                    self.deliveries.push(consumer.map(move |delivery| (of.clone(), Some(delivery))).chain(end).boxed());
+                }
+                // One model's queues are no reason not to count the others.
+                Err(error @ BrokerError::Topology { .. }) => {
+                    tracing::error!(%error, %model, "its dead companies are not answered for");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -68,6 +67,14 @@ impl DeadLetters {
             None => std::future::pending().await,
         }
     }
+}
+
+async fn consume(link: &Link, topology: &Topology, model: &Model) -> Result<Consumer, BrokerError> {
+    let channel = link.channel().await?;
+    topology.declare_model(&channel, model).await?;
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let (queue, options) = (topology.dead_queue(model), BasicConsumeOptions::default());
+    Ok(channel.basic_consume(queue.into(), "dead".into(), options, FieldTable::default()).await?)
 }
 
 impl Dead {
@@ -95,11 +102,11 @@ impl Dead {
 fn failed(work: &Work, model: &Model, topology: &Topology) -> Option<Message> {
     let scored = ScoredCompany::Error {
         cause: "consumer_crashed".to_owned(),
-        message: "every consumer that it was delivered to died; look at its record, and at the consumers' logs".to_owned(),
+        message: "it was delivered too often without an answer: consumers died of it, or while they held it; look at its record and at their logs".to_owned(),
     };
     let scored_at = timestamp(SystemTime::now());
     let result = ScoredResult { work, model, scored: &scored, scored_at: &scored_at, duration_ms: 0.0 };
-    tracing::warn!(job = %work.job, index = %work.index, "a company killed every consumer that it was delivered to; it is failed");
+    tracing::warn!(job = %work.job, index = %work.index, "a company was delivered too often without an answer; it is failed");
     Some(Message {
         exchange: topology.results(),
         routing_key: result.routing_key(),

@@ -48,15 +48,11 @@ pub(super) struct Read {
 impl Records {
     /// Begins to read at `first_offset`.
     pub(super) async fn open(channel: Channel, topology: &Topology, first_offset: u64) -> Result<Records, BrokerError> {
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let from = match i64::try_from(first_offset) {
             Ok(offset) if offset > 0 => AMQPValue::LongLongInt(offset),
             _ => AMQPValue::LongString(LongString::from("first")),
         };
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-stream-offset".into(), from);
-        let consumer =
-            channel.basic_consume(topology.ledger().into(), "ledger".into(), BasicConsumeOptions::default(), arguments).await?;
+        let consumer = subscribe(&channel, topology, from).await?;
         Ok(Records { channel, consumer, last_tag: 0 })
     }
 
@@ -94,6 +90,22 @@ impl Records {
     pub(super) async fn ask_for_more(&self, last_tag: u64) -> Result<(), BrokerError> {
         Ok(self.channel.basic_ack(last_tag, BasicAckOptions { multiple: true }).await?)
     }
+}
+
+/// The offset of one of the ledger's last records. There must be one.
+pub(super) async fn last_offset(channel: Channel, topology: &Topology) -> Result<u64, BrokerError> {
+    let mut last = subscribe(&channel, topology, AMQPValue::LongString(LongString::from("last"))).await?;
+    let ended = || BrokerError::Lost("the broker cancelled the consumer of the ledger's end".to_owned());
+    let delivery = last.next().await.ok_or_else(ended)??;
+    offset(&delivery.properties).ok_or_else(|| BrokerError::Lost("a ledger record without an offset: is it a stream?".to_owned()))
+}
+
+async fn subscribe(channel: &Channel, topology: &Topology, from: AMQPValue) -> Result<Consumer, BrokerError> {
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), from);
+    let options = BasicConsumeOptions::default();
+    Ok(channel.basic_consume(topology.ledger().into(), "ledger".into(), options, arguments).await?)
 }
 
 fn read(delivery: &Delivery) -> Option<Read> {

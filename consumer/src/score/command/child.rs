@@ -33,7 +33,8 @@ pub(super) enum ChildError {
 /// A running child; dropping it kills it, and whatever it has started.
 pub(super) struct Child {
     process: process::Child,
-    requests: Sender<Vec<u8>>,
+    /// Dropped to let the child see the end of its input.
+    requests: Option<Sender<Vec<u8>>>,
     answers: Receiver<io::Result<String>>,
     last_words: Arc<Mutex<String>>,
 }
@@ -63,13 +64,13 @@ impl Child {
             let last_words = Arc::clone(&last_words);
             thread::spawn(move || pass_on_log(stderr, &last_words));
         }
-        Ok(Child { process, requests, answers, last_words })
+        Ok(Child { process, requests: Some(requests), answers, last_words })
     }
 
     /// Sends a line and waits for the line that answers it.
     pub(super) fn ask(&mut self, request: Vec<u8>, timeout: Duration, abandon: &AtomicBool) -> Result<String, ChildError> {
         let deadline = Instant::now() + timeout;
-        if self.requests.send(request).is_err() {
+        if self.requests.as_ref().is_none_or(|requests| requests.send(request).is_err()) {
             return Err(self.died());
         }
         loop {
@@ -99,7 +100,8 @@ impl Child {
     }
 
     fn kill(&mut self) {
-        // A child that closes its output is about to exit: let it say how before it is helped.
+        // A child whose input ends, or that has closed its output, is about to exit: let it, before it is helped.
+        self.requests = None;
         for _ in 0..4 {
             if matches!(self.process.try_wait(), Ok(Some(_))) {
                 break;
