@@ -87,7 +87,7 @@ fn bad_files() -> Vec<Case> {
         case("cut.parquet", first_half(&whole), &[], &["Parquet", "cut short"]),
         case("no.parquet", GOOD, &[], &["Parquet", "another format"]),
         case("long.csv", &long, &["--max-record-bytes", "200"], &["row 2", "200 bytes", "--max-record-bytes"]),
-        case("long.jsonl", r#"{"a":"long"}"#, &["--max-record-bytes", "5"], &["row 1", "at most 5 bytes, found 11"]),
+        case("long.jsonl", r#"{"a":"long"}"#, &["--max-record-bytes", "5"], &["row 1", "at most 5 bytes, found 12"]),
         case("companies.xlsx", "PK", &[], &[".csv", ".parquet", "--format"]),
     ]
 }
@@ -112,7 +112,7 @@ fn a_bad_file_is_refused_with_one_line_that_names_the_place_and_nothing_is_enque
         let dry = fleet.producer(&[&["enqueue", name, "-m", "m", "--dry-run"], flags].concat()).expect(2);
         assert!(expected.iter().all(|words| dry.stderr.contains(words)), "--dry-run says otherwise than {error}: {dry:?}");
     }
-    for (path, words) in [(fleet.path("no-such.csv"), "no such file"), (fleet.path(""), "ending in .csv")] {
+    for (path, words) in [(fleet.path("no-such.csv"), "no such file"), (fleet.path(""), "a directory")] {
         let refused = fleet.enqueue(&path, "m", "bad", &[]).expect(2);
         assert!(refused.error().contains(words) && refused.stdout.is_empty(), "{refused:?}");
     }

@@ -1,6 +1,6 @@
 //! JSON Lines: one company a line, passed on as it stands.
 
-use std::io::{BufRead, Read as _};
+use std::io::{self, BufRead, Read as _};
 
 use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
@@ -74,17 +74,32 @@ impl Lines {
         const LINE_BREAK: &[u8] = b"\r\n";
         let limit = self.max_bytes.saturating_add(LINE_BREAK.len());
         self.line.clear();
-        let mut read = (&mut self.text).take(limit as u64).read_until(b'\n', &mut self.line)?;
+        let read = (&mut self.text).take(limit as u64).read_until(b'\n', &mut self.line)?;
         if read > 0 {
             self.number += 1;
         }
         if read == limit && !self.line.ends_with(b"\n") {
-            read += self.text.skip_until(b'\n')?;
-        }
-        if read > limit {
-            let reason = Reason::TooLong { bytes: read - 1, limit: self.max_bytes };
-            return Err(reason.into());
+            let bytes = read + self.skip_line()?;
+            return Err(Reason::TooLong { bytes, limit: self.max_bytes }.into());
         }
         Ok(read > 0)
+    }
+
+    /// Skips the rest of a line; says how long that was, without its line feed.
+    fn skip_line(&mut self) -> io::Result<usize> {
+        let mut skipped = 0;
+        loop {
+            let bytes = self.text.fill_buf()?;
+            let (line, end) = match bytes.iter().position(|&byte| byte == b'\n') {
+                Some(at) => (at, at + 1),
+                None => (bytes.len(), bytes.len()),
+            };
+            let over = line < end || end == 0;
+            skipped += line;
+            self.text.consume(end);
+            if over {
+                return Ok(skipped);
+            }
+        }
     }
 }
