@@ -206,10 +206,11 @@ impl Tally<'_> {
     async fn announce_due(&mut self, jobs: impl IntoIterator<Item = Job>, read_at: Instant) -> Result<(), BrokerError> {
         for job in jobs {
             let Some(count) = self.ledger.job(&job).filter(|count| count.is_due()) else { continue };
+            let state = count.state();
             if let Some(message) = self.announcer.done(&job, count) {
                 self.publisher.publish_now((), message).await?;
                 self.metrics.last_result_to_done.observe(read_at.elapsed().as_secs_f64());
-                tracing::info!(%job, state = %self.ledger.job(&job).map_or_else(String::new, |count| count.state().to_string()), "announced done");
+                tracing::info!(%job, %state, "announced done");
             }
         }
         Ok(())

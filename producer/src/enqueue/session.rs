@@ -45,7 +45,9 @@ pub(super) struct Enqueuing {
     opened: Opened,
     priority: Priority,
     rows: Rows,
-    /// Companies stored by the broker.
+    /// Companies taken from the file: the job's total, once the broker has stored them all.
+    taken: u64,
+    /// Companies that the broker has stored, for whoever watches.
     enqueued: Arc<AtomicU64>,
     trace: Uuid,
     phase: Option<Phase>,
@@ -56,7 +58,7 @@ pub(super) struct Enqueuing {
 impl Enqueuing {
     pub(super) fn new(opened: Opened, priority: Priority, rows: Rows, enqueued: Arc<AtomicU64>) -> Enqueuing {
         let trace = Uuid::now_v7();
-        Enqueuing { opened, priority, rows, enqueued, trace, phase: Some(Phase::Open), again: Vec::new() }
+        Enqueuing { opened, priority, rows, taken: 0, enqueued, trace, phase: Some(Phase::Open), again: Vec::new() }
     }
 
     /// Companies stored by the broker so far.
@@ -111,8 +113,8 @@ impl Enqueuing {
                 Some(Phase::End(ending)) => {
                     // The ending is kept over a lost connection: the file does not say it again.
                     self.phase = Some(Phase::End(ending));
-                    let confirmed = publisher.flush().await?;
-                    self.count(&confirmed);
+                    publisher.flush().await?;
+                    self.enqueued.store(self.taken, Ordering::Relaxed);
                     let Some(event) = self.last_word() else { return Ok(()) };
                     self.tell(publisher, topology, event).await?;
                     match self.phase.take() {
@@ -137,8 +139,7 @@ impl Enqueuing {
             properties: event.properties(),
             body: event.body().map_err(|error| BrokerError::Lost(error.to_string()))?,
         };
-        let confirmed = publisher.publish_now(Sent::Event, message).await?;
-        self.count(&confirmed);
+        publisher.publish_now(Sent::Event, message).await?;
         Ok(())
     }
 
@@ -156,6 +157,7 @@ impl Enqueuing {
             };
             match batch {
                 Next::Companies(companies) => {
+                    self.taken += companies.len() as u64;
                     let messages =
                         companies.into_iter().map(|company| (Sent::Company, self.message(topology, company))).collect();
                     self.publish(publisher, messages).await?;
@@ -213,7 +215,7 @@ impl Enqueuing {
     fn last_word(&self) -> Option<JobEvent> {
         let Some(Phase::End(ending)) = &self.phase else { return None };
         let job = self.opened.job.clone();
-        let total = self.enqueued();
+        let total = self.taken;
         let reason = match ending {
             Ending::Sealed => return Some(JobEvent::Sealed(Sealed { job, total })),
             Ending::BadInput(bad) => bad.to_string(),

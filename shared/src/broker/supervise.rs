@@ -55,7 +55,7 @@ pub async fn supervise(
     mut session: impl AsyncFnMut() -> Result<(), BrokerError>,
 ) -> Result<(), BrokerError> {
     let mut backoff = Backoff::new();
-    let mut first = true;
+    let (mut first, mut away) = (true, false);
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
@@ -81,7 +81,14 @@ pub async fn supervise(
             backoff = Backoff::new();
         }
         let pause = backoff.pause();
-        tracing::warn!(%error, pause_ms = pause.as_millis(), "building the connection anew");
+        let still_away = away && matches!(error, BrokerError::Unreachable { .. });
+        away = true;
+        // An outage is told once, not with every attempt.
+        if still_away {
+            tracing::debug!(%error, pause_ms = pause.as_millis(), "still no broker");
+        } else {
+            tracing::warn!(%error, "lost the connection; building it anew until it holds");
+        }
         reconnecting();
         if shutdown.within(pause).await {
             return Ok(());
