@@ -10,6 +10,7 @@ use rollcall_shared::message::{Job, State};
 use crate::ask::AskError;
 use crate::cli::{Command, GenerateArgs, ProducerArgs};
 use crate::companies::BadInput;
+use crate::status::thousands;
 use crate::{enqueue, generate, results, status, watch};
 
 /// Why a command ended other than well.
@@ -22,7 +23,7 @@ pub enum Failure {
     #[error("{0}")]
     Input(#[from] BadInput),
     /// A row further down could not be taken: the job is cancelled.
-    #[error("{bad} (job {job} is cancelled; {enqueued} companies were enqueued before that row)")]
+    #[error("{bad} (job {job} is cancelled; {} companies were enqueued before that row)", thousands(*enqueued))]
     Aborted {
         /// What is wrong with the row.
         bad: Box<BadInput>,

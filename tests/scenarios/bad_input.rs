@@ -189,7 +189,7 @@ fn a_fault_in_mid_file_cancels_the_job_and_keeps_the_reason() {
     for (job, source, producer) in &mut running {
         let aborted = producer.wait(Duration::from_secs(60)).expect(2);
         let reason = [source, "row 5000 (line 5001)", "expected 2 fields, found 3"];
-        let said = ["error: ", &format!("job {job} is cancelled"), "4999 companies were enqueued"];
+        let said = ["error: ", &format!("job {job} is cancelled"), "4,999 companies were enqueued"];
         assert!(reason.iter().chain(&said).all(|words| aborted.stderr.contains(*words)), "{aborted:?}");
         assert_eq!(aborted.stdout, "", "{job}");
         assert_cancelled(&fleet, job, 4_999, &reason);
