@@ -1,6 +1,7 @@
 //! Opens connections.
 
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
@@ -39,9 +40,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 /// A peer that vanished without a word is noticed after two of these.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// An open connection; it closes when the last of it and its channels is dropped.
+/// An open connection; it closes when it is dropped, or in good order by [`Link::close`].
 pub struct Link {
     connection: Connection,
+    /// Every channel lives as long as its link. lapin closes a channel when it is dropped, and a connection that is closed
+    /// meanwhile may be cut instead, with the last acknowledgements still unsent.
+    channels: Mutex<Vec<Channel>>,
 }
 
 impl Link {
@@ -50,7 +54,9 @@ impl Link {
     /// # Errors
     /// [`BrokerError::Lost`].
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
-        Ok(self.connection.create_channel().await?)
+        let channel = self.connection.create_channel().await?;
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).push(channel.clone());
+        Ok(channel)
     }
 
     /// Closes the connection in good order, so that what was sent has arrived; but does not wait long for a broker that is
@@ -74,7 +80,7 @@ pub async fn connect(broker: &BrokerArgs, name: &str) -> Result<Link, BrokerErro
     let url = without_password(&uri);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties)).await {
-        Ok(Ok(connection)) => Ok(Link { connection }),
+        Ok(Ok(connection)) => Ok(Link { connection, channels: Mutex::default() }),
         Ok(Err(error)) => Err(match error.kind() {
             ErrorKind::ProtocolError(_) => BrokerError::Refused { url, reason: reason(&error) },
             _ => BrokerError::Unreachable { url, reason: reason(&error) },
