@@ -35,13 +35,13 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("expected one JSON document: {error}\n{self:?}"))
     }
 
-    /// The error: the one line on standard error that is no log line.
+    /// The error: the one line on standard error that is no log line, and not told of a job on its way.
     ///
     /// # Panics
     /// Where there is none, or more than one.
     pub fn error(&self) -> &str {
-        let is_log = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
-        let lines: Vec<&str> = self.stderr.lines().filter(|line| !is_log(line)).collect();
+        let is_told = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit()) || line.starts_with("job ");
+        let lines: Vec<&str> = self.stderr.lines().filter(|line| !is_told(line)).collect();
         assert!(lines.len() == 1 && lines[0].starts_with("error: "), "expected one line of error, found {self:?}");
         lines[0]
     }
