@@ -24,8 +24,7 @@ fn messages_are_as_the_contract_says() {
     let _aggregator = fleet.aggregator(&[]);
     let _consumer = fleet.consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &[]);
     let file = fleet.file("c.csv", "company_id,sector\nacme,Energy\nodd,Astrology\n");
-    let enqueue = ["enqueue", file.to_str().unwrap(), "-m", "questionnaire", "--job", "j", "--wait"];
-    fleet.producer(&enqueue).expect(1);
+    fleet.enqueue(&file, "questionnaire", "j", &["--wait"]).expect(1);
     let record = fleet.finished("j");
     let acme = record.bodies.iter().find(|body| body["company_id"] == "acme").unwrap();
     assert_eq!((&acme["job"], &acme["index"], &acme["model"]), (&"j".into(), &0.into(), &"questionnaire".into()));
@@ -84,8 +83,7 @@ fn an_independent_subscriber_sees_every_real_company_once_and_one_done_event() {
     let fleet = Fleet::fresh();
     let (_aggregator, _first, _second) = (fleet.aggregator(&[]), fleet.demo_consumer(), fleet.demo_consumer());
     let mut subscriber = python_subscriber(&fleet, "real");
-    let enqueue = ["enqueue", real.to_str().unwrap(), "-m", "questionnaire", "--job", "real", "--wait"];
-    fleet.producer(&enqueue).expect(0);
+    fleet.enqueue(&real, "questionnaire", "real", &["--wait"]).expect(0);
     let seen = subscriber.wait(Duration::from_secs(60)).expect(0).json();
     assert_eq!((&seen["distinct"], &seen["results"]), (&46_965.into(), &46_965.into()));
     assert_eq!((&seen["done"], &seen["state"]), (&1.into(), &"succeeded".into()));

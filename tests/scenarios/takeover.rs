@@ -22,8 +22,7 @@ fn a_job_outlives_the_kill_of_a_consumer_and_of_the_active_aggregator() {
     standby.wait_until_it_says("waiting for the baton");
     let (mut doomed, _other) = (fleet.demo_consumer(), fleet.demo_consumer());
     let companies = fleet.companies(20_000);
-    let enqueue = ["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", "j", "--wait"];
-    let mut producer = fleet.start_producer(&enqueue);
+    let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     mid_job(&fleet, "j", 20_000);
     doomed.kill_9();
     active.kill_9();
@@ -49,8 +48,7 @@ fn a_consumer_that_is_asked_to_stop_finishes_what_it_scores_and_returns_the_rest
     let _aggregator = fleet.aggregator(&[]);
     let (mut leaving, _staying) = (fleet.demo_consumer(), fleet.demo_consumer());
     let companies = fleet.companies(20_000);
-    let enqueue = ["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", "j", "--wait"];
-    let mut producer = fleet.start_producer(&enqueue);
+    let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     mid_job(&fleet, "j", 20_000);
     leaving.terminate();
     leaving.wait(Duration::from_secs(30)).expect(0);
@@ -97,8 +95,7 @@ fn a_ledger_that_was_deleted_and_declared_anew_is_counted_from_its_beginning() {
     let fleet = Fleet::fresh();
     let _consumer = fleet.demo_consumer();
     let companies = fleet.companies(200);
-    let run =
-        |job: &str| fleet.producer(&["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", job, "--wait"]);
+    let run = |job: &str| fleet.enqueue(&companies, "questionnaire", job, &["--wait"]);
     let mut first = fleet.aggregator(&[]);
     run("before").expect(0);
     first.terminate();
