@@ -33,7 +33,8 @@ pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), Failure
         metrics.active.set(0);
         metrics.reconnections.inc();
     };
-    supervise(&shutdown, PATIENCE, reconnecting, async || tally::session(&args, &shutdown, &metrics, &ready).await).await?;
+    supervise(&args.broker, &shutdown, PATIENCE, reconnecting, async || tally::session(&args, &shutdown, &metrics, &ready).await)
+        .await?;
     Ok(())
 }
 

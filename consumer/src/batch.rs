@@ -1,78 +1,88 @@
-//! The scoring threads: each takes a batch of what waits, scores it, and passes on an outcome for each company.
+//! The scoring threads: each takes a batch of what waits, scores it, and passes on what is to be done for each company.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use rollcall_shared::message::{ScoredCompany, timestamp};
+use rollcall_shared::message::{RetryPolicy, timestamp};
 use rollcall_shared::telemetry::ConsumerMetrics;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::desks::{Seat, Seated};
 use crate::intake::Taken;
 use crate::score::{Company, Prediction, ScoreError, Scorer, Scores};
+use crate::settle::{Settle, settle};
 use crate::waiting::Waiting;
 
-/// A company with its outcome.
+/// A company with what is to be done about it.
 #[derive(Debug)]
 pub(crate) struct Scored {
     pub(crate) taken: Taken,
-    pub(crate) outcome: ScoredCompany,
+    pub(crate) settle: Settle,
     /// When, as RFC 3339 in UTC.
     pub(crate) scored_at: String,
     /// How long it took; within a batch, its share.
     pub(crate) duration: Duration,
 }
 
-/// One scoring thread.
-pub(crate) struct Desk {
-    pub(crate) scorer: Box<dyn Scorer>,
+/// What every scoring thread needs.
+pub(crate) struct Room {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) scored: UnboundedSender<Scored>,
     pub(crate) metrics: Arc<ConsumerMetrics>,
     /// Companies scored in one call, at most.
     pub(crate) batch: usize,
-    /// How many desks share what waits.
+    /// How many threads share what waits.
     pub(crate) desks: usize,
+    /// How long a call may take before its thread is given up.
+    pub(crate) patience: Duration,
+    /// What holds for jobs that have no policy of their own.
+    pub(crate) retry: RetryPolicy,
+}
+
+/// One scoring thread.
+pub(crate) struct Desk {
+    pub(crate) scorer: Box<dyn Scorer>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) seat: Arc<Seat>,
 }
 
 impl Desk {
-    /// Scores until there is no more to come.
+    /// Scores until there is no more to come, or until it took too long and was replaced.
     pub(crate) fn work(mut self) {
-        while let Some(batch) = self.waiting.take(self.batch, self.desks) {
-            for scored in self.score(batch) {
-                if self.scored.send(scored).is_err() {
-                    return;
+        while let Some(batch) = self.room.waiting.take(self.room.batch, self.room.desks) {
+            let Some((batch, scores, took)) = self.score(batch) else { return };
+            match scores {
+                Ok(scores) => {
+                    if self.room.pass_on(batch, scores, took).is_err() {
+                        return;
+                    }
+                }
+                // Whose fault it was will show when each is scored by itself.
+                Err(fault) => {
+                    tracing::warn!(%fault, companies = batch.len(), "the scorer failed on a batch; scoring its companies one by one");
+                    self.room.waiting.add(batch.into_iter().map(|taken| Taken { alone: true, ..taken }));
                 }
             }
         }
     }
 
-    fn score(&mut self, mut batch: Vec<Taken>) -> Vec<Scored> {
+    /// The batch with its outcomes, or with a fault of the scorer's as a whole; nothing where it took too long.
+    fn score(&mut self, mut batch: Vec<Taken>) -> Option<(Vec<Taken>, Scores, Duration)> {
         let records = batch.iter_mut().map(|taken| Company { record: std::mem::take(&mut taken.work.record) });
-        let companies: Vec<Company> = records.collect();
-        self.metrics.batch_companies.observe(companies.len() as f64);
+        let companies = Arc::new(records.collect::<Vec<_>>());
+        self.room.metrics.batch_companies.observe(companies.len() as f64);
         let began = Instant::now();
-        let outcomes = match self.call(&companies) {
-            Ok(outcomes) => outcomes,
-            Err(fault) if companies.len() == 1 || self.waiting.is_closed() => vec![Err(fault); companies.len()],
-            Err(fault) => {
-                tracing::warn!(%fault, companies = companies.len(), "the scorer failed on a batch; scoring its companies one by one");
-                companies.iter().map(|company| self.alone(company)).collect()
-            }
+        self.seat.sit_down(Seated { batch, companies: Arc::clone(&companies), until: began + self.room.patience });
+        let scores = self.call(&companies);
+        drop(companies);
+        let batch = self.seat.stand_up()?.into_batch();
+        let scores = match scores {
+            // Alone, the fault is the company's; and who is leaving does not try again.
+            Err(fault) if batch.len() == 1 || self.room.waiting.is_closed() => Ok(vec![Err(fault); batch.len()]),
+            scores => scores,
         };
-        let duration = began.elapsed() / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
-        let scored_at = timestamp(SystemTime::now());
-        let scored = batch.into_iter().zip(outcomes).map(|(taken, outcome)| {
-            self.metrics.attempts.inc();
-            self.metrics.score_duration.observe(duration.as_secs_f64());
-            Scored { taken, outcome: terminal(outcome), scored_at: scored_at.clone(), duration }
-        });
-        scored.collect()
-    }
-
-    fn alone(&mut self, company: &Company) -> Result<Prediction, ScoreError> {
-        let nothing = || fault("invalid_answer", "the scorer gave no outcome".to_owned());
-        self.call(std::slice::from_ref(company))?.pop().unwrap_or_else(|| Err(nothing()))
+        Some((batch, scores, began.elapsed()))
     }
 
     fn call(&mut self, companies: &[Company]) -> Scores {
@@ -86,44 +96,32 @@ impl Desk {
     }
 }
 
-fn fault(cause: &str, message: String) -> ScoreError {
+impl Room {
+    /// Passes on what is to be done for each company of a batch that `took` so long.
+    ///
+    /// # Errors
+    /// Where nobody listens any more.
+    pub(crate) fn pass_on(
+        &self,
+        batch: Vec<Taken>,
+        scores: Vec<Result<Prediction, ScoreError>>,
+        took: Duration,
+    ) -> Result<(), Gone> {
+        let duration = took / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
+        let scored_at = timestamp(SystemTime::now());
+        for (taken, score) in batch.into_iter().zip(scores) {
+            self.metrics.attempts.inc();
+            self.metrics.score_duration.observe(duration.as_secs_f64());
+            let settle = settle(&taken.work, score, &self.retry);
+            self.scored.send(Scored { taken, settle, scored_at: scored_at.clone(), duration }).map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+}
+
+/// The session that would have answered has gone, and the process with it.
+pub(crate) struct Gone;
+
+pub(crate) fn fault(cause: &str, message: String) -> ScoreError {
     ScoreError { cause: cause.to_owned(), message, retryable: true }
-}
-
-/// RabbitMQ 4.x closes the channel on a message over 16 MiB, and with it go the results of innocent neighbours.
-const LARGEST_PREDICTION: usize = 8 << 20;
-const LONGEST_MESSAGE: usize = 4 << 10;
-
-fn terminal(outcome: Result<Prediction, ScoreError>) -> ScoredCompany {
-    match outcome {
-        Ok(prediction) if prediction.len() > LARGEST_PREDICTION => ScoredCompany::Error {
-            cause: "prediction_too_large".to_owned(),
-            message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", prediction.len()),
-        },
-        Ok(prediction) => ScoredCompany::Prediction(prediction),
-        Err(error) => ScoredCompany::Error {
-            cause: normalised(&error.cause),
-            message: error.message.chars().take(LONGEST_MESSAGE).collect(),
-        },
-    }
-}
-
-/// A cause as a short stable word: it is counted by, and travels in a header and a metric's label.
-fn normalised(cause: &str) -> String {
-    const LONGEST: usize = 64;
-    let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    let cause: String = cause.trim().chars().take(LONGEST).map(word).collect();
-    if cause.is_empty() { "unknown".to_owned() } else { cause }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_becomes_a_short_stable_word() {
-        assert_eq!(normalised(" Out of Memory "), "out_of_memory");
-        assert_eq!(normalised(""), "unknown");
-        assert_eq!(normalised(&"x".repeat(1_000)).len(), 64);
-    }
 }

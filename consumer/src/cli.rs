@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
-use rollcall_shared::message::Model;
+use rollcall_shared::message::{Model, RetryPolicy};
 use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
+use rollcall_shared::topology::DELIVERY_LIMIT;
 
 /// Score the companies of a model, from its work queue to the results exchange. Run as many as there are cores to use.
 #[derive(Debug, Clone, clap::Parser)]
@@ -34,9 +35,21 @@ pub struct ConsumerArgs {
     /// bayes: answer with the probability of every state, in place of the most probable one and its probability
     #[arg(long, env = "ROLLCALL_DISTRIBUTIONS", value_parser = FalseyValueParser::new())]
     pub distributions: bool,
-    /// command: how long it may take to answer for a batch, such as 500ms or 2m, before it is killed and started anew
+    /// How long a scorer may take to answer, such as 500ms or 2m, for a batch and then for each of its companies alone
     #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = positive_duration)]
     pub score_timeout: Duration,
+    /// Attempts at a company whose failure may pass, where its job does not say
+    #[arg(long, env = "ROLLCALL_MAX_ATTEMPTS", default_value_t = RetryPolicy::MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_attempts: u32,
+    /// Delays between attempts, where the job does not say; the last serves for all further ones
+    #[arg(long, env = "ROLLCALL_RETRY_DELAYS", default_value = RetryPolicy::DELAYS)]
+    pub retry_delays: String,
+    /// Deliveries of a company without an answer, each most likely the death of a consumer, before it is given up
+    #[arg(long, env = "ROLLCALL_MAX_DELIVERIES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(DELIVERY_LIMIT)))]
+    pub max_deliveries: u16,
+    /// The broker's consumer_timeout: it takes back what is held for longer
+    #[arg(long, env = "ROLLCALL_CONSUMER_TIMEOUT", default_value = "30m", value_parser = positive_duration)]
+    pub consumer_timeout: Duration,
     /// On SIGTERM or Ctrl-C: how long to go on with what is being scored
     #[arg(long, env = "ROLLCALL_GRACE", default_value = "30s", value_parser = positive_duration)]
     pub grace: Duration,
@@ -55,6 +68,35 @@ impl ConsumerArgs {
     /// How many threads score.
     pub fn threads(&self) -> usize {
         self.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+
+    /// What holds for jobs that do not say how often to try.
+    ///
+    /// # Errors
+    /// Where it cannot be followed, in words.
+    pub fn retry_policy(&self) -> Result<RetryPolicy, String> {
+        RetryPolicy::new(self.max_attempts, &self.retry_delays).map_err(|bad| format!("--retry-delays: {bad}"))
+    }
+
+    /// Checks that the broker will not take back what is being scored.
+    ///
+    /// # Errors
+    /// Where it may, with the arithmetic.
+    pub fn check_holding_time(&self) -> Result<(), String> {
+        let (wait, score, limit) = (self.consumer_timeout / 2, self.score_timeout, self.consumer_timeout);
+        let longest = wait + 2 * score;
+        if longest < limit {
+            return Ok(());
+        }
+        let words = humantime::format_duration;
+        Err(format!(
+            "expected a company to be held for less than the broker's consumer timeout, found {} to wait at most + 2 x {} to score (in its batch, then alone) = {} of {}: lower --score-timeout below {}, or raise consumer_timeout on the broker and tell --consumer-timeout",
+            words(wait),
+            words(score),
+            words(longest),
+            words(limit),
+            words(limit / 4)
+        ))
     }
 }
 
@@ -92,6 +134,8 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
@@ -102,5 +146,17 @@ mod tests {
         for bad in ["", "bayes", "bayes:", "command:", "command:'", "magic:x"] {
             assert!(bad.parse::<ScorerSpec>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_scorer_that_may_hold_a_company_for_too_long_is_refused_with_the_arithmetic() {
+        let args = |more: &[&str]| {
+            let least = ["consumer", "--model", "m", "--scorer", "command:cat"];
+            ConsumerArgs::try_parse_from(least.iter().chain(more)).unwrap()
+        };
+        assert_eq!(args(&[]).check_holding_time(), Ok(()));
+        let refused = args(&["--score-timeout", "10m"]).check_holding_time().unwrap_err();
+        assert!(refused.contains("15m to wait at most + 2 x 10m") && refused.contains("= 35m of 30m"), "{refused}");
+        assert_eq!(args(&["--score-timeout", "10m", "--consumer-timeout", "2h"]).check_holding_time(), Ok(()));
     }
 }

@@ -1,50 +1,71 @@
 //! Takes work from the broker.
 
 use std::pin::Pin;
+use std::time::Instant;
 
 use futures_util::stream::{SelectAll, StreamExt};
 use futures_util::{FutureExt, Stream};
 use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use rollcall_shared::broker::{BrokerError, COALESCE};
-use rollcall_shared::message::{Model, Work};
+use rollcall_shared::message::{Model, Priority, Work, earlier_deliveries};
 use rollcall_shared::topology::Topology;
 
 /// A company taken, and what is needed to settle it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Taken {
     pub(crate) work: Work,
     /// The delivery tag on the session's channel.
     pub(crate) tag: u64,
     /// Which session's channel: a tag means nothing on another.
     pub(crate) session: u64,
-    pub(crate) express: bool,
+    /// How often it was delivered before without an answer, in this message and in earlier ones of this attempt.
+    pub(crate) deliveries: u32,
+    /// Whether it came by the queue of suspects.
+    pub(crate) suspect: bool,
+    /// Whether it must be scored by itself: in a batch, it or a neighbour has failed.
+    pub(crate) alone: bool,
+    pub(crate) taken_at: Instant,
 }
 
-/// The subscription to a model's two queues, on one channel.
+/// The subscription to a model's queues, on one channel.
 pub(crate) struct Intake {
     pub(crate) channel: Channel,
+    lanes: Vec<Lane>,
     deliveries: SelectAll<Deliveries>,
     session: u64,
 }
 
+/// A queue that work comes from.
+struct Lane {
+    queue: String,
+    suspect: bool,
+    prefetch: u16,
+}
+
+impl Lane {
+    fn tag(&self) -> &str {
+        &self.queue
+    }
+}
+
 type Deliveries = Pin<Box<dyn Stream<Item = Arriving> + Send>>;
 
-/// Whether it is express, and a delivery; nothing once the broker has ended the subscription.
+/// Whether it is a suspect, and a delivery; nothing once the broker has ended the subscription.
 type Arriving = (bool, Option<lapin::Result<Delivery>>);
 
 /// What the broker sent: companies, and the tags of messages that are no work.
+#[derive(Default)]
 pub(crate) struct Arrival {
     pub(crate) taken: Vec<Taken>,
     pub(crate) malformed: Vec<u64>,
 }
 
-const QUEUES: [(&str, bool); 2] = [("work", false), ("express", true)];
-
 impl Intake {
-    /// Subscribes, for at most `prefetch` unsettled companies a queue.
+    /// Subscribes, for at most `prefetch` unsettled companies a queue; of suspects, one: what it kills is then held with
+    /// nothing else of its kind.
     pub(crate) async fn open(
         channel: Channel,
         topology: &Topology,
@@ -52,20 +73,20 @@ impl Intake {
         prefetch: u16,
         session: u64,
     ) -> Result<Intake, BrokerError> {
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let lane = |priority| Lane { queue: topology.work_queue(model, priority), suspect: false, prefetch };
+        let suspects = Lane { queue: topology.suspect_queue(model), suspect: true, prefetch: 1 };
+        let lanes = vec![lane(Priority::Normal), lane(Priority::High), suspects];
         let mut deliveries = SelectAll::new();
-        for (tag, express) in QUEUES {
-            let queue = if express { topology.express_queue(model) } else { topology.work_queue(model) };
-            let options = BasicConsumeOptions::default();
-            let consumer = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await?;
-            deliveries.push(labelled(consumer, express));
+        for lane in &lanes {
+            let consumer = subscribe(&channel, lane, lane.tag(), FieldTable::default()).await?;
+            deliveries.push(labelled(consumer, lane.suspect));
         }
-        Ok(Intake { channel, deliveries, session })
+        Ok(Intake { channel, lanes, deliveries, session })
     }
 
     /// Waits for work, and takes with it what has already arrived. Safe to cancel.
     pub(crate) async fn next(&mut self) -> Result<Arrival, BrokerError> {
-        let mut arrival = Arrival { taken: Vec::new(), malformed: Vec::new() };
+        let mut arrival = Arrival::default();
         // Nothing is awaited after the first: what has been taken would be lost with the future.
         let first = self.deliveries.next().await;
         self.sort(&mut arrival, first)?;
@@ -77,12 +98,20 @@ impl Intake {
     }
 
     fn sort(&self, arrival: &mut Arrival, next: Option<Arriving>) -> Result<(), BrokerError> {
-        let Some((express, Some(delivery))) = next else {
+        let Some((suspect, Some(delivery))) = next else {
             return Err(BrokerError::Lost("the broker cancelled the consumer of work".to_owned()));
         };
         let Delivery { delivery_tag: tag, properties, data, .. } = delivery?;
         match Work::read(&properties, data) {
-            Ok(work) => arrival.taken.push(Taken { work, tag, session: self.session, express }),
+            Ok(work) => arrival.taken.push(Taken {
+                deliveries: work.deliveries.saturating_add(earlier_deliveries(&properties)),
+                work,
+                tag,
+                session: self.session,
+                suspect,
+                alone: suspect,
+                taken_at: Instant::now(),
+            }),
             Err(error) => {
                 tracing::warn!(%error, "a message on the work queue is no work; it goes to the dead queue");
                 arrival.malformed.push(tag);
@@ -91,33 +120,58 @@ impl Intake {
         Ok(())
     }
 
-    /// Sends a message that is no work to the dead queue.
+    /// Sends a message to the dead queue.
     pub(crate) async fn refuse(&self, tag: u64) -> Result<(), BrokerError> {
         Ok(self.channel.basic_reject(tag, BasicRejectOptions { requeue: false }).await?)
     }
 
-    /// Gives a company back, for another consumer.
+    /// Gives a message back, for another consumer. RabbitMQ 3.10 counts that as a delivery.
     pub(crate) async fn give_back(&self, tag: u64) -> Result<(), BrokerError> {
         Ok(self.channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true }).await?)
     }
 
-    /// Stops taking; returns the tags of what arrived and was not yet handed out.
-    pub(crate) async fn close(&mut self) -> Result<Vec<u64>, BrokerError> {
-        for (tag, _) in QUEUES {
-            self.channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await?;
+    /// Stops taking; returns what arrived and was not yet handed out.
+    pub(crate) async fn close(&mut self) -> Result<Arrival, BrokerError> {
+        for lane in &self.lanes {
+            self.channel.basic_cancel(lane.tag().into(), BasicCancelOptions::default()).await?;
         }
-        let mut tags = Vec::new();
-        while let Some((_, delivery)) = self.deliveries.next().now_or_never().flatten() {
-            if let Some(delivery) = delivery {
-                tags.push(delivery?.delivery_tag);
+        let mut arrival = Arrival::default();
+        while let Some(next) = self.deliveries.next().now_or_never().flatten() {
+            if next.1.is_some() {
+                self.sort(&mut arrival, Some(next))?;
             }
         }
-        Ok(tags)
+        Ok(arrival)
+    }
+
+    /// Waits until the broker's queues have taken in every acknowledgement that was sent.
+    ///
+    /// The broker's channel holds acknowledgements back while a quorum queue has many commands on their way, and forgets them
+    /// when it is closed. To subscribe and to unsubscribe are commands that it waits for, in the order of the queue's log: the
+    /// first comes back after all that was on its way, which lets go of what was held back; the second after that.
+    pub(crate) async fn settled(&self) -> Result<(), BrokerError> {
+        const BARRIER: &str = "settled";
+        // Behind every other consumer: a message that it gets all the same goes back when the channel closes.
+        let mut last = FieldTable::default();
+        last.insert("x-priority".into(), AMQPValue::LongInt(-1_000));
+        for lane in &self.lanes {
+            let lane = Lane { queue: lane.queue.clone(), suspect: false, prefetch: 1 };
+            subscribe(&self.channel, &lane, BARRIER, last.clone()).await?;
+            self.channel.basic_cancel(BARRIER.into(), BasicCancelOptions::default()).await?;
+        }
+        Ok(())
     }
 }
 
-/// The consumer's deliveries, each with which queue it is from, and a last nothing when the broker has ended it.
-fn labelled(consumer: Consumer, express: bool) -> Deliveries {
-    let end = futures_util::stream::once(std::future::ready((express, None)));
-    Box::pin(consumer.map(move |delivery| (express, Some(delivery))).chain(end))
+async fn subscribe(channel: &Channel, lane: &Lane, tag: &str, arguments: FieldTable) -> Result<Consumer, BrokerError> {
+    // For those who subscribe after it, each for itself.
+    channel.basic_qos(lane.prefetch, BasicQosOptions::default()).await?;
+    let (queue, options) = (lane.queue.as_str().into(), BasicConsumeOptions::default());
+    Ok(channel.basic_consume(queue, tag.into(), options, arguments).await?)
+}
+
+/// The consumer's deliveries, each with whether it is a suspect, and a last nothing when the broker has ended it.
+fn labelled(consumer: Consumer, suspect: bool) -> Deliveries {
+    let end = futures_util::stream::once(std::future::ready((suspect, None)));
+    Box::pin(consumer.map(move |delivery| (suspect, Some(delivery))).chain(end))
 }

@@ -4,9 +4,14 @@ pub mod cli;
 pub mod run;
 
 mod acks;
+mod admit;
 mod answer;
 mod batch;
+mod desks;
 mod intake;
+mod orders;
+mod session;
+mod settle;
 mod waiting;
 
 pub mod score;

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rollcall_shared::message::Priority;
 
 use crate::intake::Taken;
 
-/// The companies waiting, those of express jobs first.
+/// The companies waiting: first those that must be scored alone, then those of express jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     queues: Mutex<Queues>,
@@ -14,18 +17,29 @@ pub(crate) struct Waiting {
 
 #[derive(Debug, Default)]
 struct Queues {
+    alone: VecDeque<Taken>,
     express: VecDeque<Taken>,
     normal: VecDeque<Taken>,
     closed: bool,
 }
 
 impl Queues {
-    fn len(&self) -> usize {
+    fn batched(&self) -> usize {
         self.express.len() + self.normal.len()
     }
 
     fn pop(&mut self) -> Option<Taken> {
         self.express.pop_front().or_else(|| self.normal.pop_front())
+    }
+
+    fn remove(&mut self, unwanted: impl Fn(&Taken) -> bool) -> Vec<Taken> {
+        let mut removed = Vec::new();
+        for queue in [&mut self.alone, &mut self.express, &mut self.normal] {
+            let (out, kept) = std::mem::take(queue).into_iter().partition::<VecDeque<Taken>, _>(&unwanted);
+            *queue = kept;
+            removed.extend(out);
+        }
+        removed
     }
 }
 
@@ -34,29 +48,48 @@ impl Waiting {
     pub(crate) fn add(&self, taken: impl IntoIterator<Item = Taken>) {
         let mut queues = self.lock();
         for taken in taken {
-            if taken.express { queues.express.push_back(taken) } else { queues.normal.push_back(taken) }
+            let queue = match taken.work.priority {
+                _ if taken.alone => &mut queues.alone,
+                Priority::High => &mut queues.express,
+                Priority::Normal => &mut queues.normal,
+            };
+            queue.push_back(taken);
         }
         self.arrived.notify_all();
     }
 
-    /// Waits for companies and takes a fair share of them for one of `threads`: at least one, at most `most`, without
-    /// waiting for more. None once it is closed.
+    /// Waits for companies and takes one that must be alone, or a fair share of the others for one of `threads`: at least
+    /// one, at most `most`, without waiting for more. None once it is closed.
     pub(crate) fn take(&self, most: usize, threads: usize) -> Option<Vec<Taken>> {
         let mut queues = self.lock();
-        while queues.len() == 0 && !queues.closed {
+        loop {
+            if queues.closed {
+                return None;
+            }
+            if let Some(alone) = queues.alone.pop_front() {
+                return Some(vec![alone]);
+            }
+            if queues.batched() > 0 {
+                let share = queues.batched().div_ceil(threads).clamp(1, most);
+                return Some(std::iter::from_fn(|| queues.pop()).take(share).collect());
+            }
             queues = self.arrived.wait(queues).unwrap_or_else(PoisonError::into_inner);
         }
-        if queues.closed {
-            return None;
-        }
-        let share = queues.len().div_ceil(threads).clamp(1, most);
-        Some(std::iter::from_fn(|| queues.pop()).take(share).collect())
     }
 
     /// Takes out all that nobody has begun to score.
     pub(crate) fn clear(&self) -> Vec<Taken> {
-        let mut queues = self.lock();
-        std::iter::from_fn(|| queues.pop()).collect()
+        self.lock().remove(|_| true)
+    }
+
+    /// Takes out those that `unwanted` names.
+    pub(crate) fn remove(&self, unwanted: impl Fn(&Taken) -> bool) -> Vec<Taken> {
+        self.lock().remove(unwanted)
+    }
+
+    /// Takes out those that have waited for longer than `age`.
+    pub(crate) fn remove_older_than(&self, age: Duration) -> Vec<Taken> {
+        self.lock().remove(|taken| taken.taken_at.elapsed() > age)
     }
 
     /// Lets every waiting thread go home.

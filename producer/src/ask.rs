@@ -7,14 +7,19 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptio
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer};
 use rollcall_shared::broker::{BrokerError, Link};
-use rollcall_shared::message::{Job, JobStatus, Query, Reply};
+use rollcall_shared::message::{Indices, Job, JobStatus, Query, Reply, Which};
 use rollcall_shared::topology::Topology;
+
+use crate::run::Failure;
 
 /// A standby takes over within five seconds of the active aggregator's death; this waits a little longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// A question is repeated this often: the aggregator that took it may have died.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// The ledger takes a moment to say what was just said to it.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,41 @@ impl Asker {
             Reply::Job(status) => Ok(status.map(|status| *status)),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// How one job stands.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::NoSuchJob`] where the ledger has no such job.
+    pub async fn known(&mut self, job: &Job) -> Result<JobStatus, Failure> {
+        self.job(job).await?.ok_or_else(|| Failure::NoSuchJob(job.to_string()))
+    }
+
+    /// The companies of a job that have come to `which`; nothing where the aggregator no longer knows.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn companies(&mut self, job: &Job, which: Which) -> Result<Option<Indices>, AskError> {
+        match self.ask(&Query::Companies { job: job.clone(), which }).await? {
+            Reply::Companies(indices) => Ok(indices),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks until the job stands as `expected`, and returns how.
+    ///
+    /// # Errors
+    /// [`AskError`]; [`AskError::NoAnswer`] also where it never does.
+    pub async fn until(&mut self, job: &Job, expected: impl Fn(&JobStatus) -> bool) -> Result<JobStatus, AskError> {
+        let asked = async {
+            loop {
+                if let Some(status) = self.job(job).await?.filter(|status| expected(status)) {
+                    return Ok(status);
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(AskError::NoAnswer))
     }
 
     /// How every job stands.

@@ -1,10 +1,11 @@
 //! The producer's commands and flags.
 
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
-use rollcall_shared::message::{Job, Model};
+use rollcall_shared::message::{Indices, Job, Model, Priority, RetryPolicy, Settings, Tolerance, timestamp};
 use rollcall_shared::telemetry::LogArgs;
 
 use crate::companies::Format;
@@ -51,8 +52,30 @@ pub enum Command {
         /// The job
         job: Job,
     },
+    /// Show why companies of a job failed: by cause, with examples
+    Failures {
+        /// The job
+        job: Job,
+    },
     /// Fetch a finished job's results from the ledger, one row a company, in the order in which they came
     Results(ResultsArgs),
+    /// Enqueue companies of a job that has ended again: the failed ones, or those that are named
+    Redrive(RedriveArgs),
+    /// End a job: what waits is not scored
+    Cancel {
+        /// The job
+        job: Job,
+    },
+    /// Set a job's companies aside until it is resumed; other jobs of its model go on
+    Pause {
+        /// The job
+        job: Job,
+    },
+    /// Go on with a paused job
+    Resume {
+        /// The job
+        job: Job,
+    },
     /// Write synthetic companies as CSV, to try things out with
     Generate(GenerateArgs),
 }
@@ -63,11 +86,14 @@ pub struct EnqueueArgs {
     /// CSV, JSON Lines or Parquet, each also gzip or zstd; - is standard input
     pub file: PathBuf,
     /// The model to score with; it names the work queue
-    #[arg(long, short, env = "ROLLCALL_MODEL")]
-    pub model: Model,
+    #[arg(long, short, env = "ROLLCALL_MODEL", required_unless_present = "resume")]
+    pub model: Option<Model>,
     /// The job's name [default: a unique one; later ones sort after earlier ones]
     #[arg(long, env = "ROLLCALL_JOB")]
     pub job: Option<Job>,
+    /// Go on with a job whose producer was killed, with the same file; what was asked for then still holds
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["job", "dry_run"])]
+    pub resume: Option<Job>,
     /// Follow the job to its end; the exit code tells how it ended
     #[arg(long, env = "ROLLCALL_WAIT", value_parser = FalseyValueParser::new())]
     pub wait: bool,
@@ -89,19 +115,86 @@ pub struct EnqueueArgs {
     /// high: ahead of every job of the same model with normal priority
     #[arg(long, env = "ROLLCALL_PRIORITY", value_enum, default_value = "normal")]
     pub priority: Priority,
+    /// Attempts at a company whose failure may pass [default: as the consumer says, which says 3 unless told otherwise]
+    #[arg(long, env = "ROLLCALL_MAX_ATTEMPTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_attempts: Option<u32>,
+    /// Delays between attempts, such as 1s,10s,1m; the last serves for all further ones [default: as the consumer says]
+    #[arg(long, env = "ROLLCALL_RETRY_DELAYS")]
+    pub retry_delays: Option<String>,
+    /// Failures with which the job still succeeds: a number of companies, or a part of the total such as 1%
+    #[arg(long, env = "ROLLCALL_TOLERATE_FAILURES", default_value = "0")]
+    pub tolerate_failures: Tolerance,
+    /// End the job as soon as it has more failures than it tolerates; what waits then is not scored
+    #[arg(long, env = "ROLLCALL_FAIL_FAST", value_parser = FalseyValueParser::new())]
+    pub fail_fast: bool,
+    /// End the job, as expired, if it is not done in this time, such as 2h, or by this time, such as 2026-01-31T06:00:00Z
+    #[arg(long, env = "ROLLCALL_DEADLINE", value_parser = deadline)]
+    pub deadline: Option<SystemTime>,
+}
+
+fn deadline(text: &str) -> Result<SystemTime, String> {
+    let time = match humantime::parse_duration(text) {
+        Ok(time) => SystemTime::now().checked_add(time).filter(|_| time > Duration::ZERO),
+        Err(_) => humantime::parse_rfc3339_weak(text).ok().filter(|time| *time > SystemTime::now()),
+    };
+    time.ok_or_else(|| format!("expected a time to come, such as 2h or 2026-01-31T06:00:00Z in UTC, found {text:?}"))
+}
+
+impl EnqueueArgs {
+    /// What holds for the job, whose file's bytes hash to `content_hash`.
+    ///
+    /// # Errors
+    /// Where it cannot, in words.
+    pub fn settings(&self, content_hash: Option<String>) -> Result<Settings, String> {
+        let retry = match (self.max_attempts, &self.retry_delays) {
+            (None, None) => None,
+            (attempts, delays) => {
+                let attempts = attempts.unwrap_or(RetryPolicy::MAX_ATTEMPTS);
+                let delays = delays.as_deref().unwrap_or(RetryPolicy::DELAYS);
+                Some(RetryPolicy::new(attempts, delays).map_err(|bad| format!("--retry-delays: {bad}"))?)
+            }
+        };
+        Ok(Settings {
+            priority: self.priority,
+            retry,
+            tolerate_failures: self.tolerate_failures,
+            fail_fast: self.fail_fast,
+            deadline_at: self.deadline.map(timestamp),
+            content_hash,
+        })
+    }
+}
+
+/// Which companies to enqueue again, and with which records.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RedriveArgs {
+    /// The job
+    pub job: Job,
+    /// Those that failed for this cause; may be given several times, and adds to what else is named [default: all that failed]
+    #[arg(long, value_name = "CAUSE")]
+    pub cause: Vec<String>,
+    /// These, whatever they came to: indices such as 3 or 3,17-20
+    #[arg(long, value_name = "INDICES")]
+    pub index: Option<Indices>,
+    /// Those without an outcome
+    #[arg(long)]
+    pub missing: bool,
+    /// Take the records from this file [default: from the failed results, as they were]
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+    /// What the file holds [default: by its name]
+    #[arg(long, env = "ROLLCALL_FORMAT", value_enum)]
+    pub format: Option<Format>,
+    /// The file's column with the company's own id [default: company_id, where there is one; else the row's index]
+    #[arg(long, env = "ROLLCALL_ID_COLUMN")]
+    pub id_column: Option<String>,
+    /// Follow the job to its end; the exit code tells how it ended
+    #[arg(long, env = "ROLLCALL_WAIT", value_parser = FalseyValueParser::new())]
+    pub wait: bool,
 }
 
 /// RabbitMQ 4.x takes messages up to 16 MiB unless told otherwise.
-const MAX_RECORD_BYTES: i64 = 15 << 20;
-
-/// Which of a model's two queues a job's companies wait in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Priority {
-    /// In turn.
-    Normal,
-    /// Ahead of the normal ones.
-    High,
-}
+pub(crate) const MAX_RECORD_BYTES: i64 = 15 << 20;
 
 /// Which results to fetch, and where to.
 #[derive(Debug, Clone, clap::Args)]

@@ -1,11 +1,15 @@
 //! Enqueues a file as a job: opens it in the ledger, publishes one work message a company, and seals it with its total.
 
 mod dry_run;
-mod rows;
-mod session;
+mod resume;
+pub(crate) mod rows;
+pub(crate) mod session;
 
 pub use dry_run::dry_run;
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -15,6 +19,7 @@ use rollcall_shared::broker::{BrokerArgs, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Done, Job, Opened, timestamp};
 use serde_json::json;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::ask::{AskError, Asker};
 use crate::cli::{EnqueueArgs, Output};
@@ -23,7 +28,7 @@ use crate::run::Failure;
 use crate::status::{print, thousands};
 use crate::watch;
 use rows::Rows;
-use session::{Ending, Enqueuing};
+use session::{Ending, Enqueuing, Part};
 
 /// How long an interrupted producer tries to tell the ledger that its job is cancelled.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,23 +50,23 @@ impl EnqueueArgs {
 /// [`Failure`]. Where it is bad input, the first rows were looked at before anything was enqueued; a fault further down
 /// cancels the job, and says so.
 pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
+    let content_hash = content_hash(&args.file)?;
+    let resumed = match &args.resume {
+        Some(job) => Some(resume::position(job, &args, content_hash.as_deref(), &broker).await?),
+        None => None,
+    };
+    let from = resumed.as_ref().map_or(0, |(_, position)| *position);
     let rows = tokio::select! {
-        rows = Rows::open(args.file.clone(), args.read_options()) => rows?,
+        rows = Rows::open(args.file.clone(), args.read_options(), move |index| u64::from(index) >= from) => rows?,
         () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was enqueued".to_owned())),
     };
-    if let Some(job) = &args.job {
-        refuse_taken(job, &broker).await?;
-    }
-    let job = args.job.clone().unwrap_or_else(Job::unique);
-    let opened = Opened {
-        job: job.clone(),
-        model: args.model.clone(),
-        source: args.file.display().to_string(),
-        opened_at: timestamp(SystemTime::now()),
+    let (opened, part) = match resumed {
+        Some((opened, position)) => (opened, Part::From(position)),
+        None => (open(&args, content_hash, &broker).await?, Part::Whole),
     };
+    let (job, model, opened_at) = (opened.job.clone(), opened.model.clone(), opened.opened_at.clone());
     let enqueued = Arc::new(AtomicU64::new(0));
-    let opened_at = opened.opened_at.clone();
-    let enqueuing = Enqueuing::new(opened, args.priority, rows, Arc::clone(&enqueued));
+    let enqueuing = Enqueuing::new(opened, part, rows, Arc::clone(&enqueued));
     let enqueuing = publish(enqueuing, &job, &broker, shutdown);
     if args.wait {
         let following = watch::follow(&job, &broker, shutdown, Some(enqueued));
@@ -70,10 +75,44 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
         return watch::conclude(&done, output);
     }
     let total = enqueuing.await?;
-    print(output, &json!({ "job": job, "model": args.model, "total": total }), || {
-        let enqueued = format!("job {job}: enqueued {} companies for model {}", thousands(total), args.model);
+    print(output, &json!({ "job": job, "model": model, "total": total }), || {
+        let enqueued = format!("job {job}: enqueued {} companies for model {model}", thousands(total));
         format!("{enqueued}\nfollow it with `producer watch {job}`")
     })
+}
+
+/// What opens a new job.
+async fn open(args: &EnqueueArgs, content_hash: Option<String>, broker: &BrokerArgs) -> Result<Opened, Failure> {
+    if let Some(job) = &args.job {
+        refuse_taken(job, broker).await?;
+    }
+    let model = args.model.clone().ok_or_else(|| Failure::Usage("expected --model, found none".to_owned()))?;
+    Ok(Opened {
+        job: args.job.clone().unwrap_or_else(Job::unique),
+        model,
+        source: args.file.display().to_string(),
+        opened_at: timestamp(SystemTime::now()),
+        settings: args.settings(content_hash).map_err(Failure::Usage)?,
+    })
+}
+
+/// What the bytes of a file hash to, by which it is known again; nothing where they can be read only once.
+fn content_hash(path: &Path) -> Result<Option<String>, Failure> {
+    // What cannot be read at all is told where its rows are read.
+    let Ok(mut file) = File::open(path) else { return Ok(None) };
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
+    }
+    let mut hash = Xxh3::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Some(format!("xxh3:{:032x}", hash.digest128()))),
+            Ok(read) => hash.update(buffer.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
+        }
+    }
 }
 
 /// The name may have been taken while nobody could tell: the done event is then that of the job that had it first.
@@ -88,8 +127,13 @@ fn refuse_other(done: &Done, opened_at: &str) -> Result<(), Failure> {
 }
 
 /// Publishes the whole job, through as many connections as it takes; returns its total.
-async fn publish(mut enqueuing: Enqueuing, job: &Job, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<u64, Failure> {
-    supervise(shutdown, PATIENCE, || {}, async || enqueuing.session(broker, shutdown).await).await?;
+pub(crate) async fn publish(
+    mut enqueuing: Enqueuing,
+    job: &Job,
+    broker: &BrokerArgs,
+    shutdown: &Shutdown,
+) -> Result<u64, Failure> {
+    supervise(broker, shutdown, PATIENCE, || {}, async || enqueuing.session(broker, shutdown).await).await?;
     let enqueued = enqueuing.enqueued();
     let job = job.clone();
     match enqueuing.ending() {

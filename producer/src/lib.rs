@@ -8,6 +8,9 @@ pub mod enqueue;
 pub mod generate;
 
 pub mod ask;
+pub mod failures;
+pub mod orders;
+pub mod redrive;
 pub mod results;
 pub mod status;
 pub mod watch;

@@ -22,10 +22,17 @@ async fn start(args: ProducerArgs) -> Result<(), Failure> {
     args.logs.start().map_err(Failure::Usage)?;
     // A command that leaves nothing behind may as well be ended by the signal itself.
     let shutdown = match args.command {
-        Command::Enqueue(EnqueueArgs { dry_run: false, .. }) | Command::Watch { .. } | Command::Results(_) => {
-            Shutdown::by_signal()
-        }
-        Command::Enqueue(_) | Command::Status { .. } | Command::Generate(_) => Ok(Shutdown::never()),
+        Command::Enqueue(EnqueueArgs { dry_run: false, .. })
+        | Command::Watch { .. }
+        | Command::Results(_)
+        | Command::Failures { .. }
+        | Command::Redrive(_) => Shutdown::by_signal(),
+        Command::Enqueue(_)
+        | Command::Status { .. }
+        | Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Generate(_) => Ok(Shutdown::never()),
     };
     run(args, shutdown.map_err(|error| Failure::Other(error.to_string()))?).await
 }

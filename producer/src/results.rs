@@ -3,11 +3,11 @@
 //! Rows come in the order in which the companies were answered for, so that memory stays flat whatever the job's size; each
 //! has its `index`, the row of the company in its file.
 
-mod replay;
+pub(crate) mod newest;
+pub(crate) mod replay;
 mod show;
 mod write;
 
-use roaring::RoaringBitmap;
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::JobStatus;
@@ -17,7 +17,8 @@ use crate::ask::Asker;
 use crate::cli::{Output, ResultsArgs};
 use crate::run::Failure;
 use crate::status::{print, thousands};
-use replay::{Replay, ResultBody};
+use newest::Newest;
+use replay::{Replay, Replayed, ResultBody};
 use write::Writer;
 
 /// Writes the results of a job to a file, or shows some.
@@ -28,24 +29,24 @@ pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutd
     let mut writer = args.to.as_deref().map(Writer::create).transpose()?;
     let link = connect(broker, &format!("rollcall producer: results of {}", args.job)).await?;
     let mut asker = Asker::open(&link, &broker.topology()).await?;
-    let status = asker.job(&args.job).await?.ok_or_else(|| Failure::NoSuchJob(args.job.to_string()))?;
+    let status = asker.known(&args.job).await?;
     refuse_unfinished(&status, args.partial)?;
     let expected = status.succeeded + status.failed;
     let most = if writer.is_some() { expected } else { expected.min(args.show.into()) };
     let mut replay = Replay::open(link.channel().await?, &broker.topology(), &status).await?;
-    let mut seen = RoaringBitmap::new();
+    let mut newest = Newest::of(&link, &broker.topology(), &mut asker, &status).await?;
     let mut shown = Vec::new();
-    while seen.len() < most {
+    while newest.seen() < most {
         let next = tokio::select! {
             next = replay.next() => next?,
             () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was written".to_owned())),
         };
-        let Some(body) = next else { break };
-        let result = ResultBody::read(&body)?;
-        // The first outcome of a company is the one that counts.
-        if !seen.insert(result.index) {
+        let Some(replayed) = next else { break };
+        let Replayed::Result(counted, body) = replayed else { continue };
+        if !newest.wins(&counted) {
             continue;
         }
+        let result = ResultBody::read(&body)?;
         match &mut writer {
             Some(writer) => writer.write(&result, &body)?,
             None => shown.push(body),
@@ -53,7 +54,7 @@ pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutd
     }
     link.close().await;
     match writer {
-        Some(writer) => conclude(writer, &status, seen.len(), output),
+        Some(writer) => conclude(writer, &status, newest.seen(), output),
         None => show::show(&shown, output),
     }
 }

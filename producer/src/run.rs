@@ -11,7 +11,7 @@ use crate::ask::AskError;
 use crate::cli::{Command, GenerateArgs, ProducerArgs};
 use crate::companies::BadInput;
 use crate::status::thousands;
-use crate::{enqueue, generate, results, status, watch};
+use crate::{enqueue, failures, generate, orders, redrive, results, status, watch};
 
 /// Why a command ended other than well.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,11 @@ pub async fn run(args: ProducerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         Command::Enqueue(enqueue) => enqueue::enqueue(enqueue, broker, output, &shutdown).await,
         Command::Status { job } => status::show(job, &broker, output).await,
         Command::Watch { job } => watch::watch(job, &broker, output, &shutdown).await,
+        Command::Failures { job } => failures::show(&job, &broker, output, &shutdown).await,
+        Command::Redrive(redrive) => redrive::redrive(redrive, &broker, output, &shutdown).await,
+        Command::Cancel { job } => orders::cancel(&job, &broker, output).await,
+        Command::Pause { job } => orders::pause(&job, &broker, output).await,
+        Command::Resume { job } => orders::resume(&job, &broker, output).await,
         Command::Results(results) => results::fetch(results, &broker, output, &shutdown).await,
         Command::Generate(generate) => write_synthetic(&generate),
     }

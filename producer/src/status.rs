@@ -1,6 +1,7 @@
 //! Shows how jobs stand.
 
 use std::io::Write;
+use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, State};
@@ -19,7 +20,7 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
     let mut asker = Asker::open(&link, &broker.topology()).await?;
     match job {
         Some(job) => {
-            let status = asker.job(&job).await?.ok_or_else(|| Failure::NoSuchJob(job.to_string()))?;
+            let status = asker.known(&job).await?;
             let words = status.clone().into_done().map_or_else(|| in_words(&status), |done| done_in_words(&done));
             print(output, &status, || words)?;
         }
@@ -80,11 +81,21 @@ fn in_words(status: &JobStatus) -> String {
     }
     lines.extend(status.causes.iter().map(cause_in_words));
     if status.state == State::Unsealed {
-        lines.push(
-            "  its producer has not said that the file is complete; if that producer is gone, the job will not end".to_owned(),
-        );
+        lines.push(unsealed_in_words(status));
+    }
+    if status.state == State::Paused {
+        lines.push(format!("  it is paused: `producer resume {}` goes on with it", status.job));
     }
     lines.join("\n")
+}
+
+fn unsealed_in_words(status: &JobStatus) -> String {
+    let JobStatus { job, enqueued, duration_seconds, .. } = status;
+    let age = humantime::format_duration(Duration::from_secs(duration_seconds.unwrap_or_default().max(0.0) as u64));
+    let far = thousands(*enqueued);
+    format!(
+        "  unsealed for {age}: its producer has told of {far} companies so far, and not of the file's end; if it is gone, go on with `producer enqueue --resume {job} FILE`, or `producer cancel {job}`"
+    )
 }
 
 /// How a job ended, in a few lines for people.

@@ -52,10 +52,11 @@ pub async fn follow(
     shutdown: &Shutdown,
     enqueued: Option<Arc<AtomicU64>>,
 ) -> Result<Done, Failure> {
-    let mut following = Following { job, expected: enqueued.is_some(), view: View::new(job, enqueued), model: None, end: None };
+    let mut following =
+        Following { job, expected: enqueued.is_some(), view: View::new(job, enqueued), model: None, paused: false, end: None };
     // Nothing is lost by leaving in the middle: a watcher only listens.
     let followed = tokio::select! {
-        followed = supervise(shutdown, Duration::ZERO, || {}, async || following.session(broker).await) => followed,
+        followed = supervise(broker, shutdown, Duration::ZERO, || {}, async || following.session(broker).await) => followed,
         () = shutdown.requested() => Ok(()),
     };
     following.view.finish();
@@ -72,6 +73,7 @@ struct Following<'a> {
     expected: bool,
     view: View,
     model: Option<Model>,
+    paused: bool,
     end: Option<Result<Done, Failure>>,
 }
 
@@ -103,7 +105,7 @@ impl Following<'_> {
             Ok(JobEvent::Done(done)) => self.end = Some(Ok(done)),
             Ok(JobEvent::Opened(opened)) => self.model = Some(opened.model),
             Ok(JobEvent::Sealed(sealed)) => self.view.sealed(sealed.total),
-            Ok(JobEvent::Cancelled(_)) => {}
+            Ok(_) => {}
             Err(error) => tracing::debug!(%error, "an event that is none of ours"),
         }
         Ok(())
@@ -118,6 +120,10 @@ impl Following<'_> {
             return Ok(());
         }
         let Some(model) = &self.model else { return Ok(()) };
+        if self.paused {
+            self.view.note(&format!("the job is paused: `producer resume {}` goes on with it", self.job));
+            return Ok(());
+        }
         topology.declare_model(channel, model).await?;
         if topology.consumers(channel, model).await? == 0 {
             self.view.note(&format!("no consumer takes work of model {model}: the job waits until one is started"));
@@ -131,6 +137,7 @@ impl Following<'_> {
         match asker.job(self.job).await {
             Ok(Some(status)) => {
                 self.model.clone_from(&status.model);
+                self.paused = status.state == State::Paused;
                 if let Some(total) = status.total {
                     self.view.sealed(total);
                 }

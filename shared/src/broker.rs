@@ -11,6 +11,8 @@ pub use connect::{BrokerArgs, Link, connect};
 pub use publish::{COALESCE, Publisher};
 pub use supervise::{Backoff, supervise};
 
+use std::time::Duration;
+
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
@@ -53,6 +55,14 @@ pub enum BrokerError {
         /// What the broker said, which names the argument.
         reason: String,
     },
+    /// It was lost, and has not come back for as long as was to be waited.
+    #[error("gave up after {} without the broker (--max-downtime): {last}", humantime::format_duration(*.downtime))]
+    Away {
+        /// How long was waited at least.
+        downtime: Duration,
+        /// What the last attempt said.
+        last: Box<BrokerError>,
+    },
     /// The connection or channel was lost while it was in use.
     #[error("lost the broker: {0}")]
     Lost(String),
@@ -84,7 +94,10 @@ impl BrokerError {
 
     /// Whether a new connection may mend it.
     pub fn is_transient(&self) -> bool {
-        !matches!(self, BrokerError::BadUrl { .. } | BrokerError::Refused { .. } | BrokerError::Topology { .. })
+        !matches!(
+            self,
+            BrokerError::BadUrl { .. } | BrokerError::Refused { .. } | BrokerError::Topology { .. } | BrokerError::Away { .. }
+        )
     }
 }
 

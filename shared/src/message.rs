@@ -1,19 +1,32 @@
 //! The messages of a job's way through the broker: work, result, job events, and the queries about them. Each knows how it
 //! is written to AMQP properties and a body, and how it is read back and checked.
 
+mod control;
 mod event;
 mod headers;
+mod indices;
 mod names;
 mod query;
 mod result;
+mod retry;
+mod settings;
+mod tolerance;
 mod work;
 
-pub use event::{Cancelled, CauseCount, Done, Event, JobEvent, MalformedEvent, Opened, Progress, Sealed, State, timestamp};
+pub use control::{Control, Order};
+pub use event::{
+    Cancelled, CauseCount, Done, Enqueued, Event, Expired, JobEvent, MalformedEvent, Opened, Pause, Progress, Redriven, Sealed,
+    State, timestamp,
+};
 pub use headers::{Malformed, Message, offset, persistent};
+pub use indices::Indices;
 pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, prefix};
-pub use query::{JobStatus, Query, Reply};
+pub use query::{JobStatus, Query, Reply, Which};
 pub use result::{Counted, Outcome, ScoredCompany, ScoredResult};
-pub use work::Work;
+pub use retry::{BadRetryPolicy, RetryPolicy, delay_word};
+pub use settings::{Priority, Settings};
+pub use tolerance::Tolerance;
+pub use work::{Work, earlier_deliveries};
 
 /// The `type` property of a work message.
 pub const WORK_TYPE: &str = "rollcall.company.v1";
@@ -21,3 +34,5 @@ pub const WORK_TYPE: &str = "rollcall.company.v1";
 pub const RESULT_TYPE: &str = "rollcall.result.v1";
 /// The `type` property of an aggregator's marker in the ledger.
 pub const MARKER_TYPE: &str = "rollcall.marker.v1";
+/// The `type` property of an order to consumers.
+pub const CONTROL_TYPE: &str = "rollcall.control.v1";

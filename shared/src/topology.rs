@@ -1,18 +1,27 @@
 //! Every exchange and queue by name, and how each is declared. Declaring is idempotent: every process does it at start.
 
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use crate::broker::{BrokerError, declare_error};
-use crate::message::{JobEvent, Model};
+use crate::message::{Job, JobEvent, Model, Priority, delay_word};
 
-/// Deliveries of one company before its queue gives it up to the dead queue. RabbitMQ 4.x would count to 20 and then drop
-/// the message; 3.10 would never stop. Said here so that both do the same, and nothing is dropped.
-const DELIVERY_LIMIT: i64 = 20;
+/// Deliveries of one company before its queue itself gives it up to the dead queue. Consumers count too, and give up earlier
+/// unless told otherwise. RabbitMQ 4.x would count to 20 and then drop the message; 3.10 would never stop. Said here so that both
+/// do the same, and nothing is dropped.
+pub const DELIVERY_LIMIT: u16 = 20;
 
-/// For what only aggregators take: it may be handed on as often as they die, and must never be dropped. Said, because 4.x would.
+/// For what is only handed on: as often as it takes, and it must never be dropped. Said, because 4.x would.
 const NEVER_GIVE_UP: i64 = 1_000_000;
+
+/// Orders to consumers that are kept, in bytes, for those that start later: about 100,000 of them.
+const CONTROL_BYTES: i64 = 20_000_000;
+
+/// A stream lets go of its past a whole segment at a time.
+const CONTROL_SEGMENT_BYTES: i64 = 1_000_000;
 
 /// The names of one fleet on the broker; several fleets share a broker by having different prefixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,19 +40,42 @@ impl Topology {
         format!("{}.work", self.prefix)
     }
 
-    /// Quorum queue: a model's companies waiting.
-    pub fn work_queue(&self, model: &Model) -> String {
-        format!("{}.work.{model}", self.prefix)
+    /// Quorum queue: a model's companies of that priority waiting.
+    pub fn work_queue(&self, model: &Model, priority: Priority) -> String {
+        format!("{}.work.{}", self.prefix, Topology::work_key(model, priority))
     }
 
-    /// Quorum queue: a model's companies waiting, of jobs with high priority.
-    pub fn express_queue(&self, model: &Model) -> String {
-        format!("{}.work.{model}.express", self.prefix)
+    /// The routing key to the queue of a model's companies of that priority.
+    pub fn work_key(model: &Model, priority: Priority) -> String {
+        match priority {
+            Priority::Normal => model.to_string(),
+            Priority::High => format!("{model}.express"),
+        }
     }
 
-    /// The routing key to a model's express queue.
-    pub fn express_key(model: &Model) -> String {
-        format!("{model}.express")
+    /// Quorum queue: a model's companies that were delivered without an answer, to be scored one at a time.
+    pub fn suspect_queue(&self, model: &Model) -> String {
+        format!("{}.suspect.{model}", self.prefix)
+    }
+
+    /// Quorum queue, one fixed TTL: a model's companies of that priority waiting for their next attempt.
+    pub fn retry_queue(&self, model: &Model, priority: Priority, delay: Duration) -> String {
+        format!("{}.retry.{}.{}", self.prefix, Topology::work_key(model, priority), delay_word(delay))
+    }
+
+    /// Quorum queue: the companies of a paused job.
+    pub fn paused_queue(&self, job: &Job) -> String {
+        format!("{}.paused.{job}", self.prefix)
+    }
+
+    /// Fanout exchange: orders to every consumer.
+    pub fn control(&self) -> String {
+        format!("{}.control", self.prefix)
+    }
+
+    /// Stream: the orders so far, for consumers that start later.
+    pub fn control_log(&self) -> String {
+        format!("{}.control.log", self.prefix)
     }
 
     /// Quorum queue: a model's companies whose delivery killed consumers too often.
@@ -84,6 +116,14 @@ impl Topology {
         exchange(channel, &self.work(), ExchangeKind::Direct).await?;
         exchange(channel, &self.results(), ExchangeKind::Topic).await?;
         exchange(channel, &self.events(), ExchangeKind::Topic).await?;
+        exchange(channel, &self.control(), ExchangeKind::Fanout).await?;
+        let short = [
+            ("x-queue-type", text("stream")),
+            ("x-max-length-bytes", AMQPValue::LongLongInt(CONTROL_BYTES)),
+            ("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(CONTROL_SEGMENT_BYTES)),
+        ];
+        queue(channel, &self.control_log(), &short).await?;
+        bind(channel, &self.control_log(), &self.control(), "").await?;
         queue(channel, &self.ledger(), &[("x-queue-type", text("stream"))]).await?;
         bind(channel, &self.ledger(), &self.results(), "#").await?;
         for name in JobEvent::RECORDED {
@@ -97,21 +137,41 @@ impl Topology {
     /// # Errors
     /// [`BrokerError::Topology`] where something of that name exists with other arguments.
     pub async fn declare_model(&self, channel: &Channel, model: &Model) -> Result<(), BrokerError> {
-        let kept = [("x-queue-type", text("quorum")), ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP))];
-        queue(channel, &self.dead_queue(model), &kept).await?;
-        let arguments = [
-            ("x-queue-type", text("quorum")),
-            ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
-            ("x-dead-letter-exchange", text("")),
-            ("x-dead-letter-routing-key", text(&self.dead_queue(model))),
-            ("x-dead-letter-strategy", text("at-least-once")),
-            // At-least-once dead-lettering works with this overflow only.
-            ("x-overflow", text("reject-publish")),
-        ];
-        queue(channel, &self.work_queue(model), &arguments).await?;
-        queue(channel, &self.express_queue(model), &arguments).await?;
-        bind(channel, &self.work_queue(model), &self.work(), model.as_str()).await?;
-        bind(channel, &self.express_queue(model), &self.work(), &Topology::express_key(model)).await
+        queue(channel, &self.dead_queue(model), &kept()).await?;
+        let mut arguments = dead_lettered("", &self.dead_queue(model));
+        arguments.push(("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT.into())));
+        for priority in [Priority::Normal, Priority::High] {
+            let name = self.work_queue(model, priority);
+            queue(channel, &name, &arguments).await?;
+            bind(channel, &name, &self.work(), &Topology::work_key(model, priority)).await?;
+        }
+        queue(channel, &self.suspect_queue(model), &arguments).await
+    }
+
+    /// Declares the queue where a model's companies of that priority wait so long for their next attempt.
+    ///
+    /// # Errors
+    /// [`BrokerError::Topology`] where something of that name exists with other arguments.
+    pub async fn declare_retry(
+        &self,
+        channel: &Channel,
+        model: &Model,
+        priority: Priority,
+        delay: Duration,
+    ) -> Result<(), BrokerError> {
+        let mut arguments = dead_lettered(&self.work(), &Topology::work_key(model, priority));
+        let milliseconds = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        arguments.push(("x-message-ttl", AMQPValue::LongLongInt(milliseconds)));
+        arguments.push(("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)));
+        queue(channel, &self.retry_queue(model, priority, delay), &arguments).await
+    }
+
+    /// Declares the queue in which a paused job's companies are set aside.
+    ///
+    /// # Errors
+    /// [`BrokerError::Topology`] where something of that name exists with other arguments.
+    pub async fn declare_paused(&self, channel: &Channel, job: &Job) -> Result<(), BrokerError> {
+        queue(channel, &self.paused_queue(job), &kept()).await
     }
 
     /// How many consumers take a model's work. Its queue must have been declared.
@@ -120,7 +180,8 @@ impl Topology {
     /// [`BrokerError::Lost`].
     pub async fn consumers(&self, channel: &Channel, model: &Model) -> Result<u32, BrokerError> {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let queue = channel.queue_declare(self.work_queue(model).into(), passive, FieldTable::default()).await?;
+        let queue =
+            channel.queue_declare(self.work_queue(model, Priority::Normal).into(), passive, FieldTable::default()).await?;
         Ok(queue.consumer_count())
     }
 
@@ -145,6 +206,23 @@ impl Topology {
     pub async fn declare_queries(&self, channel: &Channel) -> Result<(), BrokerError> {
         queue(channel, &self.queries(), &[("x-queue-type", text("classic"))]).await
     }
+}
+
+/// Arguments of a queue that never lets go of a message by itself.
+fn kept() -> [(&'static str, AMQPValue); 2] {
+    [("x-queue-type", text("quorum")), ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP))]
+}
+
+/// Arguments of a queue whose messages go on to `exchange`, and are let go only once they have arrived.
+fn dead_lettered(exchange: &str, routing_key: &str) -> Vec<(&'static str, AMQPValue)> {
+    vec![
+        ("x-queue-type", text("quorum")),
+        ("x-dead-letter-exchange", text(exchange)),
+        ("x-dead-letter-routing-key", text(routing_key)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        // At-least-once dead-lettering works with this overflow only.
+        ("x-overflow", text("reject-publish")),
+    ]
 }
 
 async fn exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), BrokerError> {

@@ -6,14 +6,19 @@ mod job;
 mod snapshot;
 
 pub use job::JobCount;
-pub use snapshot::{BadSnapshot, Snapshot};
+pub use snapshot::BadSnapshot;
 
 use std::collections::BTreeMap;
 
 use rollcall_shared::message::{Counted, Job, JobEvent, Model};
+use serde::{Deserialize, Serialize};
 
 /// Finished jobs remembered. Each costs a few hundred bytes in every checkpoint; the ledger keeps what is forgotten here.
 const FINISHED_JOBS_KEPT: usize = 1_000;
+
+/// What the companies of finished jobs may take in every checkpoint. Mostly they are whole runs, of a few bytes; a hundred thousand
+/// failures here and there are 200 kB.
+const FINISHED_BITMAP_BYTES: usize = 4 << 20;
 
 /// One record of the ledger, as far as counting is concerned.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +32,7 @@ pub enum Record {
 }
 
 /// What is known of every job after the records read so far.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     next_offset: u64,
     jobs: BTreeMap<Job, JobCount>,
@@ -68,6 +73,7 @@ impl Ledger {
     }
 
     fn forget_oldest_finished(&mut self) {
+        self.forget_companies_of_finished();
         // A job that was never opened is a late echo of one that was forgotten: it goes first.
         let finished = || self.jobs.iter().filter(|(_, count)| count.done_at().is_some() || count.model().is_none());
         if finished().count() <= FINISHED_JOBS_KEPT {
@@ -76,6 +82,18 @@ impl Ledger {
         let oldest = finished().min_by_key(|(_, count)| count.done_at()).map(|(job, _)| job.clone());
         if let Some(oldest) = oldest {
             self.jobs.remove(&oldest);
+        }
+    }
+
+    /// Gives up what companies of finished jobs came to, the oldest first, down to what a checkpoint can hold.
+    fn forget_companies_of_finished(&mut self) {
+        let kept = |count: &JobCount| count.done_at().is_some() && !count.is_forgotten();
+        let mut bytes: usize = self.jobs.values().filter(|count| kept(count)).map(JobCount::bitmap_bytes).sum();
+        while bytes > FINISHED_BITMAP_BYTES {
+            let oldest = self.jobs.values_mut().filter(|count| kept(count)).min_by(|a, b| a.done_at().cmp(&b.done_at()));
+            let Some(oldest) = oldest else { return };
+            bytes -= oldest.bitmap_bytes();
+            oldest.forget();
         }
     }
 

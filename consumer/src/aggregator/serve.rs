@@ -51,7 +51,7 @@ impl Question {
         let Some(reply_to) = self.asked.properties.reply_to() else { return Ok(()) };
         let reply = match serde_json::from_slice::<Query>(&self.asked.data) {
             Ok(query) => reply(&query, ledger),
-            Err(error) => Reply::Refused(format!("expected a query for jobs or a job, found {error}")),
+            Err(error) => Reply::Refused(format!("expected a query for jobs, a job or its companies, found {error}")),
         };
         let mut properties = BasicProperties::default().with_content_type("application/json".into());
         if let Some(id) = self.asked.properties.correlation_id() {
@@ -66,11 +66,12 @@ impl Question {
 fn reply(query: &Query, ledger: &Ledger) -> Reply {
     match query {
         Query::Jobs => Reply::Jobs(ledger.jobs().map(|(job, count)| status(job, count, ledger)).collect()),
+        Query::Companies { job, which } => Reply::Companies(ledger.job(job).and_then(|count| count.companies(which))),
         Query::Job { job } => Reply::Job(ledger.job(job).map(|count| Box::new(status(job, count, ledger)))),
     }
 }
 
 fn status(job: &Job, count: &JobCount, ledger: &Ledger) -> JobStatus {
-    let running_seconds = count.opened_at().map(|opened_at| seconds_since(opened_at, SystemTime::now()));
+    let running_seconds = count.began_at().map(|began_at| seconds_since(began_at, SystemTime::now()));
     count.status(job, running_seconds, ledger.next_offset())
 }

@@ -6,7 +6,9 @@
 
 mod announce;
 mod baton;
+mod control;
 mod dead;
+mod paused;
 mod records;
 
 use std::collections::HashSet;
@@ -24,7 +26,9 @@ use super::ledger::Ledger;
 use super::serve::Questions;
 use announce::Announcer;
 use baton::Baton;
+use control::Orders;
 use dead::{Dead, DeadLetters};
+use paused::PausedCompanies;
 use records::Records;
 
 /// The baton is renewed this often while counts change: what a successor has to read again is at most this much.
@@ -56,7 +60,9 @@ pub(super) async fn session(
     tracing::info!(offset = ledger.next_offset(), "took the baton");
     let tally = Tally {
         announcer: Announcer::new(publishing.channel().await?, &topology),
+        orders: Orders::new(&topology),
         dead: DeadLetters::default(),
+        paused: PausedCompanies::default(),
         reading: &reading,
         moved: HashSet::new(),
         checkpointed: Instant::now(),
@@ -82,7 +88,9 @@ struct Tally<'a> {
     baton: Baton,
     publisher: Publisher<()>,
     announcer: Announcer,
+    orders: Orders,
     dead: DeadLetters,
+    paused: PausedCompanies,
     reading: &'a Link,
     moved: HashSet<Job>,
     checkpointed: Instant,
@@ -103,8 +111,8 @@ impl Tally<'_> {
         caught_up?;
         tracing::info!(offset = self.ledger.next_offset(), "read the ledger up to now; counting");
         let questions = Questions::open(questions, &self.topology).await?;
-        let due: Vec<Job> = self.ledger.jobs().filter(|(_, count)| count.is_due()).map(|(job, _)| job.clone()).collect();
-        self.announce_due(due, Instant::now()).await?;
+        let jobs: Vec<Job> = self.ledger.jobs().map(|(job, _)| job.clone()).collect();
+        self.act(jobs, Instant::now()).await?;
         self.count(records, questions, shutdown).await
     }
 
@@ -167,6 +175,7 @@ impl Tally<'_> {
                 redundant = self.baton.redundant() => self.baton.discard(redundant?).await?,
                 question = questions.next() => question?.answer(&self.ledger).await?,
                 dead = self.dead.next() => self.fail(dead?).await?,
+                resumed = self.paused.next(&self.topology) => resumed?.put_back(&mut self.publisher).await?,
                 _ = second.tick() => self.each_second().await?,
                 () = shutdown.requested() => return self.checkpoint().await,
             }
@@ -179,7 +188,7 @@ impl Tally<'_> {
         for record in records {
             touched.extend(self.take_in(record));
         }
-        self.announce_due(touched, read_at).await
+        self.act(touched, read_at).await
     }
 
     fn take_in(&mut self, read: records::Read) -> Option<Job> {
@@ -203,11 +212,21 @@ impl Tally<'_> {
         Some(touched)
     }
 
-    async fn announce_due(&mut self, jobs: impl IntoIterator<Item = Job>, read_at: Instant) -> Result<(), BrokerError> {
+    /// Does what follows from what the ledger says of `jobs`.
+    async fn act(&mut self, jobs: impl IntoIterator<Item = Job>, read_at: Instant) -> Result<(), BrokerError> {
         for job in jobs {
-            let Some(count) = self.ledger.job(&job).filter(|count| count.is_due()) else { continue };
+            let Some(count) = self.ledger.job(&job) else { continue };
+            self.orders.pause_or_resume(&mut self.publisher, &job, count).await?;
+            if !count.is_due() {
+                continue;
+            }
             let state = count.state();
             if let Some(message) = self.announcer.done(&job, count) {
+                // Before the world is told: whoever comes after this aggregator says no more than the event.
+                self.orders.forget(&mut self.publisher, &job, count).await?;
+                if count.was_paused() {
+                    self.paused.forget(self.reading, &self.topology, &job).await?;
+                }
                 self.publisher.publish_now((), message).await?;
                 self.metrics.last_result_to_done.observe(read_at.elapsed().as_secs_f64());
                 tracing::info!(%job, %state, "announced done");
@@ -217,7 +236,7 @@ impl Tally<'_> {
     }
 
     /// Answers for a company that no consumer survived. The answer comes back by the ledger, and is counted like any other.
-    async fn fail(&mut self, dead: Dead) -> Result<(), BrokerError> {
+    async fn fail(&mut self, mut dead: Dead) -> Result<(), BrokerError> {
         if let Some(result) = dead.result(&self.topology) {
             self.publisher.publish_now((), result).await?;
         }
@@ -226,6 +245,11 @@ impl Tally<'_> {
 
     async fn each_second(&mut self) -> Result<(), BrokerError> {
         self.dead.subscribe(self.reading, &self.topology, self.ledger.models()).await?;
+        self.paused.follow(self.reading, &self.topology, &self.ledger).await?;
+        self.orders.repeat(&mut self.publisher, &self.ledger).await?;
+        for expired in self.announcer.expired(&self.ledger) {
+            self.publisher.publish_now((), expired).await?;
+        }
         if self.moved.is_empty() {
             self.metrics.ledger_lag.set(0.0);
         }

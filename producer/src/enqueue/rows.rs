@@ -18,7 +18,7 @@ const LOOK_AHEAD_BYTES: usize = 8 << 20;
 const BATCHES_AHEAD: usize = 8;
 
 /// What reading a file gives next.
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Companies, in the order of their rows.
     Companies(Vec<Company>),
     /// A row that cannot be taken, or the rest of the file.
@@ -30,14 +30,20 @@ pub(super) enum Next {
 }
 
 /// Batches of companies as they are read.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     batches: Receiver<Next>,
 }
 
 impl Rows {
     /// Opens the file and looks at its first companies; the rest is read as it is asked for. A thread of its own waits for
     /// what may be a slow pipe; it ends with the process.
-    pub(super) async fn open(file: PathBuf, options: ReadOptions) -> Result<Rows, BadInput> {
+    ///
+    /// Every row is checked, and those that `wanted` names are given.
+    pub(crate) async fn open(
+        file: PathBuf,
+        options: ReadOptions,
+        wanted: impl Fn(u32) -> bool + Send + 'static,
+    ) -> Result<Rows, BadInput> {
         let (to, batches) = channel(BATCHES_AHEAD);
         let (looked, first_look) = oneshot::channel();
         std::thread::spawn(move || {
@@ -45,7 +51,9 @@ impl Rows {
             match opened {
                 Ok((first, companies)) => {
                     if looked.send(Ok(())).is_ok() {
-                        read(first.into_iter().map(Ok).chain(companies), &to);
+                        let all = first.into_iter().map(Ok).chain(companies);
+                        let unwanted = |row: &Result<Company, BadInput>| row.as_ref().is_ok_and(|company| !wanted(company.index));
+                        read(all.filter(|row| !unwanted(row)), &to);
                     }
                 }
                 Err(bad) => drop(looked.send(Err(bad))),
@@ -55,8 +63,14 @@ impl Rows {
         first_look.await.unwrap_or(Ok(())).map(|()| Rows { batches })
     }
 
+    /// Rows that come from elsewhere than a file: what is sent comes next.
+    pub(crate) fn sent() -> (Sender<Next>, Rows) {
+        let (to, batches) = channel(BATCHES_AHEAD);
+        (to, Rows { batches })
+    }
+
     /// What comes next. Safe to cancel.
-    pub(super) async fn next(&mut self) -> Next {
+    pub(crate) async fn next(&mut self) -> Next {
         self.batches.recv().await.unwrap_or(Next::Crashed)
     }
 }

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rollcall_shared::broker::{BrokerArgs, BrokerError, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Cancelled, Event, Index, JobEvent, Message, Opened, Sealed, Work};
+use rollcall_shared::message::{Cancelled, Enqueued, Event, Index, JobEvent, Message, Opened, Sealed, Work};
 use rollcall_shared::topology::Topology;
 use uuid::Uuid;
 
 use super::rows::{Next, Rows};
-use crate::cli::Priority;
 use crate::companies::{BadInput, Company};
 
 /// How the job was left.
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// Every company is enqueued.
     Sealed,
     /// A row could not be taken: the job is cancelled.
@@ -34,21 +34,39 @@ enum Phase {
 }
 
 /// A message published and not yet confirmed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sent {
-    Company,
+    Company(u32),
     Event,
 }
 
+/// What is enqueued: a job from its beginning, the rest of one, or some companies of one once more.
+pub(crate) enum Part {
+    /// The whole job.
+    Whole,
+    /// What comes from this index on: the job has been opened, and the companies before it are enqueued.
+    From(u64),
+    /// Some companies of a job that is sealed, which has been redriven so often.
+    Some {
+        /// How often.
+        round: u32,
+    },
+}
+
+/// How often the ledger is told how far the file has been enqueued.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// A job on its way into the broker.
-pub(super) struct Enqueuing {
+pub(crate) struct Enqueuing {
     opened: Opened,
-    priority: Priority,
+    part: Part,
     rows: Rows,
     /// Companies taken from the file: the job's total, once the broker has stored them all.
     taken: u64,
     /// Companies that the broker has stored, for whoever watches.
     enqueued: Arc<AtomicU64>,
+    /// How many of them the ledger has been told of, and when.
+    told: (u64, Instant),
     trace: Uuid,
     phase: Option<Phase>,
     /// Companies that a lost connection left unconfirmed.
@@ -56,18 +74,24 @@ pub(super) struct Enqueuing {
 }
 
 impl Enqueuing {
-    pub(super) fn new(opened: Opened, priority: Priority, rows: Rows, enqueued: Arc<AtomicU64>) -> Enqueuing {
-        let trace = Uuid::now_v7();
-        Enqueuing { opened, priority, rows, taken: 0, enqueued, trace, phase: Some(Phase::Open), again: Vec::new() }
+    pub(crate) fn new(opened: Opened, part: Part, rows: Rows, enqueued: Arc<AtomicU64>) -> Enqueuing {
+        let (phase, taken) = match part {
+            Part::Whole => (Phase::Open, 0),
+            Part::From(position) => (Phase::Enqueue, position),
+            Part::Some { .. } => (Phase::Enqueue, 0),
+        };
+        enqueued.store(taken, Ordering::Relaxed);
+        let (trace, told) = (Uuid::now_v7(), (taken, Instant::now()));
+        Enqueuing { opened, part, rows, taken, enqueued, told, trace, phase: Some(phase), again: Vec::new() }
     }
 
     /// Companies stored by the broker so far.
-    pub(super) fn enqueued(&self) -> u64 {
+    pub(crate) fn enqueued(&self) -> u64 {
         self.enqueued.load(Ordering::Relaxed)
     }
 
     /// How it ended, once it has.
-    pub(super) fn ending(self) -> Option<Ending> {
+    pub(crate) fn ending(self) -> Option<Ending> {
         match self.phase {
             Some(Phase::Ended(ending)) => Some(ending),
             _ => None,
@@ -75,7 +99,7 @@ impl Enqueuing {
     }
 
     /// Goes on until the job is sealed or cancelled, or the connection is lost.
-    pub(super) async fn session(&mut self, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<(), BrokerError> {
+    pub(crate) async fn session(&mut self, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<(), BrokerError> {
         let link = connect(broker, &format!("rollcall producer {}", self.opened.job)).await?;
         let channel = link.channel().await?;
         let topology = broker.topology();
@@ -84,7 +108,9 @@ impl Enqueuing {
         let mut publisher = Publisher::on(channel).await?;
         let ended = self.go_on(&mut publisher, &topology, shutdown).await;
         // An event is made anew from the phase; a company is known only from its message.
-        self.again.extend(publisher.into_unconfirmed().into_iter().filter(|(sent, _)| *sent == Sent::Company));
+        self.again.extend(publisher.into_unconfirmed().into_iter().filter(|(sent, _)| *sent != Sent::Event));
+        // In the file's order, so that what is confirmed is always the first so many.
+        self.again.sort_unstable_by_key(|(sent, _)| *sent);
         ended?;
         link.close().await;
         Ok(())
@@ -115,8 +141,9 @@ impl Enqueuing {
                     self.phase = Some(Phase::End(ending));
                     publisher.flush().await?;
                     self.enqueued.store(self.taken, Ordering::Relaxed);
-                    let Some(event) = self.last_word() else { return Ok(()) };
-                    self.tell(publisher, topology, event).await?;
+                    if let Some(event) = self.last_word() {
+                        self.tell(publisher, topology, event).await?;
+                    }
                     match self.phase.take() {
                         Some(Phase::End(ending)) => Phase::Ended(ending),
                         _ => return Ok(()),
@@ -132,14 +159,7 @@ impl Enqueuing {
     }
 
     async fn tell(&mut self, publisher: &mut Publisher<Sent>, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
-        let event = Event::now(event);
-        let message = Message {
-            exchange: topology.events(),
-            routing_key: event.routing_key(),
-            properties: event.properties(),
-            body: event.body().map_err(|error| BrokerError::Lost(error.to_string()))?,
-        };
-        publisher.publish_now(Sent::Event, message).await?;
+        publisher.publish_now(Sent::Event, message(topology, event)?).await?;
         Ok(())
     }
 
@@ -158,9 +178,10 @@ impl Enqueuing {
             match batch {
                 Next::Companies(companies) => {
                     self.taken += companies.len() as u64;
-                    let messages =
-                        companies.into_iter().map(|company| (Sent::Company, self.message(topology, company))).collect();
+                    let sent = |company: Company| (Sent::Company(company.index), self.message(topology, company));
+                    let messages = companies.into_iter().map(sent).collect();
                     self.publish(publisher, messages).await?;
+                    self.tell_position(publisher, topology).await?;
                 }
                 Next::Bad(bad) => return Ok(Ending::BadInput(bad)),
                 Next::End => return Ok(Ending::Sealed),
@@ -185,8 +206,20 @@ impl Enqueuing {
         publisher.publish(messages).await
     }
 
+    /// Tells the ledger how far it has come, now and then, for whoever may have to go on.
+    async fn tell_position(&mut self, publisher: &mut Publisher<Sent>, topology: &Topology) -> Result<(), BrokerError> {
+        let position = self.enqueued();
+        let (told, at) = self.told;
+        if matches!(self.part, Part::Some { .. }) || position == told || at.elapsed() < TELL_EVERY {
+            return Ok(());
+        }
+        self.told = (position, Instant::now());
+        let enqueued = Enqueued { job: self.opened.job.clone(), position };
+        publisher.publish(vec![(Sent::Event, message(topology, JobEvent::Enqueued(enqueued))?)]).await
+    }
+
     fn count(&self, confirmed: &[Sent]) {
-        let companies = confirmed.iter().filter(|sent| **sent == Sent::Company).count();
+        let companies = confirmed.iter().filter(|sent| **sent != Sent::Event).count();
         self.enqueued.fetch_add(companies as u64, Ordering::Relaxed);
     }
 
@@ -197,13 +230,14 @@ impl Enqueuing {
             index: Index(index),
             company_id,
             attempt: 1,
+            round: if let Part::Some { round } = self.part { round } else { 0 },
+            priority: self.opened.settings.priority,
+            deliveries: 0,
+            retry: self.opened.settings.retry.clone(),
             traceparent: self.traceparent(index),
             record,
         };
-        let routing_key = match self.priority {
-            Priority::Normal => self.opened.model.to_string(),
-            Priority::High => Topology::express_key(&self.opened.model),
-        };
+        let routing_key = Topology::work_key(&self.opened.model, work.priority);
         Message { exchange: topology.work(), routing_key, properties: work.properties(), body: work.record }
     }
 
@@ -214,6 +248,10 @@ impl Enqueuing {
 
     fn last_word(&self) -> Option<JobEvent> {
         let Some(Phase::End(ending)) = &self.phase else { return None };
+        if matches!(self.part, Part::Some { .. }) {
+            // The job is sealed: what is left to enqueue of it can be enqueued at any time.
+            return None;
+        }
         let job = self.opened.job.clone();
         let total = self.taken;
         let reason = match ending {
@@ -224,4 +262,8 @@ impl Enqueuing {
         };
         Some(JobEvent::Cancelled(Cancelled { job, reason, total: Some(total) }))
     }
+}
+
+fn message(topology: &Topology, event: JobEvent) -> Result<Message, BrokerError> {
+    Event::now(event).message(topology.events()).map_err(|error| BrokerError::Lost(error.to_string()))
 }

@@ -8,7 +8,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Consumer};
 use rollcall_shared::broker::BrokerError;
-use rollcall_shared::message::{Counted, Job, JobStatus, RESULT_TYPE, offset};
+use rollcall_shared::message::{Counted, Event, Job, JobEvent, JobStatus, RESULT_TYPE, Redriven, offset};
 use rollcall_shared::topology::Topology;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -26,34 +26,45 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// A result as consumers write it.
 #[derive(Debug, Deserialize)]
-pub(super) struct ResultBody<'a> {
-    pub(super) index: u32,
-    pub(super) company_id: String,
-    pub(super) model: String,
-    pub(super) outcome: String,
-    pub(super) attempt: u32,
-    pub(super) scored_at: String,
-    pub(super) duration_ms: f64,
+pub(crate) struct ResultBody<'a> {
+    pub(crate) index: u32,
+    pub(crate) company_id: String,
+    pub(crate) model: String,
+    pub(crate) outcome: String,
+    pub(crate) attempt: u32,
+    pub(crate) scored_at: String,
+    pub(crate) duration_ms: f64,
     #[serde(borrow, default)]
-    pub(super) prediction: Option<&'a RawValue>,
+    pub(crate) prediction: Option<&'a RawValue>,
     #[serde(default)]
-    pub(super) error: Option<ResultError>,
+    pub(crate) error: Option<ResultError>,
+    /// What a failed company was scored on.
+    #[serde(borrow, default)]
+    pub(crate) record: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct ResultError {
-    pub(super) cause: String,
-    pub(super) message: String,
+pub(crate) struct ResultError {
+    pub(crate) cause: String,
+    pub(crate) message: String,
 }
 
 impl ResultBody<'_> {
-    pub(super) fn read(body: &[u8]) -> Result<ResultBody<'_>, Failure> {
+    pub(crate) fn read(body: &[u8]) -> Result<ResultBody<'_>, Failure> {
         serde_json::from_slice(body).map_err(|error| Failure::Other(format!("expected a result in the ledger, found {error}")))
     }
 }
 
+/// A record of a job.
+pub(crate) enum Replayed {
+    /// A result, with its body.
+    Result(Counted, Vec<u8>),
+    /// Some companies were enqueued again.
+    Redriven(Redriven),
+}
+
 /// The ledger from a job's first record up to what its status counted.
-pub(super) struct Replay {
+pub(crate) struct Replay {
     channel: Channel,
     records: Consumer,
     job: Job,
@@ -62,7 +73,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) async fn open(channel: Channel, topology: &Topology, status: &JobStatus) -> Result<Replay, BrokerError> {
+    pub(crate) async fn open(channel: Channel, topology: &Topology, status: &JobStatus) -> Result<Replay, BrokerError> {
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let mut arguments = FieldTable::default();
         let from = match i64::try_from(status.first_offset) {
@@ -75,8 +86,8 @@ impl Replay {
         Ok(Replay { channel, records, job: status.job.clone(), end: status.next_offset, ended: false })
     }
 
-    /// The body of the job's next result; nothing at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, BrokerError> {
+    /// The job's next result or redrive; nothing at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Replayed>, BrokerError> {
         while !self.ended {
             let Ok(delivery) = tokio::time::timeout(SILENCE, self.records.next()).await else { return Ok(None) };
             let delivery =
@@ -85,15 +96,21 @@ impl Replay {
                 self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true }).await?;
             }
             self.ended = offset(&delivery.properties).is_some_and(|offset| offset + 1 >= self.end);
-            if self.is_ours(&delivery) {
-                return Ok(Some(delivery.data));
+            if let Some(replayed) = self.read(delivery) {
+                return Ok(Some(replayed));
             }
         }
         Ok(None)
     }
 
-    fn is_ours(&self, delivery: &Delivery) -> bool {
-        delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == RESULT_TYPE)
-            && Counted::read(&delivery.properties).is_ok_and(|counted| counted.job == self.job)
+    fn read(&self, delivery: Delivery) -> Option<Replayed> {
+        if delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == RESULT_TYPE) {
+            let counted = Counted::read(&delivery.properties).ok().filter(|counted| counted.job == self.job)?;
+            return Some(Replayed::Result(counted, delivery.data));
+        }
+        match Event::read(&delivery.data).ok()?.event {
+            JobEvent::Redriven(redriven) if redriven.job == self.job => Some(Replayed::Redriven(redriven)),
+            _ => None,
+        }
     }
 }

@@ -25,6 +25,9 @@ pub struct BrokerArgs {
     /// First word of every queue and exchange name: fleets with different prefixes share a broker
     #[arg(long, env = "ROLLCALL_PREFIX", default_value = "rollcall", value_parser = crate::message::prefix, global = true)]
     pub prefix: String,
+    /// How long to go on without the broker once it is lost, such as 10m, before giving up with exit code 3 [default: for ever]
+    #[arg(long, env = "ROLLCALL_MAX_DOWNTIME", value_parser = humantime::parse_duration, global = true)]
+    pub max_downtime: Option<Duration>,
 }
 
 impl BrokerArgs {

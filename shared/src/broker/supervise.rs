@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use super::BrokerError;
+use super::{BrokerArgs, BrokerError};
 use crate::lifecycle::Shutdown;
 
 /// Pauses between attempts: doubling, with jitter so that a fleet does not come back as one.
@@ -44,19 +44,25 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// `patience` to end by itself, and is then left in the middle: a broker that is short of memory or disk hears nobody.
 ///
 /// The first connection is different: a broker that cannot be reached at the start is reported, not waited for, since then it
-/// is more likely a wrong URL than an outage.
+/// is more likely a wrong URL than an outage. Later it is waited for, as long as `broker` says.
 ///
 /// # Errors
 /// The session's error.
 pub async fn supervise(
+    broker: &BrokerArgs,
     shutdown: &Shutdown,
     patience: Duration,
     mut reconnecting: impl FnMut(),
     mut session: impl AsyncFnMut() -> Result<(), BrokerError>,
 ) -> Result<(), BrokerError> {
     let mut backoff = Backoff::new();
-    let (mut first, mut away) = (true, false);
+    let mut first = true;
+    // Since when the broker is away: since the end of the last session that it answered in.
+    let mut away_since = None::<Instant>;
     loop {
+        if shutdown.is_requested() {
+            return Ok(());
+        }
         let began = Instant::now();
         let ended = tokio::select! {
             ended = session() => ended,
@@ -74,15 +80,18 @@ pub async fn supervise(
             Err(error) => error,
         };
         first = false;
-        if shutdown.is_requested() {
-            return Ok(());
+        let answered = !matches!(error, BrokerError::Unreachable { .. } | BrokerError::Refused { .. });
+        let still_away = away_since.is_some() && !answered;
+        let since = if answered { Instant::now() } else { away_since.unwrap_or(began) };
+        away_since = Some(since);
+        if let Some(downtime) = broker.max_downtime.filter(|&most| since.elapsed() >= most) {
+            return Err(BrokerError::Away { downtime, last: Box::new(error) });
         }
         if began.elapsed() >= GOOD_SESSION {
             backoff = Backoff::new();
         }
-        let pause = backoff.pause();
-        let still_away = away && matches!(error, BrokerError::Unreachable { .. });
-        away = true;
+        let left = broker.max_downtime.map(|most| most.saturating_sub(since.elapsed()));
+        let pause = backoff.pause().min(left.unwrap_or(Duration::MAX));
         // An outage is told once, not with every attempt.
         if still_away {
             tracing::debug!(%error, pause_ms = pause.as_millis(), "still no broker");

@@ -7,7 +7,7 @@ use lapin::BasicProperties;
 use serde::{Deserialize, Serialize};
 
 use super::headers::persistent;
-use super::{Job, Model};
+use super::{Indices, Job, Message, Model, Settings};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,11 @@ pub enum State {
     Unsealed,
     /// Its total is known and some companies have no outcome yet.
     Running,
-    /// Every company succeeded.
+    /// Its companies are set aside until it is resumed.
+    Paused,
+    /// Every company has an outcome, and no more failed than it tolerates.
     Succeeded,
-    /// Every company has an outcome, and some failed.
+    /// More companies failed than it tolerates.
     Failed,
     /// It was given up; the companies without an outcome get none.
     Cancelled,
@@ -30,7 +32,7 @@ pub enum State {
 impl State {
     /// Whether the job has come to its end.
     pub fn is_final(self) -> bool {
-        !matches!(self, State::Unsealed | State::Running)
+        !matches!(self, State::Unsealed | State::Running | State::Paused)
     }
 }
 
@@ -39,6 +41,7 @@ impl fmt::Display for State {
         f.write_str(match self {
             State::Unsealed => "unsealed",
             State::Running => "running",
+            State::Paused => "paused",
             State::Succeeded => "succeeded",
             State::Failed => "failed",
             State::Cancelled => "cancelled",
@@ -48,7 +51,7 @@ impl fmt::Display for State {
 }
 
 /// A job has begun: its companies may be on their way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Opened {
     /// The job.
     pub job: Job,
@@ -58,6 +61,18 @@ pub struct Opened {
     pub source: String,
     /// When, as RFC 3339 in UTC, by the producer's clock.
     pub opened_at: String,
+    /// What holds for it.
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+/// How far the job's producer has come, so that another can go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enqueued {
+    /// The job.
+    pub job: Job,
+    /// The broker has stored every company before this index.
+    pub position: u64,
 }
 
 /// Every company of the job has been enqueued.
@@ -97,6 +112,43 @@ pub struct Cancelled {
     pub reason: String,
     /// Companies enqueued up to then, where the one who cancels knows it.
     pub total: Option<u64>,
+}
+
+/// The job's deadline passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expired {
+    /// The job.
+    pub job: Job,
+    /// When it was to be done, as RFC 3339 in UTC.
+    pub deadline_at: String,
+}
+
+/// The job's companies are to be set aside, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// The job.
+    pub job: Job,
+    /// When, as RFC 3339 in UTC.
+    pub at: String,
+}
+
+/// Some companies of a job that had ended are enqueued again; their earlier outcomes no longer count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Redriven {
+    /// The job.
+    pub job: Job,
+    /// How often the job has been redriven, this time included.
+    pub round: u32,
+    /// Who redrives: of two at the same time, the first in the ledger does.
+    pub by: String,
+    /// Which companies: `0-99,105`.
+    pub indices: Indices,
+    /// How many they are.
+    pub companies: u64,
+    /// How many companies the job has.
+    pub total: u64,
+    /// When, as RFC 3339 in UTC.
+    pub redriven_at: String,
 }
 
 /// How many companies failed for one cause.
@@ -142,6 +194,14 @@ pub struct Done {
     /// Why it was given up, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How often it had been redriven.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redrives: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+pub(super) fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What is said of a job.
@@ -153,15 +213,26 @@ pub enum JobEvent {
     Sealed(Sealed),
     /// It moves.
     Progress(Progress),
+    /// Its producer has come so far.
+    Enqueued(Enqueued),
     /// It was given up.
     Cancelled(Cancelled),
+    /// Its deadline passed.
+    Expired(Expired),
+    /// It is set aside.
+    Paused(Pause),
+    /// It goes on.
+    Resumed(Pause),
+    /// Some of it is done again.
+    Redriven(Redriven),
     /// It has ended.
     Done(Done),
 }
 
 impl JobEvent {
     /// The words that [`JobEvent::name`] gives for events that the ledger records: all but progress.
-    pub const RECORDED: [&str; 4] = ["opened", "sealed", "cancelled", "done"];
+    pub const RECORDED: [&str; 9] =
+        ["opened", "enqueued", "sealed", "cancelled", "expired", "paused", "resumed", "redriven", "done"];
 
     /// The event's name: the last word of its type and of its routing key.
     pub fn name(&self) -> &'static str {
@@ -169,7 +240,12 @@ impl JobEvent {
             JobEvent::Opened(_) => "opened",
             JobEvent::Sealed(_) => "sealed",
             JobEvent::Progress(_) => "progress",
+            JobEvent::Enqueued(_) => "enqueued",
             JobEvent::Cancelled(_) => "cancelled",
+            JobEvent::Expired(_) => "expired",
+            JobEvent::Paused(_) => "paused",
+            JobEvent::Resumed(_) => "resumed",
+            JobEvent::Redriven(_) => "redriven",
             JobEvent::Done(_) => "done",
         }
     }
@@ -180,7 +256,11 @@ impl JobEvent {
             JobEvent::Opened(opened) => &opened.job,
             JobEvent::Sealed(sealed) => &sealed.job,
             JobEvent::Progress(progress) => &progress.job,
+            JobEvent::Enqueued(enqueued) => &enqueued.job,
             JobEvent::Cancelled(cancelled) => &cancelled.job,
+            JobEvent::Expired(expired) => &expired.job,
+            JobEvent::Paused(pause) | JobEvent::Resumed(pause) => &pause.job,
+            JobEvent::Redriven(redriven) => &redriven.job,
             JobEvent::Done(done) => &done.job,
         }
     }
@@ -218,12 +298,17 @@ struct Envelope<D> {
 const TYPE_PREFIX: &str = "rollcall.job.";
 
 impl Event {
-    /// An event said now. Progress comes many times, so its id has the time in it; the others come once a job.
+    /// An event said now. Its id is derived from what it says, so that a second copy of it has the same.
     pub fn now(event: JobEvent) -> Event {
         let time = timestamp(SystemTime::now());
+        let once = format!("{}/{}", event.job(), event.name());
         let id = match &event {
-            JobEvent::Progress(_) => format!("{}/progress/{time}", event.job()),
-            once => format!("{}/{}", once.job(), once.name()),
+            JobEvent::Progress(_) => format!("{once}/{time}"),
+            JobEvent::Enqueued(enqueued) => format!("{once}/{}", enqueued.position),
+            JobEvent::Paused(pause) | JobEvent::Resumed(pause) => format!("{once}/{}", pause.at),
+            JobEvent::Redriven(redriven) => format!("{once}/{}", redriven.round),
+            JobEvent::Done(done) if done.redrives > 0 => format!("{once}/{}", done.redrives),
+            _ => once,
         };
         Event { id, time, event }
     }
@@ -231,6 +316,14 @@ impl Event {
     /// `job.<job>.<name>`.
     pub fn routing_key(&self) -> String {
         format!("job.{}.{}", self.event.job(), self.event.name())
+    }
+
+    /// The message, for the exchange of that name.
+    ///
+    /// # Errors
+    /// Where a number in it has no JSON form.
+    pub fn message(&self, exchange: String) -> Result<Message, serde_json::Error> {
+        Ok(Message { exchange, routing_key: self.routing_key(), properties: self.properties(), body: self.body()? })
     }
 
     /// The message's properties.
@@ -248,7 +341,11 @@ impl Event {
             JobEvent::Opened(data) => self.envelope(data),
             JobEvent::Sealed(data) => self.envelope(data),
             JobEvent::Progress(data) => self.envelope(data),
+            JobEvent::Enqueued(data) => self.envelope(data),
             JobEvent::Cancelled(data) => self.envelope(data),
+            JobEvent::Expired(data) => self.envelope(data),
+            JobEvent::Paused(data) | JobEvent::Resumed(data) => self.envelope(data),
+            JobEvent::Redriven(data) => self.envelope(data),
             JobEvent::Done(data) => self.envelope(data),
         }
     }
@@ -274,13 +371,19 @@ impl Event {
         let bad = |error: serde_json::Error| MalformedEvent(error.to_string());
         let Envelope { id, kind, time, data, .. } = serde_json::from_slice::<Envelope<serde_json::Value>>(body).map_err(bad)?;
         let event = match kind.strip_prefix(TYPE_PREFIX) {
-            Some("opened") => JobEvent::Opened(serde_json::from_value(data).map_err(bad)?),
-            Some("sealed") => JobEvent::Sealed(serde_json::from_value(data).map_err(bad)?),
-            Some("progress") => JobEvent::Progress(serde_json::from_value(data).map_err(bad)?),
-            Some("cancelled") => JobEvent::Cancelled(serde_json::from_value(data).map_err(bad)?),
-            Some("done") => JobEvent::Done(serde_json::from_value(data).map_err(bad)?),
+            Some("opened") => serde_json::from_value(data).map(JobEvent::Opened),
+            Some("enqueued") => serde_json::from_value(data).map(JobEvent::Enqueued),
+            Some("sealed") => serde_json::from_value(data).map(JobEvent::Sealed),
+            Some("progress") => serde_json::from_value(data).map(JobEvent::Progress),
+            Some("cancelled") => serde_json::from_value(data).map(JobEvent::Cancelled),
+            Some("expired") => serde_json::from_value(data).map(JobEvent::Expired),
+            Some("paused") => serde_json::from_value(data).map(JobEvent::Paused),
+            Some("resumed") => serde_json::from_value(data).map(JobEvent::Resumed),
+            Some("redriven") => serde_json::from_value(data).map(JobEvent::Redriven),
+            Some("done") => serde_json::from_value(data).map(JobEvent::Done),
             _ => return Err(MalformedEvent(format!("type {kind:?}"))),
         };
+        let event = event.map_err(bad)?;
         Ok(Event { id, time, event })
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CauseCount, Done, Job, Model, State};
+use super::event::is_zero;
+use super::{CauseCount, Done, Indices, Job, Model, Settings, State};
 
 /// What the aggregator can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,25 @@ pub enum Query {
         /// Which.
         job: Job,
     },
+    /// Which companies of a job have come to this.
+    Companies {
+        /// The job.
+        job: Job,
+        /// To what.
+        which: Which,
+    },
+}
+
+/// What a company has come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Which {
+    /// An outcome.
+    Counted,
+    /// A failure, whatever the cause.
+    Failed,
+    /// A failure for this cause.
+    Cause(String),
 }
 
 /// How a job stands. The keys it shares with the done event mean the same.
@@ -53,6 +73,17 @@ pub struct JobStatus {
     pub reason: Option<String>,
     /// The file its companies came from, as its owner named it.
     pub source: Option<String>,
+    /// What holds for it.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Its producer said that the broker has stored every company before this index.
+    pub enqueued: u64,
+    /// How often it has been redriven.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redrives: u32,
+    /// Who redrove it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven_by: Option<String>,
     /// The ledger offset of its first record: where a replay of it begins.
     pub first_offset: u64,
     /// The ledger offset that the aggregator will read next: where a replay of what is counted ends.
@@ -84,6 +115,7 @@ impl JobStatus {
             companies_per_second: self.companies_per_second.unwrap_or_default(),
             causes: self.causes,
             reason: self.reason,
+            redrives: self.redrives,
         }
     }
 }
@@ -96,6 +128,8 @@ pub enum Reply {
     Jobs(Vec<JobStatus>),
     /// To [`Query::Job`]; nothing where the ledger has no such job.
     Job(Option<Box<JobStatus>>),
+    /// To [`Query::Companies`]; nothing where the job is not known, or ended too long ago for the aggregator to know them.
+    Companies(Option<Indices>),
     /// The question was not understood, and why.
     Refused(String),
 }

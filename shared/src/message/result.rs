@@ -1,11 +1,13 @@
 //! The result message: the one terminal outcome of one company.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::headers::{Malformed, number, persistent, put_integer, put_text, text};
 use super::{Index, Job, Model, RESULT_TYPE, Work};
@@ -58,6 +60,8 @@ pub struct Counted {
     pub outcome: Outcome,
     /// The attempt that ended it, from 1.
     pub attempt: u32,
+    /// How often its job had been redriven when it was enqueued.
+    pub round: u32,
     /// Why it failed; empty where it succeeded.
     pub cause: String,
 }
@@ -75,6 +79,7 @@ impl Counted {
             index: Index(number(properties, "index")?),
             outcome,
             attempt: number(properties, "attempt")?.max(1),
+            round: number(properties, "round").unwrap_or_default(),
             cause: match outcome {
                 Outcome::Succeeded => String::new(),
                 Outcome::Failed => text(properties, "cause")?.to_owned(),
@@ -134,6 +139,8 @@ struct Head<'a> {
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<HeadError<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<Cow<'a, RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -161,17 +168,21 @@ impl ScoredResult<'_> {
             put_text(&mut headers, "cause", cause);
         }
         put_text(&mut headers, "traceparent", &self.work.traceparent);
+        if self.work.round > 0 {
+            put_integer(&mut headers, "round", self.work.round);
+        }
         persistent(RESULT_TYPE, self.work.id()).with_content_type("application/json".into()).with_headers(headers)
     }
 
-    /// The message's body. The prediction goes in as it is: it is JSON already.
+    /// The message's body. The prediction goes in as it is: it is JSON already. A failure brings the company's record, to be
+    /// tried again with; one that is not JSON, as text.
     ///
     /// # Errors
     /// Where a value has no JSON form.
     pub fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let error = match self.scored {
-            ScoredCompany::Prediction(_) => None,
-            ScoredCompany::Error { cause, message } => Some(HeadError { cause, message }),
+        let (error, record) = match self.scored {
+            ScoredCompany::Prediction(_) => (None, None),
+            ScoredCompany::Error { cause, message } => (Some(HeadError { cause, message }), Some(self.record()?)),
         };
         let mut body = serde_json::to_vec(&Head {
             job: &self.work.job,
@@ -183,6 +194,7 @@ impl ScoredResult<'_> {
             scored_at: self.scored_at,
             duration_ms: self.duration_ms,
             error,
+            record,
         })?;
         if let ScoredCompany::Prediction(prediction) = self.scored {
             body.pop();
@@ -191,5 +203,45 @@ impl ScoredResult<'_> {
             body.push(b'}');
         }
         Ok(body)
+    }
+
+    fn record(&self) -> Result<Cow<'_, RawValue>, serde_json::Error> {
+        match serde_json::from_slice::<&RawValue>(&self.work.record) {
+            Ok(record) => Ok(Cow::Borrowed(record)),
+            Err(_) => serde_json::value::to_raw_value(&String::from_utf8_lossy(&self.work.record)).map(Cow::Owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Priority;
+
+    fn failed_body(record: &str) -> serde_json::Value {
+        let work = Work {
+            job: "j".parse().unwrap(),
+            index: Index(3),
+            company_id: "acme".to_owned(),
+            attempt: 2,
+            round: 0,
+            priority: Priority::Normal,
+            deliveries: 0,
+            retry: None,
+            traceparent: String::new(),
+            record: record.as_bytes().to_vec(),
+        };
+        let scored = ScoredCompany::Error { cause: "timeout".to_owned(), message: "late".to_owned() };
+        let model = "m".parse().unwrap();
+        let result = ScoredResult { work: &work, model: &model, scored: &scored, scored_at: "now", duration_ms: 1.0 };
+        serde_json::from_slice(&result.body().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_failure_brings_the_record_that_it_failed_on() {
+        let body = failed_body(r#"{"company_id":"acme","size":1.50}"#);
+        assert_eq!(body["error"]["cause"], "timeout");
+        assert_eq!(body["record"]["size"], 1.5);
+        assert_eq!(failed_body("no json")["record"], "no json");
     }
 }

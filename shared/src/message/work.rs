@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 use lapin::types::FieldTable;
 
 use super::headers::{Malformed, number, persistent, put_integer, put_text, text};
-use super::{Index, Job, WORK_TYPE};
+use super::{Index, Job, Priority, RetryPolicy, WORK_TYPE};
 
 /// One company of a job on its way to a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,14 @@ pub struct Work {
     pub company_id: String,
     /// Which try at scoring it this is, from 1.
     pub attempt: u32,
+    /// How often its job had been redriven when it was enqueued.
+    pub round: u32,
+    /// Which of the model's queues it belongs in.
+    pub priority: Priority,
+    /// How often it was delivered and not answered for, in earlier messages of this attempt.
+    pub deliveries: u32,
+    /// When its attempts are over; nothing where its job leaves that to consumers.
+    pub retry: Option<RetryPolicy>,
     /// W3C trace context; empty where the sender had none.
     pub traceparent: String,
     /// The company's record: a JSON object, as text.
@@ -29,7 +37,7 @@ impl Work {
         format!("{}/{}", self.job, self.index)
     }
 
-    /// The message's properties, headers included; its body is the record.
+    /// The message's properties, headers included; its body is the record. What is as usual is left out.
     pub fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
         put_text(&mut headers, "job", self.job.as_str());
@@ -37,6 +45,18 @@ impl Work {
         put_text(&mut headers, "company_id", &self.company_id);
         put_integer(&mut headers, "attempt", self.attempt);
         put_text(&mut headers, "traceparent", &self.traceparent);
+        if self.round > 0 {
+            put_integer(&mut headers, "round", self.round);
+        }
+        if self.priority == Priority::High {
+            put_text(&mut headers, "priority", "high");
+        }
+        if self.deliveries > 0 {
+            put_integer(&mut headers, "deliveries", self.deliveries);
+        }
+        if let Some(retry) = &self.retry {
+            put_text(&mut headers, "retry", &retry.to_string());
+        }
         persistent(WORK_TYPE, self.id()).with_content_type("application/json".into()).with_headers(headers)
     }
 
@@ -53,10 +73,20 @@ impl Work {
             // Job and index are all that an answer needs. Another producer may leave out the rest.
             company_id: text(properties, "company_id").map_or_else(|_| index.to_string(), str::to_owned),
             attempt: number(properties, "attempt").unwrap_or(1).max(1),
+            round: number(properties, "round").unwrap_or_default(),
+            priority: if text(properties, "priority") == Ok("high") { Priority::High } else { Priority::Normal },
+            deliveries: number(properties, "deliveries").unwrap_or_default(),
+            retry: text(properties, "retry").ok().and_then(|retry| retry.parse().ok()),
             traceparent: text(properties, "traceparent").unwrap_or_default().to_owned(),
             record,
         })
     }
+}
+
+/// How often the broker has delivered a message of a quorum queue before this time, without an answer. RabbitMQ 3.10 counts
+/// every redelivery; 4.x leaves out what was given back in good order.
+pub fn earlier_deliveries(properties: &BasicProperties) -> u32 {
+    number(properties, "x-delivery-count").unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -68,13 +98,18 @@ mod tests {
     proptest! {
         #[test]
         fn work_reads_back_as_it_was_written(
-            (index, company_id, attempt, record) in (any::<u32>(), ".{0,60}", 1_u32..100, any::<Vec<u8>>())
+            (index, company_id, attempt, counts, high, attempts, record)
+                in (any::<u32>(), ".{0,60}", 1_u32..100, any::<(u32, u32)>(), any::<bool>(), 0_u32..5, any::<Vec<u8>>())
         ) {
             let work = Work {
                 job: "j".parse().unwrap(),
                 index: Index(index),
                 company_id,
                 attempt,
+                round: counts.0,
+                priority: if high { Priority::High } else { Priority::Normal },
+                deliveries: counts.1,
+                retry: (attempts > 0).then(|| format!("{attempts};5s").parse().unwrap()),
                 traceparent: "00-1-2-01".to_owned(),
                 record,
             };

@@ -30,6 +30,10 @@ pub struct ConsumerMetrics {
     pub in_flight: IntGauge,
     /// Results published and not yet confirmed.
     pub confirms_pending: IntGauge,
+    /// Companies moved to another queue unanswered: to retry, to the suspects, to a paused job's, or back.
+    pub moved: IntCounterVec,
+    /// Companies forgotten unscored, because their job had ended without them.
+    pub dropped: IntCounter,
     /// Times the connection was built anew.
     pub reconnections: IntCounter,
     results: IntCounterVec,
@@ -52,6 +56,11 @@ impl ConsumerMetrics {
             batch_companies: histogram(&registry, "rollcall_batch_companies", "Companies scored in one call", companies)?,
             in_flight: gauge(&registry, "rollcall_in_flight", "Companies taken and not yet acknowledged")?,
             confirms_pending: gauge(&registry, "rollcall_confirms_pending", "Results published and not yet confirmed")?,
+            moved: registered(
+                &registry,
+                IntCounterVec::new(Opts::new("rollcall_moved_total", "Companies moved to another queue unanswered"), &["to"])?,
+            )?,
+            dropped: counter(&registry, "rollcall_dropped_total", "Companies forgotten, their job having ended without them")?,
             reconnections: counter(&registry, "rollcall_reconnections_total", "Times the connection was built anew")?,
             results: registered(
                 &registry,

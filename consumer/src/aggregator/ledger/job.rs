@@ -4,26 +4,65 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 use rollcall_shared::message::{
-    Cancelled, CauseCount, Counted, Done, Job, JobEvent, JobStatus, Model, Opened, Outcome, Progress, Sealed, State,
+    Cancelled, CauseCount, Counted, Done, Expired, Indices, Job, JobEvent, JobStatus, Model, Opened, Outcome, Progress, Redriven,
+    Sealed, Settings, State, Which,
 };
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::{bitmap, bitmaps};
 
 /// Causes counted by name; the rest are counted together, so that a scorer that makes up causes cannot fill the memory.
 const DISTINCT_CAUSES: usize = 100;
 const OTHER_CAUSES: &str = "other";
 
 /// What the ledger has said of one job so far: a bit a company, not its result.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobCount {
-    pub(super) first_offset: u64,
-    pub(super) opened: Option<Opened>,
-    pub(super) total: Option<u64>,
-    pub(super) terminal: RoaringBitmap,
-    pub(super) failed: RoaringBitmap,
-    pub(super) causes: BTreeMap<String, u64>,
-    pub(super) duplicates: u64,
-    pub(super) retries: u64,
-    pub(super) cancelled: Option<Cancelled>,
-    pub(super) done: Option<Done>,
+    first_offset: u64,
+    opened: Option<Opened>,
+    total: Option<u64>,
+    /// The broker has stored every company before this index.
+    enqueued: u64,
+    #[serde(with = "bitmap")]
+    terminal: RoaringBitmap,
+    /// The failed ones among them, by cause.
+    #[serde(with = "bitmaps")]
+    failed: BTreeMap<String, RoaringBitmap>,
+    /// How many failed: the sum of the above.
+    failures: u64,
+    duplicates: u64,
+    retries: u64,
+    paused: bool,
+    /// Whether companies of it may be waiting in its queue of paused ones.
+    was_paused: bool,
+    cut_short: Option<CutShort>,
+    done: Option<Done>,
+    redrive: Option<Redrive>,
+    /// Whether the bitmaps were given up: the job ended long ago.
+    forgotten: bool,
+}
+
+/// How a job ended before all its companies had an outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct CutShort {
+    /// How often the job had been redriven.
+    round: u32,
+    how: State,
+    reason: Option<String>,
+    /// Companies enqueued up to then, where that is known.
+    total: Option<u64>,
+}
+
+/// The latest time that companies of the job were enqueued again after its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Redrive {
+    round: u32,
+    by: String,
+    at: String,
+    #[serde(with = "bitmap")]
+    reopened: RoaringBitmap,
+    /// Companies with an outcome when this round is over.
+    expected: u64,
 }
 
 impl JobCount {
@@ -33,75 +72,186 @@ impl JobCount {
             first_offset,
             opened: None,
             total: None,
+            enqueued: 0,
             terminal: RoaringBitmap::new(),
-            failed: RoaringBitmap::new(),
-            causes: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            failures: 0,
             duplicates: 0,
             retries: 0,
-            cancelled: None,
+            paused: false,
+            was_paused: false,
+            cut_short: None,
             done: None,
+            redrive: None,
+            forgotten: false,
         }
     }
 
-    /// Counts an outcome. The first of a company wins; a later one is a duplicate. Outcomes that come after the job has
-    /// ended, or for an index that the job does not have, are ignored.
+    /// Counts an outcome. The first of a company in its newest round wins; a later one, or one of an earlier round, is a
+    /// duplicate. Outcomes that come after the job was cut short, or for an index that the job does not have, are ignored.
     pub(super) fn count(&mut self, result: &Counted) {
         let index = result.index.0;
-        // Of a job that ran to its end, every company has been counted.
-        let ran_to_its_end = self.done.is_some() && self.cancelled.is_none();
-        if ran_to_its_end || self.terminal.contains(index) {
+        if self.terminal.contains(index) || (self.forgotten && self.done.is_some()) {
             self.duplicates += 1;
             return;
         }
         if self.state().is_final() || self.total.is_some_and(|total| u64::from(index) >= total) {
             return;
         }
+        if let Some(redrive) = &self.redrive {
+            if !redrive.reopened.contains(index) {
+                return;
+            }
+            if result.round != redrive.round {
+                self.duplicates += 1;
+                return;
+            }
+        }
         self.terminal.insert(index);
         self.retries += u64::from(result.attempt.saturating_sub(1));
         if result.outcome == Outcome::Failed {
-            self.failed.insert(index);
-            self.count_cause(&result.cause);
+            self.fail(index, &result.cause);
+            self.cut_short_by_failures();
         }
     }
 
-    fn count_cause(&mut self, cause: &str) {
-        let known = self.causes.contains_key(cause) || self.causes.len() < DISTINCT_CAUSES;
+    fn fail(&mut self, index: u32, cause: &str) {
+        let known = self.failed.contains_key(cause) || self.failed.len() < DISTINCT_CAUSES;
         let cause = if known { cause } else { OTHER_CAUSES };
-        *self.causes.entry(cause.to_owned()).or_default() += 1;
+        self.failed.entry(cause.to_owned()).or_default().insert(index);
+        self.failures += 1;
     }
 
-    /// Takes in a job event. Each is said once a job: the first counts, a repetition changes nothing.
+    /// Of a job that asks for it, the failure that is one too many is the end. What is redriven is all tried.
+    fn cut_short_by_failures(&mut self) {
+        let Some(Opened { settings, .. }) = &self.opened else { return };
+        let tolerated = settings.tolerate_failures;
+        if settings.fail_fast && self.redrive.is_none() && tolerated.is_exceeded(self.failures, self.total) {
+            let reason = format!("more failures than the {tolerated} that it tolerates, at which it was to end");
+            self.cut_short(State::Failed, Some(reason), None);
+        }
+    }
+
+    fn cut_short(&mut self, how: State, reason: Option<String>, total: Option<u64>) {
+        if !self.state().is_final() {
+            self.cut_short = Some(CutShort { round: self.round(), how, reason, total });
+        }
+    }
+
+    /// Takes in a job event. Of those that are said once, the first counts; a repetition changes nothing.
     pub(super) fn hear(&mut self, event: JobEvent) {
         match event {
             JobEvent::Opened(opened) => {
                 self.opened.get_or_insert(opened);
             }
+            JobEvent::Enqueued(enqueued) => self.enqueued = self.enqueued.max(enqueued.position),
             JobEvent::Sealed(sealed) => self.seal(&sealed),
-            JobEvent::Cancelled(cancelled) if !self.state().is_final() => self.cancelled = Some(cancelled),
+            JobEvent::Cancelled(Cancelled { reason, total, .. }) => self.cut_short(State::Cancelled, Some(reason), total),
+            JobEvent::Expired(Expired { deadline_at, .. }) => {
+                self.cut_short(State::Expired, Some(format!("it was to be done by {deadline_at}")), None);
+            }
+            JobEvent::Paused(_) if !self.state().is_final() => (self.paused, self.was_paused) = (true, true),
+            JobEvent::Paused(_) | JobEvent::Progress(_) => {}
+            JobEvent::Resumed(_) => self.paused = false,
+            JobEvent::Redriven(redriven) => self.reopen(redriven),
             JobEvent::Done(done) => self.finish(done),
-            JobEvent::Cancelled(_) | JobEvent::Progress(_) => {}
         }
     }
 
     fn seal(&mut self, sealed: &Sealed) {
-        if self.total.is_none() && self.cancelled.is_none() {
-            self.total = Some(sealed.total);
-            // Outcomes of companies that the job turns out not to have were never this job's.
-            if let Ok(end) = u32::try_from(sealed.total) {
-                self.terminal.remove_range(end..);
-                self.failed.remove_range(end..);
-            }
+        if self.total.is_none() && self.cut_short.is_none() {
+            self.set_total(sealed.total);
+            self.cut_short_by_failures();
         }
     }
 
-    fn finish(&mut self, done: Done) {
-        if self.done.is_none() {
-            self.done = Some(done);
-            // The event has the counts: a thousand finished jobs must fit into a checkpoint.
-            self.terminal.clear();
-            self.failed.clear();
-            self.causes.clear();
+    fn set_total(&mut self, total: u64) {
+        self.total = Some(total);
+        self.enqueued = total;
+        // Outcomes of companies that the job turns out not to have were never this job's.
+        if let Ok(end) = u32::try_from(total) {
+            self.take_out(&|indices| indices.remove_range(end..));
         }
+    }
+
+    /// Takes indices out of every bitmap.
+    fn take_out(&mut self, from: &dyn Fn(&mut RoaringBitmap) -> u64) {
+        from(&mut self.terminal);
+        self.failures -= self.failed.values_mut().map(from).sum::<u64>();
+        self.failed.retain(|_, indices| !indices.is_empty());
+    }
+
+    /// Enqueues companies of a job that has ended again. Of two that try, the first does; and nothing is redriven whose
+    /// companies are no longer known.
+    fn reopen(&mut self, redriven: Redriven) {
+        let is_next = self.done.is_some() && redriven.round == self.round() + 1;
+        if !is_next || self.forgotten {
+            return;
+        }
+        let Redriven { round, by, indices: Indices(reopened), total, redriven_at, .. } = redriven;
+        if self.total.is_none() {
+            self.set_total(total);
+        }
+        self.take_out(&|indices| {
+            let before = indices.len();
+            *indices -= &reopened;
+            before - indices.len()
+        });
+        self.done = None;
+        self.paused = false;
+        let expected = self.terminal.len() + reopened.len();
+        self.redrive = Some(Redrive { round, by, at: redriven_at, reopened, expected });
+    }
+
+    fn finish(&mut self, done: Done) {
+        if self.done.is_none() && done.redrives == self.round() {
+            self.done = Some(done);
+            self.paused = false;
+            self.was_paused = false;
+            self.optimize();
+        }
+    }
+
+    /// Most of what has ended is whole runs of companies, which take next to nothing.
+    fn optimize(&mut self) {
+        self.terminal.optimize();
+        for indices in self.failed.values_mut() {
+            indices.optimize();
+        }
+        if let Some(redrive) = &mut self.redrive {
+            redrive.reopened.optimize();
+        }
+    }
+
+    /// Bytes that its bitmaps take in a checkpoint.
+    pub(super) fn bitmap_bytes(&self) -> usize {
+        let reopened = self.redrive.as_ref().map_or(0, |redrive| redrive.reopened.serialized_size());
+        self.terminal.serialized_size() + self.failed.values().map(RoaringBitmap::serialized_size).sum::<usize>() + reopened
+    }
+
+    /// Gives its bitmaps up: what is left are the counts in its done event.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = true;
+        self.terminal.clear();
+        self.failed.clear();
+        self.failures = 0;
+        if let Some(redrive) = &mut self.redrive {
+            redrive.reopened.clear();
+        }
+    }
+
+    /// Whether its bitmaps were given up.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.forgotten
+    }
+
+    fn round(&self) -> u32 {
+        self.redrive.as_ref().map_or(0, |redrive| redrive.round)
+    }
+
+    /// What its owner asked for.
+    pub fn settings(&self) -> Settings {
+        self.opened.as_ref().map(|opened| opened.settings.clone()).unwrap_or_default()
     }
 
     /// Where the job stands.
@@ -109,18 +259,50 @@ impl JobCount {
         if let Some(done) = &self.done {
             return done.state;
         }
-        match (&self.cancelled, self.total) {
-            (Some(_), _) => State::Cancelled,
-            (None, None) => State::Unsealed,
-            (None, Some(total)) if self.terminal.len() < total => State::Running,
-            (None, Some(_)) if self.failed.is_empty() => State::Succeeded,
-            (None, Some(_)) => State::Failed,
+        if let Some(cut) = self.cut_short.as_ref().filter(|cut| cut.round == self.round()) {
+            return cut.how;
         }
+        match self.redrive.as_ref().map(|redrive| redrive.expected).or(self.total) {
+            Some(expected) if self.terminal.len() >= expected => self.verdict(),
+            _ if self.paused => State::Paused,
+            Some(_) => State::Running,
+            None => State::Unsealed,
+        }
+    }
+
+    /// How a job ends whose companies all have an outcome, except those that it had been cut short of before.
+    fn verdict(&self) -> State {
+        let is_whole = self.total.is_none_or(|total| self.terminal.len() >= total);
+        match &self.cut_short {
+            Some(cut) if !is_whole => cut.how,
+            _ if self.tolerates_failures() => State::Succeeded,
+            _ => State::Failed,
+        }
+    }
+
+    fn tolerates_failures(&self) -> bool {
+        let tolerance = self.opened.as_ref().map(|opened| opened.settings.tolerate_failures).unwrap_or_default();
+        !tolerance.is_exceeded(self.failures, self.total)
     }
 
     /// Whether the job has ended and the ledger does not say so yet.
     pub fn is_due(&self) -> bool {
         self.done.is_none() && self.state().is_final()
+    }
+
+    /// Whether companies of it may be waiting in its queue of paused ones.
+    pub fn was_paused(&self) -> bool {
+        self.was_paused
+    }
+
+    /// Whether it is paused, and has not ended.
+    pub fn is_paused(&self) -> bool {
+        self.state() == State::Paused
+    }
+
+    /// The round up to which companies without an outcome are to be forgotten; nothing where none are left over.
+    pub fn dropped_round(&self) -> Option<u32> {
+        self.cut_short.as_ref().filter(|cut| cut.round == self.round()).map(|cut| cut.round)
     }
 
     /// The ledger offset of the job's first record.
@@ -143,31 +325,43 @@ impl JobCount {
         self.succeeded() + self.failed()
     }
 
+    /// The companies that have come to `which`; nothing where they are no longer known.
+    pub fn companies(&self, which: &Which) -> Option<Indices> {
+        if self.forgotten {
+            return None;
+        }
+        Some(Indices(match which {
+            Which::Counted => self.terminal.clone(),
+            Which::Cause(cause) => self.failed.get(cause).cloned().unwrap_or_default(),
+            Which::Failed => self.failed.values().fold(RoaringBitmap::new(), |all, indices| all | indices),
+        }))
+    }
+
     fn failed(&self) -> u64 {
-        self.done.as_ref().map_or(self.failed.len(), |done| done.failed)
+        self.done.as_ref().map_or(self.failures, |done| done.failed)
     }
 
     fn succeeded(&self) -> u64 {
-        self.done.as_ref().map_or(self.terminal.len() - self.failed.len(), |done| done.succeeded)
+        self.done.as_ref().map_or(self.terminal.len() - self.failures, |done| done.succeeded)
     }
 
     fn total(&self) -> Option<u64> {
-        let enqueued = self.cancelled.as_ref().and_then(|cancelled| cancelled.total);
+        let enqueued = self.cut_short.as_ref().map(|cut| cut.total.unwrap_or(self.enqueued));
         let total = self.total.or(enqueued)?;
         Some(total.max(self.counted()))
     }
 
     fn left_over(&self) -> u64 {
         let uncounted = self.total().unwrap_or_default().saturating_sub(self.counted());
-        if self.state() == State::Cancelled { uncounted } else { 0 }
+        if self.state().is_final() { uncounted } else { 0 }
     }
 
     fn causes(&self) -> Vec<CauseCount> {
         if let Some(done) = &self.done {
             return done.causes.clone();
         }
-        let mut causes: Vec<CauseCount> =
-            self.causes.iter().map(|(cause, &count)| CauseCount { cause: cause.clone(), count }).collect();
+        let count = |(cause, indices): (&String, &RoaringBitmap)| CauseCount { cause: cause.clone(), count: indices.len() };
+        let mut causes: Vec<CauseCount> = self.failed.iter().map(count).collect();
         causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
         causes
     }
@@ -180,6 +374,11 @@ impl JobCount {
     /// When the job was opened, as RFC 3339 in UTC.
     pub fn opened_at(&self) -> Option<&str> {
         self.opened.as_ref().map(|opened| opened.opened_at.as_str())
+    }
+
+    /// When the job, or the latest redrive of it, began, as RFC 3339 in UTC.
+    pub fn began_at(&self) -> Option<&str> {
+        self.redrive.as_ref().map(|redrive| redrive.at.as_str()).or(self.opened_at())
     }
 
     /// How the job moves: `companies_per_second` is the rate since the last such event.
@@ -195,9 +394,11 @@ impl JobCount {
         }
     }
 
-    /// How the job stands, `running_seconds` after its opening if it has not ended.
+    /// How the job stands, `running_seconds` after it began if it has not ended.
     pub fn status(&self, job: &Job, running_seconds: Option<f64>, next_offset: u64) -> JobStatus {
         let duration_seconds = self.done.as_ref().map(|done| done.duration_seconds).or(running_seconds);
+        let answered = self.redrive.as_ref().map_or(0, |redrive| redrive.expected - redrive.reopened.len());
+        let cut_short = self.cut_short.as_ref().filter(|cut| self.state() == cut.how);
         JobStatus {
             job: job.clone(),
             model: self.model().cloned(),
@@ -211,10 +412,14 @@ impl JobCount {
             opened_at: self.opened_at().map(str::to_owned),
             done_at: self.done.as_ref().map(|done| done.done_at.clone()),
             duration_seconds,
-            companies_per_second: duration_seconds.map(|seconds| per_second(self.counted(), seconds)),
+            companies_per_second: duration_seconds.map(|seconds| per_second(self.counted().saturating_sub(answered), seconds)),
             causes: self.causes(),
-            reason: self.cancelled.as_ref().map(|cancelled| cancelled.reason.clone()),
+            reason: cut_short.and_then(|cut| cut.reason.clone()),
             source: self.opened.as_ref().map(|opened| opened.source.clone()),
+            settings: self.settings(),
+            enqueued: self.enqueued,
+            redrives: self.round(),
+            redriven_by: self.redrive.as_ref().map(|redrive| redrive.by.clone()),
             first_offset: self.first_offset,
             next_offset,
         }

@@ -1,101 +1,78 @@
 //! The count as bytes, for the baton: JSON that a person can read, with bitmaps in the Roaring format as base64.
 
-use std::collections::BTreeMap;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use roaring::RoaringBitmap;
-use rollcall_shared::message::{Cancelled, Done, Job, Opened};
-use serde::{Deserialize, Serialize};
-
-use super::{JobCount, Ledger};
+use super::Ledger;
 
 /// A snapshot that does not read back. Its holder replays the ledger instead.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed checkpoint: {0}")]
-pub struct BadSnapshot(String);
+pub struct BadSnapshot(serde_json::Error);
 
-/// The count in the form in which it is written.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Snapshot {
-    next_offset: u64,
-    jobs: BTreeMap<Job, JobSnapshot>,
-}
+impl Ledger {
+    /// The count in the form in which it is kept.
+    ///
+    /// # Errors
+    /// Where a number in it has no JSON form.
+    pub fn to_snapshot(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct JobSnapshot {
-    first_offset: u64,
-    opened: Option<Opened>,
-    total: Option<u64>,
-    terminal: String,
-    failed: String,
-    causes: BTreeMap<String, u64>,
-    duplicates: u64,
-    retries: u64,
-    cancelled: Option<Cancelled>,
-    done: Option<Done>,
-}
-
-impl From<&Ledger> for Snapshot {
-    fn from(ledger: &Ledger) -> Snapshot {
-        let jobs = ledger.jobs.iter().map(|(job, count)| (job.clone(), JobSnapshot::from(count))).collect();
-        Snapshot { next_offset: ledger.next_offset, jobs }
+    /// The count that was kept.
+    ///
+    /// # Errors
+    /// [`BadSnapshot`].
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Ledger, BadSnapshot> {
+        serde_json::from_slice(bytes).map_err(BadSnapshot)
     }
 }
 
-impl TryFrom<Snapshot> for Ledger {
-    type Error = BadSnapshot;
-    fn try_from(snapshot: Snapshot) -> Result<Ledger, BadSnapshot> {
-        let jobs = snapshot.jobs.into_iter().map(|(job, count)| Ok((job, JobCount::try_from(count)?)));
-        Ok(Ledger { next_offset: snapshot.next_offset, jobs: jobs.collect::<Result<_, BadSnapshot>>()? })
+pub(super) mod bitmap {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use roaring::RoaringBitmap;
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    pub(super) fn written(bitmap: &RoaringBitmap) -> std::io::Result<String> {
+        let mut bytes = Vec::with_capacity(bitmap.serialized_size());
+        bitmap.serialize_into(&mut bytes)?;
+        Ok(STANDARD.encode(bytes))
+    }
+
+    pub(super) fn read(text: &str) -> Result<RoaringBitmap, String> {
+        let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
+        RoaringBitmap::deserialize_from(bytes.as_slice()).map_err(|error| error.to_string())
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(bitmap: &RoaringBitmap, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&written(bitmap).map_err(ser::Error::custom)?)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RoaringBitmap, D::Error> {
+        read(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 
-impl From<&JobCount> for JobSnapshot {
-    fn from(count: &JobCount) -> JobSnapshot {
-        JobSnapshot {
-            first_offset: count.first_offset,
-            opened: count.opened.clone(),
-            total: count.total,
-            terminal: written(&count.terminal),
-            failed: written(&count.failed),
-            causes: count.causes.clone(),
-            duplicates: count.duplicates,
-            retries: count.retries,
-            cancelled: count.cancelled.clone(),
-            done: count.done.clone(),
-        }
-    }
-}
+pub(super) mod bitmaps {
+    use std::collections::BTreeMap;
 
-impl TryFrom<JobSnapshot> for JobCount {
-    type Error = BadSnapshot;
-    fn try_from(count: JobSnapshot) -> Result<JobCount, BadSnapshot> {
-        Ok(JobCount {
-            first_offset: count.first_offset,
-            opened: count.opened,
-            total: count.total,
-            terminal: read(&count.terminal)?,
-            failed: read(&count.failed)?,
-            causes: count.causes,
-            duplicates: count.duplicates,
-            retries: count.retries,
-            cancelled: count.cancelled,
-            done: count.done,
-        })
-    }
-}
+    use roaring::RoaringBitmap;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-fn written(bitmap: &RoaringBitmap) -> String {
-    let mut bytes = Vec::with_capacity(bitmap.serialized_size());
-    // Writing into a vector cannot fail; a snapshot cut short would be refused when it is read.
-    if bitmap.serialize_into(&mut bytes).is_err() {
-        bytes.clear();
-    }
-    STANDARD.encode(bytes)
-}
+    use super::bitmap;
 
-fn read(text: &str) -> Result<RoaringBitmap, BadSnapshot> {
-    let bytes = STANDARD.decode(text).map_err(|error| BadSnapshot(error.to_string()))?;
-    RoaringBitmap::deserialize_from(bytes.as_slice()).map_err(|error| BadSnapshot(error.to_string()))
+    pub(in super::super) fn serialize<S: Serializer>(
+        bitmaps: &BTreeMap<String, RoaringBitmap>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let written = bitmaps.iter().map(|(name, bitmap)| Ok((name, bitmap::written(bitmap)?)));
+        let written: BTreeMap<_, _> = written.collect::<std::io::Result<_>>().map_err(ser::Error::custom)?;
+        written.serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, RoaringBitmap>, D::Error> {
+        let written = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let read = written.into_iter().map(|(name, text)| Ok((name, bitmap::read(&text)?)));
+        read.collect::<Result<_, String>>().map_err(de::Error::custom)
+    }
 }

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
-use rollcall_shared::message::{Cancelled, Index, Opened, Outcome, Sealed, State};
+use rollcall_shared::message::{
+    Cancelled, Expired, Index, Indices, Opened, Outcome, Pause, Redriven, Sealed, Settings, State, Which,
+};
 
 use super::*;
 
@@ -8,8 +10,12 @@ fn job() -> Job {
 }
 
 fn opened() -> Record {
-    let model = "m".parse().unwrap();
-    Record::Event(JobEvent::Opened(Opened { job: job(), model, source: "f".into(), opened_at: "2026-01-01T00:00:00Z".into() }))
+    opened_with(Settings::default())
+}
+
+fn opened_with(settings: Settings) -> Record {
+    let (model, opened_at) = ("m".parse().unwrap(), "2026-01-01T00:00:00Z".into());
+    Record::Event(JobEvent::Opened(Opened { job: job(), model, source: "f".into(), opened_at, settings }))
 }
 
 fn sealed(total: u64) -> Record {
@@ -18,7 +24,58 @@ fn sealed(total: u64) -> Record {
 
 fn result(index: u32, outcome: Outcome) -> Record {
     let cause = if outcome == Outcome::Failed { "timeout".to_owned() } else { String::new() };
-    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, cause })
+    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round: 0, cause })
+}
+
+fn in_round(round: u32, record: Record) -> Record {
+    match record {
+        Record::Result(result) => Record::Result(Counted { round, ..result }),
+        other => other,
+    }
+}
+
+fn cancelled(total: Option<u64>) -> Record {
+    Record::Event(JobEvent::Cancelled(Cancelled { job: job(), reason: "bad row".into(), total }))
+}
+
+fn redriven(round: u32, by: &str, indices: &str) -> Record {
+    let indices: Indices = indices.parse().unwrap();
+    let companies = indices.0.len();
+    Record::Event(JobEvent::Redriven(Redriven {
+        job: job(),
+        round,
+        by: by.into(),
+        indices,
+        companies,
+        total: 4,
+        redriven_at: "2026-01-02T00:00:00Z".into(),
+    }))
+}
+
+/// What the aggregator would say of the job now, if it is due.
+fn done(ledger: &Ledger) -> Record {
+    let count = ledger.job(&job()).unwrap();
+    assert!(count.is_due(), "{:?}", count.state());
+    Record::Event(JobEvent::Done(count.done(&job(), "2026-01-01T00:01:00Z".into(), 1.0)))
+}
+
+/// Applies records, and after each what the aggregator says to it.
+fn live(records: impl IntoIterator<Item = Record>) -> Ledger {
+    let mut ledger = Ledger::default();
+    for record in records {
+        ledger.apply(ledger.next_offset(), record);
+        if ledger.job(&job()).is_some_and(JobCount::is_due) {
+            let done = done(&ledger);
+            ledger.apply(ledger.next_offset(), done);
+        }
+    }
+    ledger
+}
+
+/// Total, succeeded, failed, cancelled, duplicates.
+fn counts(ledger: &Ledger) -> [u64; 5] {
+    let status = ledger.job(&job()).unwrap().status(&job(), None, 0);
+    [status.total.unwrap_or_default(), status.succeeded, status.failed, status.cancelled, status.duplicates]
 }
 
 fn fold(records: impl IntoIterator<Item = Record>) -> Ledger {
@@ -66,8 +123,7 @@ fn the_first_outcome_of_a_company_wins_and_a_later_one_is_a_duplicate() {
 
 #[test]
 fn outcomes_after_a_cancellation_are_ignored_and_the_rest_counts_as_cancelled() {
-    let cancelled = Record::Event(JobEvent::Cancelled(Cancelled { job: job(), reason: "bad row".into(), total: Some(5) }));
-    let ledger = fold([opened(), result(0, Outcome::Succeeded), cancelled, result(1, Outcome::Succeeded)]);
+    let ledger = fold([opened(), result(0, Outcome::Succeeded), cancelled(Some(5)), result(1, Outcome::Succeeded)]);
     let done = ledger.job(&job()).unwrap().done(&job(), String::new(), 1.0);
     assert_eq!((done.state, done.total, done.succeeded, done.cancelled), (State::Cancelled, 5, 1, 4));
     assert_eq!(done.reason.as_deref(), Some("bad row"));
@@ -86,6 +142,98 @@ fn a_record_read_again_changes_nothing() {
     let before = ledger.clone();
     assert_eq!(ledger.apply(2, result(0, Outcome::Succeeded)), None);
     assert_eq!(ledger, before);
+}
+
+use Outcome::{Failed, Succeeded};
+
+#[test]
+fn failures_are_tolerated_up_to_a_number_or_a_part_of_the_total() {
+    for (tolerated, expected) in
+        [("0", State::Failed), ("1", State::Succeeded), ("25%", State::Succeeded), ("24%", State::Failed)]
+    {
+        let settings = Settings { tolerate_failures: tolerated.parse().unwrap(), ..Settings::default() };
+        let outcomes = [result(0, Failed), result(1, Succeeded), result(2, Succeeded), result(3, Succeeded)];
+        let ledger = live([opened_with(settings), sealed(4)].into_iter().chain(outcomes));
+        assert_eq!((state(&ledger), counts(&ledger)), (expected, [4, 3, 1, 0, 0]), "{tolerated}");
+    }
+}
+
+#[test]
+fn a_job_that_fails_fast_ends_with_the_failure_that_is_one_too_many() {
+    let settings = Settings { tolerate_failures: "1".parse().unwrap(), fail_fast: true, ..Settings::default() };
+    let first = [opened_with(settings.clone()), sealed(4), result(0, Failed), result(1, Succeeded)];
+    assert_eq!(state(&live(first.clone())), State::Running);
+    let ledger = live(first.into_iter().chain([result(2, Failed), result(3, Failed)]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Failed, [4, 1, 2, 1, 0]));
+    assert_eq!(ledger.job(&job()).unwrap().dropped_round(), Some(0));
+    let part = Settings { tolerate_failures: "50%".parse().unwrap(), ..settings };
+    let unsealed = [opened_with(part), result(0, Failed), result(1, Failed), result(2, Failed)];
+    assert_eq!(state(&live(unsealed.clone())), State::Unsealed, "a part of a total that is not known");
+    assert_eq!(state(&live(unsealed.into_iter().chain([sealed(4)]))), State::Failed);
+}
+
+#[test]
+fn a_job_that_expires_leaves_the_rest_cancelled() {
+    let expired = Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: "2026-01-01T00:00:30Z".into() }));
+    let ledger = live([opened(), sealed(4), result(0, Succeeded), expired, result(1, Succeeded)]);
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Expired, [4, 1, 0, 3, 0]));
+}
+
+#[test]
+fn a_paused_job_goes_on_counting_what_was_being_scored() {
+    let pause = || Pause { job: job(), at: String::new() };
+    let paused = Record::Event(JobEvent::Paused(pause()));
+    let records = [opened(), sealed(2), paused, result(0, Succeeded)];
+    let ledger = live(records.clone());
+    assert_eq!((state(&ledger), counts(&ledger)[1]), (State::Paused, 1));
+    assert_eq!(state(&live(records.clone().into_iter().chain([Record::Event(JobEvent::Resumed(pause()))]))), State::Running);
+    assert_eq!(state(&live(records.into_iter().chain([result(1, Succeeded)]))), State::Succeeded, "it has no more to wait for");
+}
+
+#[test]
+fn the_newest_round_counts_and_each_round_ends_with_a_done_event_of_its_own() {
+    let first = [opened(), sealed(4), result(0, Succeeded), result(1, Failed), result(2, Failed), result(3, Succeeded)];
+    let again = first.clone().into_iter().chain([redriven(1, "a", "1-2")]);
+    let ledger = live(again.clone());
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Running, [4, 2, 0, 0, 0]), "what is redriven no longer counts");
+    let late = in_round(0, result(1, Succeeded));
+    let ledger = live(again.clone().chain([late, in_round(1, result(1, Succeeded))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Running, [4, 3, 0, 0, 1]), "a late result of an earlier round");
+    let ledger = live(again.chain([in_round(1, result(1, Succeeded)), in_round(1, result(2, Failed))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Failed, [4, 3, 1, 0, 0]));
+    assert_eq!(ledger.job(&job()).unwrap().status(&job(), None, 0).redrives, 1);
+}
+
+#[test]
+fn of_two_who_redrive_at_the_same_time_the_first_does() {
+    let records = [opened(), sealed(1), result(0, Failed), redriven(1, "first", "0"), redriven(1, "second", "0")];
+    let status = live(records).job(&job()).unwrap().status(&job(), None, 0);
+    assert_eq!(status.redriven_by.as_deref(), Some("first"));
+}
+
+#[test]
+fn a_job_that_was_cut_short_is_whole_once_all_that_was_missing_is_redriven_and_not_before() {
+    let first = [opened(), sealed(4), result(0, Succeeded), result(1, Failed), cancelled(None)];
+    let part = first.clone().into_iter().chain([redriven(1, "a", "1"), in_round(1, result(1, Succeeded))]);
+    assert_eq!((state(&live(part.clone())), counts(&live(part.clone()))), (State::Cancelled, [4, 2, 0, 2, 0]));
+    let all = part.chain([redriven(2, "a", "2-3"), in_round(2, result(2, Succeeded)), in_round(2, result(3, Succeeded))]);
+    assert_eq!((state(&live(all.clone())), counts(&live(all))), (State::Succeeded, [4, 4, 0, 0, 0]));
+}
+
+#[test]
+fn a_redriven_job_can_be_cancelled_too() {
+    let ledger = live([opened(), sealed(1), result(0, Failed), redriven(1, "a", "0"), cancelled(None)]);
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [1, 0, 0, 1, 0]));
+    assert_eq!(ledger.job(&job()).unwrap().dropped_round(), Some(1));
+}
+
+#[test]
+fn what_companies_came_to_can_be_asked_for_after_the_end() {
+    let ledger = live([opened(), sealed(4), result(0, Succeeded), result(1, Failed), result(3, Failed), cancelled(None)]);
+    let count = ledger.job(&job()).unwrap();
+    let indices = |which: Which| count.companies(&which).unwrap().to_string();
+    assert_eq!([indices(Which::Counted), indices(Which::Failed)], ["0-1,3", "1,3"]);
+    assert_eq!([indices(Which::Cause("timeout".into())), indices(Which::Cause("other".into()))], ["1,3", ""]);
 }
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
@@ -121,11 +269,57 @@ proptest! {
             .chain(outcomes.into_iter().map(|(index, outcome)| result(index, outcome))).collect();
         let cut = cut.index(records.len());
         let mut ledger = fold(records[..cut].to_vec());
-        let json = serde_json::to_vec(&Snapshot::from(&ledger)).unwrap();
-        ledger = Ledger::try_from(serde_json::from_slice::<Snapshot>(&json).unwrap()).unwrap();
+        ledger = Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap();
         for (offset, record) in (cut as u64..).zip(records[cut..].to_vec()) {
             ledger.apply(offset, record);
         }
         prop_assert_eq!(ledger, fold(records));
     }
+
+    #[test]
+    fn whatever_the_ledger_says_no_company_is_counted_twice_and_each_round_ends_once(
+        said in proptest::collection::vec(any_record(), 1..200)
+    ) {
+        let mut ledger = Ledger::default();
+        let mut ended = std::collections::BTreeSet::new();
+        for record in said {
+            ledger.apply(ledger.next_offset(), record);
+            let Some(count) = ledger.job(&job()) else { continue };
+            let status = count.status(&job(), None, 0);
+            prop_assert!(status.succeeded + status.failed + status.cancelled <= status.total.unwrap_or(u64::MAX));
+            prop_assert_eq!(status.failed, status.causes.iter().map(|cause| cause.count).sum::<u64>());
+            if status.done_at.is_none() {
+                let counted = count.companies(&Which::Counted).unwrap().0.len();
+                prop_assert_eq!(status.succeeded + status.failed, counted);
+            }
+            if count.is_due() {
+                prop_assert!(ended.insert(status.redrives), "round {} ended twice", status.redrives);
+                let done = done(&ledger);
+                ledger.apply(ledger.next_offset(), done);
+                prop_assert!(!ledger.job(&job()).unwrap().is_due());
+            }
+            let kept = Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap();
+            prop_assert_eq!(&kept, &ledger);
+        }
+    }
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let outcome = (0_u32..3, 0_u32..6, any_outcome()).prop_map(|(round, index, outcome)| in_round(round, result(index, outcome)));
+    let redrive = (1_u32..4, 0_u32..16).prop_map(|(round, bits)| {
+        let indices: Vec<String> = (0..4).filter(|bit| bits >> bit & 1 == 1).map(|bit: u32| bit.to_string()).collect();
+        redriven(round, "somebody", &indices.join(","))
+    });
+    let pause = || Pause { job: job(), at: String::new() };
+    let opened_fast = opened_with(Settings { fail_fast: true, tolerate_failures: "2".parse().unwrap(), ..Settings::default() });
+    prop_oneof![
+        20 => outcome,
+        3 => redrive,
+        1 => Just(sealed(4)),
+        1 => prop_oneof![Just(opened()), Just(opened_fast)],
+        1 => prop_oneof![Just(None), Just(Some(3))].prop_map(cancelled),
+        1 => Just(Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: String::new() }))),
+        1 => Just(Record::Event(JobEvent::Paused(pause()))),
+        1 => Just(Record::Event(JobEvent::Resumed(pause()))),
+    ]
 }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use lapin::Channel;
 use rollcall_shared::broker::BrokerError;
-use rollcall_shared::message::{Event, Job, JobEvent, Message, timestamp};
+use rollcall_shared::message::{Event, Expired, Job, JobEvent, Message, timestamp};
 use rollcall_shared::topology::Topology;
 
 use crate::aggregator::ledger::{JobCount, Ledger};
@@ -15,24 +15,49 @@ use crate::aggregator::seconds_since;
 pub(super) struct Announcer {
     progress: Channel,
     exchange: String,
-    announced: HashSet<Job>,
+    /// Each job with how often it had been redriven.
+    announced: HashSet<(Job, u32)>,
+    expired: HashSet<Job>,
     last_progress: HashMap<Job, (Instant, u64)>,
 }
 
 impl Announcer {
     /// Progress goes out on `progress`, unconfirmed.
     pub(super) fn new(progress: Channel, topology: &Topology) -> Announcer {
-        Announcer { progress, exchange: topology.events(), announced: HashSet::new(), last_progress: HashMap::new() }
+        Announcer {
+            progress,
+            exchange: topology.events(),
+            announced: HashSet::new(),
+            expired: HashSet::new(),
+            last_progress: HashMap::new(),
+        }
     }
 
     /// The done event of a job that is due; nothing where it was already made and has only not been read back yet.
     pub(super) fn done(&mut self, job: &Job, count: &JobCount) -> Option<Message> {
-        if !self.announced.insert(job.clone()) {
+        let now = SystemTime::now();
+        let seconds = count.began_at().map_or(0.0, |began_at| seconds_since(began_at, now));
+        let done = count.done(job, timestamp(now), seconds);
+        if !self.announced.insert((job.clone(), done.redrives)) {
             return None;
         }
-        let now = SystemTime::now();
-        let seconds = count.opened_at().map_or(0.0, |opened_at| seconds_since(opened_at, now));
-        self.message(JobEvent::Done(count.done(job, timestamp(now), seconds)))
+        self.message(JobEvent::Done(done))
+    }
+
+    /// The event that says of each job that it was not done by its deadline; once.
+    pub(super) fn expired(&mut self, ledger: &Ledger) -> Vec<Message> {
+        let now = timestamp(SystemTime::now());
+        let mut expired = Vec::new();
+        for (job, count) in ledger.jobs().filter(|(_, count)| !count.state().is_final()) {
+            // RFC 3339 in UTC and of one precision sorts as time does. What is redriven has no deadline.
+            let passed = |deadline_at: &String| *deadline_at < now && count.began_at() == count.opened_at();
+            if let Some(deadline_at) = count.settings().deadline_at.filter(passed)
+                && self.expired.insert(job.clone())
+            {
+                expired.push(Expired { job: job.clone(), deadline_at });
+            }
+        }
+        expired.into_iter().filter_map(|expired| self.message(JobEvent::Expired(expired))).collect()
     }
 
     /// Tells how each of `moved` stands, unless it has ended.
@@ -61,13 +86,8 @@ impl Announcer {
 
     fn message(&self, event: JobEvent) -> Option<Message> {
         let event = Event::now(event);
-        match event.body() {
-            Ok(body) => Some(Message {
-                exchange: self.exchange.clone(),
-                routing_key: event.routing_key(),
-                properties: event.properties(),
-                body,
-            }),
+        match event.message(self.exchange.clone()) {
+            Ok(message) => Some(message),
             Err(error) => {
                 tracing::error!(%error, id = event.id, "a job event has no JSON form");
                 None

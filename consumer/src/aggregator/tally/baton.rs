@@ -14,7 +14,7 @@ use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Job, Message, persistent};
 use rollcall_shared::topology::Topology;
 
-use crate::aggregator::ledger::{Ledger, Snapshot};
+use crate::aggregator::ledger::Ledger;
 
 const BATON_TYPE: &str = "rollcall.baton.v1";
 
@@ -113,7 +113,7 @@ impl Baton {
 }
 
 fn written(ledger: &Ledger) -> Result<Vec<u8>, BrokerError> {
-    serde_json::to_vec(&Snapshot::from(ledger)).map_err(|error| BrokerError::Lost(error.to_string()))
+    ledger.to_snapshot().map_err(|error| BrokerError::Lost(error.to_string()))
 }
 
 async fn put(publisher: &mut Publisher<()>, queue: &str, body: Vec<u8>, id: String) -> Result<(), BrokerError> {
@@ -135,9 +135,8 @@ async fn next(consumer: &mut Consumer) -> Result<Delivery, BrokerError> {
 }
 
 fn state(baton: &Delivery) -> Ledger {
-    let snapshot = serde_json::from_slice::<Snapshot>(&baton.data).map_err(|error| error.to_string());
-    snapshot.and_then(|snapshot| Ledger::try_from(snapshot).map_err(|error| error.to_string())).unwrap_or_else(|error| {
-        tracing::warn!(error, "the checkpoint does not read; counting the ledger from its beginning");
+    Ledger::from_snapshot(&baton.data).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the checkpoint does not read; counting the ledger from its beginning");
         Ledger::default()
     })
 }

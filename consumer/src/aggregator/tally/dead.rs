@@ -79,8 +79,8 @@ async fn consume(link: &Link, topology: &Topology, model: &Model) -> Result<Cons
 
 impl Dead {
     /// The failed result that it becomes; nothing where the message is no work, which nobody can answer for.
-    pub(super) fn result(&self, topology: &Topology) -> Option<Message> {
-        match Work::read(&self.delivery.properties, Vec::new()) {
+    pub(super) fn result(&mut self, topology: &Topology) -> Option<Message> {
+        match Work::read(&self.delivery.properties, std::mem::take(&mut self.delivery.data)) {
             Ok(work) => failed(&work, &self.model, topology),
             Err(error) => {
                 tracing::error!(%error, model = %self.model, "a message on the dead queue is no work; it is dropped");

@@ -1,0 +1,74 @@
+//! Orders to consumers: what the ledger says of a job that is not simply to be scored.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rollcall_shared::broker::{BrokerError, Publisher};
+use rollcall_shared::message::{Control, Job, Order};
+use rollcall_shared::topology::Topology;
+
+use crate::aggregator::ledger::{JobCount, Ledger};
+
+/// Standing orders are said again this often: the log of orders does not keep its past for ever.
+const REPEAT_EVERY: Duration = Duration::from_secs(3_600);
+
+/// The orders that consumers were given by this aggregator.
+pub(super) struct Orders {
+    exchange: String,
+    paused: HashMap<Job, bool>,
+    repeated: Instant,
+}
+
+impl Orders {
+    pub(super) fn new(topology: &Topology) -> Orders {
+        Orders { exchange: topology.control(), paused: HashMap::new(), repeated: Instant::now() }
+    }
+
+    /// Tells consumers to set a job's companies aside, or to go on with them, where that has changed.
+    pub(super) async fn pause_or_resume(
+        &mut self,
+        publisher: &mut Publisher<()>,
+        job: &Job,
+        count: &JobCount,
+    ) -> Result<(), BrokerError> {
+        let (paused, known) = (count.is_paused(), self.paused.get(job).copied());
+        if known == Some(paused) || (known.is_none() && !count.was_paused()) {
+            return Ok(());
+        }
+        self.give(publisher, job, if paused { Order::Pause } else { Order::Resume }).await?;
+        if paused || !count.state().is_final() {
+            self.paused.insert(job.clone(), paused);
+        } else {
+            self.paused.remove(job);
+        }
+        Ok(())
+    }
+
+    /// Tells consumers to forget what is left of a job that has ended without it.
+    pub(super) async fn forget(&self, publisher: &mut Publisher<()>, job: &Job, count: &JobCount) -> Result<(), BrokerError> {
+        match count.dropped_round() {
+            Some(round) => self.give(publisher, job, Order::Drop { round }).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Says the standing orders again, now and then.
+    pub(super) async fn repeat(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
+        if self.repeated.elapsed() < REPEAT_EVERY {
+            return Ok(());
+        }
+        self.repeated = Instant::now();
+        for (job, _) in ledger.jobs().filter(|(_, count)| count.is_paused()) {
+            self.give(publisher, job, Order::Pause).await?;
+        }
+        Ok(())
+    }
+
+    async fn give(&self, publisher: &mut Publisher<()>, job: &Job, order: Order) -> Result<(), BrokerError> {
+        let control = Control { job: job.clone(), order };
+        let message = control.message(self.exchange.clone()).map_err(|error| BrokerError::Lost(error.to_string()))?;
+        publisher.publish_now((), message).await?;
+        tracing::info!(%job, ?order, "told consumers");
+        Ok(())
+    }
+}

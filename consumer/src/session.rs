@@ -1,0 +1,213 @@
+//! One session of a consumer with the broker: take work, hand it to the scoring threads, answer for it, obey orders.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_shared::broker::{BrokerError, COALESCE, connect};
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::message::Job;
+use rollcall_shared::telemetry::{ConsumerMetrics, Readiness};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::admit::{Admission, Standing, admit};
+use crate::answer::{Answers, Place};
+use crate::batch::Scored;
+use crate::cli::ConsumerArgs;
+use crate::intake::{Arrival, Intake, Taken};
+use crate::orders::OrderLog;
+use crate::waiting::Waiting;
+
+/// How often to look for companies that have waited for too long.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A session, and what outlives it.
+pub(crate) struct Session<'a> {
+    pub(crate) args: &'a ConsumerArgs,
+    pub(crate) waiting: &'a Waiting,
+    pub(crate) metrics: &'a Arc<ConsumerMetrics>,
+    pub(crate) ready: &'a Readiness,
+    pub(crate) number: u64,
+}
+
+/// What a session has open with the broker.
+struct Open {
+    intake: Intake,
+    answers: Answers,
+    orders: OrderLog,
+    standing: Standing,
+}
+
+impl Session<'_> {
+    /// Takes work and answers for it until `shutdown`, or until the connection is lost.
+    pub(crate) async fn run(&self, scored: &mut UnboundedReceiver<Scored>, shutdown: &Shutdown) -> Result<(), BrokerError> {
+        // What an earlier session took, the broker gives out again.
+        drop(self.waiting.clear());
+        let ConsumerArgs { broker, model, prefetch, .. } = self.args;
+        let topology = broker.topology();
+        // Two connections: a broker short of memory stops reading from those that publish, and acknowledgements must get through.
+        let consuming = connect(broker, &format!("rollcall consumer {model}: work")).await?;
+        let publishing = connect(broker, &format!("rollcall consumer {model}: results")).await?;
+        let work = consuming.channel().await?;
+        topology.declare(&work).await?;
+        topology.declare_model(&work, model).await?;
+        // What is not to be scored must be known before the first company comes.
+        let (orders, standing) = OrderLog::open(publishing.channel().await?, &topology).await?;
+        let intake = Intake::open(work.clone(), &topology, model, *prefetch, self.number).await?;
+        let results = publishing.channel().await?;
+        let answers = Answers::open(results, work, topology, model, *prefetch, Arc::clone(self.metrics)).await?;
+        self.ready.set(true);
+        tracing::info!(%model, prefetch, threads = self.args.threads(), "taking work");
+        self.serve(Open { intake, answers, orders, standing }, scored, shutdown).await?;
+        consuming.close().await;
+        publishing.close().await;
+        Ok(())
+    }
+
+    async fn serve(
+        &self,
+        mut open: Open,
+        scored: &mut UnboundedReceiver<Scored>,
+        shutdown: &Shutdown,
+    ) -> Result<(), BrokerError> {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !shutdown.is_requested() {
+            let Open { intake, answers, orders, standing } = &mut open;
+            let room = answers.room() >= COALESCE;
+            tokio::select! {
+                arrival = intake.next(), if room => self.take(&mut open, arrival?).await?,
+                outcome = scored.recv(), if room => self.answer(answers, outcome, scored).await?,
+                confirmed = answers.confirmed(), if answers.pending() > 0 => answers.settle(confirmed?).await?,
+                said = orders.next() => {
+                    let job = orders.take_in(&said?, standing).await?;
+                    self.obey(&mut open, job).await?;
+                }
+                _ = look.tick() => self.give_back_old(answers).await?,
+                () = shutdown.requested() => {}
+            }
+            self.metrics.in_flight.set(gauge(open.answers.acks.open()));
+            self.metrics.confirms_pending.set(gauge(open.answers.pending()));
+        }
+        self.finish(&mut open, scored).await
+    }
+
+    async fn take(&self, open: &mut Open, arrival: Arrival) -> Result<(), BrokerError> {
+        for tag in arrival.taken.iter().map(|taken| taken.tag).chain(arrival.malformed.iter().copied()) {
+            open.answers.acks.arrived(tag);
+        }
+        self.metrics.work_taken.inc_by(arrival.taken.len() as u64);
+        for tag in arrival.malformed {
+            self.refuse(open, tag).await?;
+        }
+        self.admit(open, arrival.taken).await
+    }
+
+    /// Hands companies to the scoring threads, or to wherever else they belong.
+    async fn admit(&self, open: &mut Open, companies: Vec<Taken>) -> Result<(), BrokerError> {
+        let (mut welcome, mut elsewhere) = (Vec::with_capacity(companies.len()), Vec::new());
+        let mut forgotten = false;
+        for taken in companies {
+            match admit(&taken, &open.standing, self.args.max_deliveries.into()) {
+                Admission::Score => welcome.push(taken),
+                Admission::Isolate => elsewhere.push((taken, Place::Suspects)),
+                Admission::SetAside => elsewhere.push((taken, Place::Paused)),
+                Admission::Drop => {
+                    forgotten = true;
+                    open.answers.forget(taken.tag);
+                }
+                Admission::GiveUp => {
+                    let (job, index, deliveries) = (&taken.work.job, taken.work.index, taken.deliveries);
+                    tracing::warn!(%job, %index, deliveries, "a company was delivered too often without an answer; giving it up");
+                    self.refuse(open, taken.tag).await?;
+                }
+            }
+        }
+        self.waiting.add(welcome);
+        if !elsewhere.is_empty() {
+            open.answers.move_to(elsewhere).await?;
+        }
+        if forgotten { open.answers.acknowledge().await } else { Ok(()) }
+    }
+
+    async fn refuse(&self, open: &mut Open, tag: u64) -> Result<(), BrokerError> {
+        open.intake.refuse(tag).await?;
+        open.answers.acks.settle(tag);
+        Ok(())
+    }
+
+    /// An order holds for what has been taken and not begun, too.
+    async fn obey(&self, open: &mut Open, job: Option<Job>) -> Result<(), BrokerError> {
+        let Some(job) = job else { return Ok(()) };
+        let concerned = self.waiting.remove(|taken| taken.work.job == job);
+        self.admit(open, concerned).await
+    }
+
+    /// Publishes an outcome, and with it what has already come behind it.
+    async fn answer(
+        &self,
+        answers: &mut Answers,
+        outcome: Option<Scored>,
+        scored: &mut UnboundedReceiver<Scored>,
+    ) -> Result<(), BrokerError> {
+        let more = std::iter::from_fn(|| scored.try_recv().ok());
+        // A tag of an earlier session means nothing on this session's channel.
+        let ours = outcome.into_iter().chain(more).take(COALESCE).filter(|scored| scored.taken.session == self.number);
+        answers.publish(ours).await
+    }
+
+    /// The broker closes the channel of a consumer that holds a company for too long. What has not been begun in half that
+    /// time goes back, so that the other half is left for scoring it.
+    async fn give_back_old(&self, answers: &mut Answers) -> Result<(), BrokerError> {
+        let old = self.waiting.remove_older_than(self.args.consumer_timeout / 2);
+        if old.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            companies = old.len(),
+            "gave back companies that waited for too long; a lower --prefetch takes fewer at once"
+        );
+        answers.move_to(old.into_iter().map(|taken| (taken, Place::Back))).await
+    }
+
+    /// Stops taking, gives back what nobody has begun, and answers for the rest.
+    async fn finish(&self, open: &mut Open, scored: &mut UnboundedReceiver<Scored>) -> Result<(), BrokerError> {
+        let unseen = open.intake.close().await?;
+        for tag in unseen.taken.iter().map(|taken| taken.tag).chain(unseen.malformed) {
+            open.answers.acks.arrived(tag);
+        }
+        let unbegun = unseen.taken.into_iter().chain(self.waiting.clear()).collect();
+        self.give_back(open, unbegun).await?;
+        let Open { intake, answers, .. } = open;
+        answers.acks.wait_no_more();
+        answers.settle(None).await?;
+        tracing::info!(companies = answers.acks.open(), "stopping: finishing what is being scored");
+        while answers.acks.open() > 0 {
+            tokio::select! {
+                outcome = scored.recv(), if answers.room() >= COALESCE => self.answer(answers, outcome, scored).await?,
+                confirmed = answers.confirmed(), if answers.pending() > 0 => answers.settle(confirmed?).await?,
+            }
+        }
+        intake.settled().await
+    }
+
+    /// A company that was delivered before goes back as a new message: to give it back counts as another delivery.
+    async fn give_back(&self, open: &mut Open, unbegun: Vec<Taken>) -> Result<(), BrokerError> {
+        let (again, first): (Vec<Taken>, Vec<Taken>) = unbegun.into_iter().partition(|taken| taken.deliveries > 0);
+        for taken in first {
+            open.intake.give_back(taken.tag).await?;
+            open.answers.acks.settle(taken.tag);
+        }
+        for chunk in again.chunks(COALESCE) {
+            while open.answers.room() < COALESCE {
+                let confirmed = open.answers.confirmed().await?;
+                open.answers.settle(confirmed).await?;
+            }
+            open.answers.move_to(chunk.iter().cloned().map(|taken| (taken, Place::Back))).await?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

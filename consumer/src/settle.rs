@@ -1,0 +1,103 @@
+//! What follows from scoring a company: a pure decision.
+
+use std::time::Duration;
+
+use rollcall_shared::message::{RetryPolicy, ScoredCompany, Work};
+
+use crate::score::{Prediction, ScoreError};
+
+/// RabbitMQ 4.x closes the channel on a message over 16 MiB, and with it go the results of innocent neighbours.
+const LARGEST_PREDICTION: usize = 8 << 20;
+const LONGEST_MESSAGE: usize = 4 << 10;
+
+/// What is to be done about a company.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Settle {
+    /// Publish this as its result.
+    Answer(ScoredCompany),
+    /// Try again after this delay.
+    Retry(Duration),
+}
+
+/// Decides by what came of an attempt. Where the job has no policy for retries, `policy` holds.
+pub(crate) fn settle(work: &Work, scored: Result<Prediction, ScoreError>, policy: &RetryPolicy) -> Settle {
+    match scored {
+        Ok(prediction) if prediction.len() > LARGEST_PREDICTION => Settle::Answer(ScoredCompany::Error {
+            cause: "prediction_too_large".to_owned(),
+            message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", prediction.len()),
+        }),
+        Ok(prediction) => Settle::Answer(ScoredCompany::Prediction(prediction)),
+        Err(error) => {
+            let policy = work.retry.as_ref().unwrap_or(policy);
+            match policy.delay_after(work.attempt) {
+                Some(delay) if error.retryable => Settle::Retry(delay),
+                _ => Settle::Answer(failed(&error)),
+            }
+        }
+    }
+}
+
+fn failed(error: &ScoreError) -> ScoredCompany {
+    ScoredCompany::Error { cause: normalised(&error.cause), message: error.message.chars().take(LONGEST_MESSAGE).collect() }
+}
+
+/// A cause as a short stable word: it is counted by, and travels in a header and a metric's label.
+fn normalised(cause: &str) -> String {
+    const LONGEST: usize = 64;
+    let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let cause: String = cause.trim().chars().take(LONGEST).map(word).collect();
+    if cause.is_empty() { "unknown".to_owned() } else { cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_shared::message::{Index, Priority};
+
+    use super::*;
+
+    fn work(attempt: u32, retry: Option<&str>) -> Work {
+        Work {
+            job: "j".parse().unwrap(),
+            index: Index(0),
+            company_id: String::new(),
+            attempt,
+            round: 0,
+            priority: Priority::Normal,
+            deliveries: 0,
+            retry: retry.map(|retry| retry.parse().unwrap()),
+            traceparent: String::new(),
+            record: Vec::new(),
+        }
+    }
+
+    fn error(retryable: bool) -> Result<Prediction, ScoreError> {
+        Err(ScoreError { cause: "Timeout!".to_owned(), message: "late".to_owned(), retryable })
+    }
+
+    fn is_failed(settle: &Settle) -> bool {
+        matches!(settle, Settle::Answer(ScoredCompany::Error { cause, .. }) if cause == "timeout_")
+    }
+
+    #[test]
+    fn only_a_failure_that_may_go_better_is_tried_again_and_only_up_to_the_last_attempt() {
+        let policy = RetryPolicy::default();
+        assert_eq!(settle(&work(1, None), error(true), &policy), Settle::Retry(Duration::from_secs(1)));
+        assert!(is_failed(&settle(&work(3, None), error(true), &policy)));
+        assert!(is_failed(&settle(&work(1, None), error(false), &policy)));
+        assert!(matches!(settle(&work(1, None), Ok("1".to_owned()), &policy), Settle::Answer(ScoredCompany::Prediction(_))));
+    }
+
+    #[test]
+    fn the_policy_of_the_job_comes_before_that_of_the_consumer() {
+        let policy = RetryPolicy::default();
+        assert_eq!(settle(&work(4, Some("5;2s")), error(true), &policy), Settle::Retry(Duration::from_secs(2)));
+        assert!(is_failed(&settle(&work(1, Some("1;2s")), error(true), &policy)));
+    }
+
+    #[test]
+    fn a_cause_becomes_a_short_stable_word() {
+        assert_eq!(normalised(" Out of Memory "), "out_of_memory");
+        assert_eq!(normalised(""), "unknown");
+        assert_eq!(normalised(&"x".repeat(1_000)).len(), 64);
+    }
+}

@@ -1,0 +1,94 @@
+//! Shows why companies failed: by cause, with how many they are and some examples.
+
+use std::collections::BTreeMap;
+
+use rollcall_shared::broker::{BrokerArgs, connect};
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::message::{CauseCount, Job, JobStatus, Outcome};
+use serde::Serialize;
+
+use crate::ask::Asker;
+use crate::cli::Output;
+use crate::results::newest::Newest;
+use crate::results::replay::{Replay, Replayed, ResultBody};
+use crate::run::Failure;
+use crate::status::{print, thousands};
+
+/// Examples of each cause.
+const EXAMPLES: usize = 3;
+
+#[derive(Serialize)]
+struct Cause {
+    cause: String,
+    count: u64,
+    examples: Vec<Example>,
+}
+
+#[derive(Serialize)]
+struct Example {
+    index: u32,
+    company_id: String,
+    attempt: u32,
+    message: String,
+}
+
+/// Shows the failures of a job, so far or at its end.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn show(job: &Job, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
+    let link = connect(broker, &format!("rollcall producer: failures of {job}")).await?;
+    let topology = broker.topology();
+    let mut asker = Asker::open(&link, &topology).await?;
+    let status = asker.known(job).await?;
+    let find = async {
+        let newest = Newest::of(&link, &topology, &mut asker, &status).await?;
+        examples(Replay::open(link.channel().await?, &topology, &status).await?, newest, &status).await
+    };
+    let mut examples = tokio::select! {
+        examples = find => examples?,
+        () = shutdown.requested() => return Err(Failure::Interrupted("interrupted".to_owned())),
+    };
+    let cause = |CauseCount { cause, count }| Cause { examples: examples.remove(&cause).unwrap_or_default(), cause, count };
+    let causes: Vec<Cause> = status.causes.into_iter().map(cause).collect();
+    link.close().await;
+    print(output, &causes, || in_words(job, &causes))
+}
+
+async fn examples(mut replay: Replay, mut newest: Newest, status: &JobStatus) -> Result<BTreeMap<String, Vec<Example>>, Failure> {
+    let mut examples: BTreeMap<String, Vec<Example>> = BTreeMap::new();
+    let mut wanted: u64 = status.causes.iter().map(|cause| cause.count.min(EXAMPLES as u64)).sum();
+    while wanted > 0 {
+        let Some(replayed) = replay.next().await? else { break };
+        let Replayed::Result(counted, body) = replayed else { continue };
+        let of_cause = examples.entry(counted.cause.clone()).or_default();
+        if !newest.wins(&counted) || counted.outcome != Outcome::Failed || of_cause.len() == EXAMPLES {
+            continue;
+        }
+        let result = ResultBody::read(&body)?;
+        of_cause.push(Example {
+            index: result.index,
+            company_id: result.company_id,
+            attempt: result.attempt,
+            message: result.error.map(|error| error.message).unwrap_or_default(),
+        });
+        wanted -= 1;
+    }
+    Ok(examples)
+}
+
+fn in_words(job: &Job, causes: &[Cause]) -> String {
+    if causes.is_empty() {
+        return format!("no company of job {job} has failed");
+    }
+    let mut lines = Vec::new();
+    for Cause { cause, count, examples } in causes {
+        lines.push(format!("{:>10} failed: {cause}", thousands(*count)));
+        let example = |Example { index, company_id, attempt, message }: &Example| {
+            format!("             {company_id} (index {index}, attempt {attempt}): {message}")
+        };
+        lines.extend(examples.iter().map(example));
+    }
+    lines.push(format!("`producer redrive {job} --cause CAUSE` enqueues those of one cause again"));
+    lines.join("\n")
+}

@@ -1,0 +1,82 @@
+//! Cancel, pause, resume: an event in the ledger, which the aggregator acts on, and the answer that it did.
+
+use std::time::SystemTime;
+
+use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, Publisher, connect};
+use rollcall_shared::message::{Cancelled, Event, Job, JobEvent, JobStatus, Pause, State, timestamp};
+use rollcall_shared::topology::Topology;
+
+use crate::ask::Asker;
+use crate::cli::Output;
+use crate::run::Failure;
+use crate::status::{done_in_words, print};
+
+/// Ends a job, and waits until it has ended.
+///
+/// # Errors
+/// [`Failure`]; also where it had ended before.
+pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
+    let reason = "a person cancelled it".to_owned();
+    let event = JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None });
+    let status = order(job, event, broker, |status| status.done_at.is_some()).await?;
+    if status.state != State::Cancelled {
+        return Err(Failure::Other(format!(
+            "expected job {job} to be cancelled, found that it {} in the meantime",
+            status.state
+        )));
+    }
+    match status.into_done() {
+        Some(done) => print(output, &done, || done_in_words(&done)),
+        None => Ok(()),
+    }
+}
+
+/// Sets a job's companies aside.
+///
+/// # Errors
+/// [`Failure`]; also where the job has ended.
+pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
+    let event = JobEvent::Paused(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
+    let status = order(job, event, broker, |status| status.state == State::Paused).await?;
+    print(output, &status, || format!("job {job} is paused; `producer resume {job}` goes on with it"))
+}
+
+/// Goes on with a paused job.
+///
+/// # Errors
+/// [`Failure`]; also where the job has ended.
+pub async fn resume(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
+    let event = JobEvent::Resumed(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
+    let status = order(job, event, broker, |status| status.state != State::Paused).await?;
+    print(output, &status, || format!("job {job} is {}", status.state))
+}
+
+/// Says `event` of a job that has not ended, and waits until the job stands as `expected`.
+async fn order(
+    job: &Job,
+    event: JobEvent,
+    broker: &BrokerArgs,
+    expected: impl Fn(&JobStatus) -> bool,
+) -> Result<JobStatus, Failure> {
+    let link = connect(broker, &format!("rollcall producer: {} {job}", event.name())).await?;
+    let topology = broker.topology();
+    let mut asker = Asker::open(&link, &topology).await?;
+    let status = asker.known(job).await?;
+    if let Some(done_at) = &status.done_at {
+        let (state, redrive) = (status.state, "`producer redrive` enqueues companies of it again");
+        return Err(Failure::Other(format!(
+            "expected a job that has not ended, found that {job} {state} at {done_at}; {redrive}"
+        )));
+    }
+    say(&link, &topology, event).await?;
+    let status = asker.until(job, expected).await?;
+    link.close().await;
+    Ok(status)
+}
+
+/// Puts an event into the ledger.
+pub(crate) async fn say(link: &Link, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
+    let message = Event::now(event).message(topology.events()).map_err(|error| BrokerError::Lost(error.to_string()))?;
+    Publisher::on(link.channel().await?).await?.publish_now((), message).await?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Where the records of the companies come from: a file, or the job's failed results in the ledger.
+
+use roaring::RoaringBitmap;
+use rollcall_shared::broker::{BrokerArgs, COALESCE, Link, connect};
+use rollcall_shared::message::{Indices, JobStatus, Outcome};
+use tokio::sync::mpsc::Sender;
+
+use crate::cli::{MAX_RECORD_BYTES, RedriveArgs};
+use crate::companies::{Companies, Company, ReadOptions};
+use crate::enqueue::rows::{Next, Rows};
+use crate::results::replay::{Replay, Replayed, ResultBody};
+use crate::run::Failure;
+use crate::status::thousands;
+
+/// A source of records that has all that are wanted.
+pub(super) enum Records {
+    /// The rows of a file.
+    File(Box<RedriveArgs>),
+    /// The failed results of the job.
+    Ledger { status: Box<JobStatus>, broker: BrokerArgs },
+}
+
+fn read_options(args: &RedriveArgs) -> ReadOptions {
+    ReadOptions {
+        format: args.format,
+        id_column: args.id_column.clone(),
+        // The job took the file once; what it was told then does not matter now.
+        allow_duplicate_ids: true,
+        max_record_bytes: usize::try_from(MAX_RECORD_BYTES).unwrap_or(usize::MAX),
+    }
+}
+
+/// How many rows the file has; nothing where none is given.
+///
+/// # Errors
+/// [`Failure`] for the first bad row: nothing is enqueued from such a file.
+pub(super) fn count_rows(args: &RedriveArgs) -> Result<Option<u64>, Failure> {
+    let Some(file) = &args.file else { return Ok(None) };
+    if file.as_os_str() == "-" {
+        return Err(Failure::Usage(
+            "expected a file that can be read twice, found standard input; give the file itself".to_owned(),
+        ));
+    }
+    let mut rows = 0;
+    for company in Companies::open(file, &read_options(args))? {
+        company?;
+        rows += 1;
+    }
+    Ok(Some(rows))
+}
+
+impl Records {
+    /// Looks whether every one of `selected` has a record.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where some have none.
+    pub(super) async fn find(
+        args: &RedriveArgs,
+        selected: &RoaringBitmap,
+        status: &JobStatus,
+        link: &Link,
+        broker: &BrokerArgs,
+    ) -> Result<Records, Failure> {
+        if args.file.is_some() {
+            return Ok(Records::File(Box::new(args.clone())));
+        }
+        let mut without = selected.clone();
+        let mut replay = Replay::open(link.channel().await?, &broker.topology(), status).await?;
+        while !without.is_empty() {
+            let Some(company) = next_failed(&mut replay, &without).await? else { break };
+            without.remove(company.index);
+        }
+        if without.is_empty() {
+            return Ok(Records::Ledger { status: Box::new(status.clone()), broker: broker.clone() });
+        }
+        let some = Indices(without.iter().take(10).collect());
+        Err(Failure::Usage(format!(
+            "expected a record in the ledger of each of {} companies, found none of {} (such as {some}): they did not fail, or the ledger's retention has dropped it; give the job's file with --file",
+            thousands(selected.len()),
+            thousands(without.len())
+        )))
+    }
+
+    /// The companies of `selected` with their records.
+    pub(super) async fn rows(self, selected: RoaringBitmap) -> Result<Rows, Failure> {
+        match self {
+            Records::File(args) => {
+                let file = args.file.clone().unwrap_or_default();
+                Ok(Rows::open(file, read_options(&args), move |index| selected.contains(index)).await?)
+            }
+            Records::Ledger { status, broker } => {
+                let (to, rows) = Rows::sent();
+                tokio::spawn(async move {
+                    if let Err(error) = replay(&status, &broker, selected, &to).await {
+                        tracing::warn!(%error, "reading the ledger ended early");
+                    }
+                });
+                Ok(rows)
+            }
+        }
+    }
+}
+
+/// Sends each of `wanted`, with the record of its first failed result: all copies of a company have the same.
+async fn replay(status: &JobStatus, broker: &BrokerArgs, mut wanted: RoaringBitmap, to: &Sender<Next>) -> Result<(), Failure> {
+    let link = connect(broker, &format!("rollcall producer: records of {}", status.job)).await?;
+    let mut replay = Replay::open(link.channel().await?, &broker.topology(), status).await?;
+    let mut batch = Vec::with_capacity(COALESCE);
+    while !wanted.is_empty() {
+        let Some(company) = next_failed(&mut replay, &wanted).await? else { break };
+        wanted.remove(company.index);
+        batch.push(company);
+        if (batch.len() == COALESCE || wanted.is_empty()) && to.send(Next::Companies(std::mem::take(&mut batch))).await.is_err() {
+            return Ok(());
+        }
+    }
+    // Nobody listens where the end was an interruption.
+    drop(to.send(Next::End).await);
+    link.close().await;
+    Ok(())
+}
+
+async fn next_failed(replay: &mut Replay, wanted: &RoaringBitmap) -> Result<Option<Company>, Failure> {
+    while let Some(replayed) = replay.next().await? {
+        let Replayed::Result(counted, body) = replayed else { continue };
+        if counted.outcome != Outcome::Failed || !wanted.contains(counted.index.0) {
+            continue;
+        }
+        let result = ResultBody::read(&body)?;
+        if let Some(record) = result.record {
+            let record = as_it_was(record.get());
+            return Ok(Some(Company { index: result.index, company_id: result.company_id, record }));
+        }
+    }
+    Ok(None)
+}
+
+/// A record that was no JSON comes as text.
+fn as_it_was(record: &str) -> Vec<u8> {
+    serde_json::from_str::<String>(record).map_or_else(|_| record.as_bytes().to_vec(), String::into_bytes)
+}

@@ -1,0 +1,87 @@
+//! Many indices in a few characters, for people, programs in any language and the command line: `0-99,105,200-204`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
+
+/// A set of indices.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Indices(pub RoaringBitmap);
+
+impl fmt::Display for Indices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut indices = self.0.iter().peekable();
+        while let Some(first) = indices.next() {
+            let mut last = first;
+            while let Some(next) = indices.next_if(|&next| last.checked_add(1) == Some(next)) {
+                last = next;
+            }
+            if first == last {
+                write!(f, "{separator}{first}")?
+            } else {
+                write!(f, "{separator}{first}-{last}")?
+            }
+            separator = ",";
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Indices {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut indices = RoaringBitmap::new();
+        for range in text.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+            let bad = || format!("expected indices such as 3 or 3,17-20, found {range:?}");
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (u32, u32) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
+            if first > last {
+                return Err(bad());
+            }
+            indices.insert_range(first..=last);
+        }
+        Ok(Indices(indices))
+    }
+}
+
+impl TryFrom<String> for Indices {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Indices> for String {
+    fn from(indices: Indices) -> String {
+        indices.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn runs_are_written_as_ranges() {
+        let indices = Indices([0, 1, 2, 5, 7, 8].into_iter().collect());
+        assert_eq!(indices.to_string(), "0-2,5,7-8");
+        assert_eq!("".parse(), Ok(Indices::default()));
+        for bad in ["x", "3-1", "-", "1-", "4294967296"] {
+            assert!(bad.parse::<Indices>().is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn indices_read_back_as_they_were_written(indices in proptest::collection::btree_set(0_u32..200, 0..100)) {
+            let indices = Indices(indices.into_iter().chain([u32::MAX]).collect());
+            prop_assert_eq!(indices.to_string().parse(), Ok(indices));
+        }
+    }
+}
