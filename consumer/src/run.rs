@@ -71,7 +71,7 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
 fn scorer(args: &ConsumerArgs, abandon: &Arc<AtomicBool>) -> Result<Box<NewScorer>, Failure> {
     match &args.scorer {
         ScorerSpec::Bayes(path) => {
-            let settings = Settings { particles: args.particles, distributions: args.distributions };
+            let settings = Settings { particles: args.particles, distributions: args.distributions, timeout: args.score_timeout };
             let bayes = Bayes::load(path, settings).map_err(|error| Failure::Usage(error.to_string()))?;
             Ok(Box::new(move || Ok(Box::new(bayes.clone()) as Box<dyn Scorer>)))
         }

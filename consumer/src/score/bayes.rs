@@ -6,11 +6,12 @@
 //! particle agrees with the evidence, [`possible`] finds out why.
 //!
 //! A prediction depends on the model file, the number of particles and the record, and on nothing else: not on the
-//! machine, the thread, the batch or the order. This module learns no networks, knows no continuous variables, and
-//! computes no exact posteriors.
+//! machine, the thread, the batch or the order. Only whether there is one may depend on the machine, for a company has a
+//! [`deadline`]. This module learns no networks, knows no continuous variables, and computes no exact posteriors.
 
 mod answer;
 mod bif;
+mod deadline;
 mod define;
 mod draws;
 mod evidence;
@@ -29,10 +30,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use self::answer::Answers;
+use self::deadline::{Deadline, Late};
 use self::evidence::Evidence;
 use self::fault::Fault;
 use self::network::Network;
@@ -52,6 +55,8 @@ pub struct Settings {
     pub particles: u32,
     /// Whether predictions hold the probability of every state, or only the most probable state and its own.
     pub distributions: bool,
+    /// How long one company may take before it is given up.
+    pub timeout: Duration,
 }
 
 /// Why a network could not be loaded.
@@ -89,11 +94,12 @@ pub enum LoadError {
 
 /// Scores companies with one Bayesian network.
 ///
-/// A prediction is a JSON object with every unobserved variable of the network, in the order of its file. A company fails,
-/// for good, with one of the causes
+/// A prediction is a JSON object with every unobserved variable of the network, in the order of its file. A company fails
+/// with one of the causes, of which only the last may go better another time,
 /// - `invalid_evidence`: its record is no JSON object, or a field of a variable's name holds no state of that variable;
 /// - `impossible_evidence`: its fields have probability 0;
-/// - `improbable_evidence`: no particle agreed with its fields, and they are possible or too many to tell.
+/// - `improbable_evidence`: no particle agreed with its fields, and they are possible or too many to tell;
+/// - `timeout`: it took longer than it may.
 ///
 /// A clone shares the network and has room of its own to work in, so that each thread can have one.
 #[derive(Debug, Clone)]
@@ -110,6 +116,7 @@ struct Model {
     network: Network,
     answers: Answers,
     particles: u32,
+    timeout: Duration,
     /// Hash of the model file.
     fingerprint: u64,
 }
@@ -140,6 +147,7 @@ impl Bayes {
                 answers: Answers::new(&network, settings.distributions),
                 network,
                 particles: settings.particles,
+                timeout: settings.timeout,
                 fingerprint: xxh3_64(file),
             }),
         })
@@ -147,6 +155,7 @@ impl Bayes {
 
     fn predict(&mut self, record: &[u8]) -> Result<Prediction, ScoreError> {
         let model = &self.model;
+        let mut deadline = Deadline::after(model.timeout);
         self.evidence.read(&model.network, record)?;
         if let Some(variable) = possible::contradiction(&model.network, &self.evidence) {
             return Err(ruled_out(&model.network.variables[variable].name));
@@ -154,14 +163,14 @@ impl Bayes {
         self.posterior.clear();
         let seed = model.seed(record);
         for (first, count) in blocks(model.particles) {
-            if self.particles.sample(&model.network, &self.evidence, seed, first, count) {
+            if self.particles.sample(&model.network, &self.evidence, seed, first, count, &mut deadline)? {
                 self.posterior.add(&self.evidence, &self.particles);
             }
         }
         if self.posterior.has_weight() {
             Ok(model.answers.write(&self.evidence, &self.posterior))
         } else {
-            Err(disagreement(model, &self.evidence))
+            Err(disagreement(model, &self.evidence, &mut deadline)?)
         }
     }
 }
@@ -209,21 +218,21 @@ fn ruled_out(variable: &str) -> ScoreError {
 
 /// What to say where no particle has any weight. Sampling alone can't tell the impossible from the improbable; where a
 /// search can't either, the evidence counts as improbable, for more particles may yet agree with it.
-fn disagreement(model: &Model, evidence: &Evidence) -> ScoreError {
-    if possible::possible(&model.network, evidence) == Some(false) {
+fn disagreement(model: &Model, evidence: &Evidence, deadline: &mut Deadline) -> Result<ScoreError, Late> {
+    if possible::possible(&model.network, evidence, deadline)? == Some(false) {
         let message =
             "expected evidence that can happen, found fields that rule each other out; correct the record or the network";
-        return impossible(message.to_owned());
+        return Ok(impossible(message.to_owned()));
     }
     let particles = model.particles;
-    ScoreError {
+    Ok(ScoreError {
         cause: "improbable_evidence".to_owned(),
         message: format!(
             "expected some particles to agree with the evidence, found none of {particles}; \
              raise --particles or correct the record"
         ),
         retryable: false,
-    }
+    })
 }
 
 fn impossible(message: String) -> ScoreError {

@@ -5,6 +5,7 @@
 //! weight by the probability of what was observed. All particles of a block take each step together, in plain loops
 //! over arrays of one variable's states. What the particles say of the variables is summed up by [`super::posterior`].
 
+use super::deadline::{Deadline, Late};
 use super::draws::Draws;
 use super::evidence::Evidence;
 use super::network::{Network, Variable};
@@ -45,12 +46,24 @@ impl Particles {
 
     /// Draws and weighs the `len` particles (at most [`BLOCK`]) from number `first` on, a multiple of [`BLOCK`].
     /// False where none has any weight; then their states mean nothing.
-    pub(super) fn sample(&mut self, network: &Network, evidence: &Evidence, seed: u64, first: u32, len: usize) -> bool {
+    ///
+    /// # Errors
+    /// [`Late`] where the time is up before all variables are done; then, too, their states mean nothing.
+    pub(super) fn sample(
+        &mut self,
+        network: &Network,
+        evidence: &Evidence,
+        seed: u64,
+        first: u32,
+        len: usize,
+        deadline: &mut Deadline,
+    ) -> Result<bool, Late> {
         self.len = len;
         self.rescales = 0;
         self.weights[..len].fill(1.0);
         for &place in &network.order {
             let variable = &network.variables[place];
+            deadline.spend(len * (1 + variable.parents.len()))?;
             let row = self.find_rows(variable, evidence);
             match (evidence.state(place), row) {
                 (None, _) => {
@@ -61,12 +74,12 @@ impl Particles {
                 (Some(_), Row::Same(_)) => {}
                 (Some(state), Row::Each) => {
                     if !self.weigh(variable, state) {
-                        return false;
+                        return Ok(false);
                     }
                 }
             }
         }
-        true
+        Ok(true)
     }
 
     /// The states of all particles, for an unobserved variable.

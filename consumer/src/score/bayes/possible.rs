@@ -1,5 +1,6 @@
 //! Tells evidence that cannot happen from evidence that is only improbable. It computes no probability.
 
+use super::deadline::{Deadline, Late};
 use super::evidence::Evidence;
 use super::network::Network;
 
@@ -21,16 +22,21 @@ pub(super) fn contradiction(network: &Network, evidence: &Evidence) -> Option<us
 ///
 /// A depth-first search over the evidence and its ancestors, parents first, that turns back as soon as a state has
 /// probability 0 given its parents. Other variables can't rule anything out: whatever their parents, some state is left.
-pub(super) fn possible(network: &Network, evidence: &Evidence) -> Option<bool> {
-    let order = ancestors_by_evidence(network, evidence);
+///
+/// # Errors
+/// [`Late`] where the time is up first.
+pub(super) fn possible(network: &Network, evidence: &Evidence, deadline: &mut Deadline) -> Result<Option<bool>, Late> {
+    let order = ancestors_by_evidence(network, evidence, deadline)?;
     let mut states = vec![0_u8; network.variables.len()];
     // For each variable of the order, the first state not yet tried.
     let mut untried = vec![0_usize; order.len() + 1];
     let mut depth = 0;
     for _ in 0..MAX_STEPS {
         let Some(&place) = order.get(depth) else {
-            return Some(true);
+            return Ok(Some(true));
         };
+        let variable = &network.variables[place];
+        deadline.spend(variable.parents.len() + variable.states.len())?;
         match next_state(network, evidence, place, untried[depth], &states) {
             Some(state) => {
                 states[place] = state;
@@ -38,19 +44,20 @@ pub(super) fn possible(network: &Network, evidence: &Evidence) -> Option<bool> {
                 depth += 1;
                 untried[depth] = 0;
             }
-            None if depth == 0 => return Some(false),
+            None if depth == 0 => return Ok(Some(false)),
             None => depth -= 1,
         }
     }
-    None
+    Ok(None)
 }
 
 /// The evidence and its ancestors, each after its parents, and each observed variable as early as its parents allow:
 /// the sooner a dead end shows, the less is tried in vain.
-fn ancestors_by_evidence(network: &Network, evidence: &Evidence) -> Vec<usize> {
+fn ancestors_by_evidence(network: &Network, evidence: &Evidence, deadline: &mut Deadline) -> Result<Vec<usize>, Late> {
     let mut order = Vec::new();
     let mut listed = vec![false; network.variables.len()];
     for (position, &observed) in network.order.iter().enumerate().filter(|(_, place)| evidence.state(**place).is_some()) {
+        deadline.spend(network.variables.len())?;
         let mut wanted = vec![false; network.variables.len()];
         wanted[observed] = true;
         for &place in network.order[..=position].iter().rev().filter(|&&place| !listed[place]) {
@@ -64,7 +71,7 @@ fn ancestors_by_evidence(network: &Network, evidence: &Evidence) -> Vec<usize> {
             }
         }
     }
-    order
+    Ok(order)
 }
 
 /// The first state from `from` on that the evidence allows and that has positive probability given the parents.
@@ -78,6 +85,8 @@ fn next_state(network: &Network, evidence: &Evidence, place: usize, from: usize,
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// `bits` coins, and a variable of as many parents that is 1 where all of them are.
@@ -97,7 +106,8 @@ mod tests {
         let network = Network::parse(network.as_bytes()).unwrap();
         let mut evidence = Evidence::default();
         evidence.read(&network, record.as_bytes()).unwrap();
-        (contradiction(&network, &evidence), possible(&network, &evidence))
+        let mut deadline = Deadline::after(Duration::MAX);
+        (contradiction(&network, &evidence), possible(&network, &evidence, &mut deadline).unwrap())
     }
 
     #[test]
@@ -115,6 +125,14 @@ mod tests {
     #[test]
     fn a_search_that_takes_too_long_does_not_tell() {
         assert_eq!(judge(&all_ones(20, "0.5, 0.5"), r#"{"all": 1}"#), (None, None));
+    }
+
+    #[test]
+    fn a_search_whose_time_is_up_ends() {
+        let network = Network::parse(all_ones(20, "0.5, 0.5").as_bytes()).unwrap();
+        let mut evidence = Evidence::default();
+        evidence.read(&network, br#"{"all": 1}"#).unwrap();
+        assert!(possible(&network, &evidence, &mut Deadline::after(Duration::ZERO)).is_err());
     }
 
     #[test]

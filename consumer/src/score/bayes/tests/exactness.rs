@@ -69,7 +69,8 @@ impl Worst {
 }
 
 fn compare(network: &[u8], posteriors: &str, worst: &mut Worst) {
-    let mut bayes = Bayes::parse(network, Settings { particles: PARTICLES, distributions: true }).unwrap();
+    let mut bayes =
+        Bayes::parse(network, Settings { particles: PARTICLES, distributions: true, timeout: Duration::MAX }).unwrap();
     let posteriors: Value = serde_json::from_str(posteriors).unwrap();
     for case in posteriors["cases"].as_array().unwrap() {
         let record = case["evidence"].to_string();
@@ -109,7 +110,8 @@ fn standard_errors(bayes: &mut Bayes, record: &[u8], exact: &[Vec<f64>]) -> Vec<
     let mut drawn: Vec<Vec<Drawn>> = exact.iter().map(|states| vec![Drawn::default(); states.len()]).collect();
     let seed = bayes.model.seed(record);
     for (first, count) in blocks(PARTICLES) {
-        if !bayes.particles.sample(&bayes.model.network, &bayes.evidence, seed, first, count) {
+        let mut deadline = Deadline::after(Duration::MAX);
+        if !bayes.particles.sample(&bayes.model.network, &bayes.evidence, seed, first, count, &mut deadline).unwrap() {
             continue;
         }
         assert_eq!(bayes.particles.rescales(), 0, "these weights need no rescaling");

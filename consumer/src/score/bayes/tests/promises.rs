@@ -1,11 +1,15 @@
 //! What a company gets for its record.
 
+use std::time::Instant;
+
 use super::super::*;
 
 const ASIA: &str = include_str!("../asia.bif");
+/// Longer than any company here takes but the one that is meant to take too long.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn scorer(network: &str, particles: u32) -> Bayes {
-    Bayes::parse(network.as_bytes(), Settings { particles, distributions: false }).unwrap()
+    Bayes::parse(network.as_bytes(), Settings { particles, distributions: false, timeout: TIMEOUT }).unwrap()
 }
 
 fn company(record: &str) -> Company {
@@ -32,7 +36,7 @@ fn every_unobserved_variable_is_predicted_in_the_order_of_the_file() {
 
 #[test]
 fn distributions_hold_every_state_and_sum_to_1() {
-    let settings = Settings { particles: 1000, distributions: true };
+    let settings = Settings { particles: 1000, distributions: true, timeout: TIMEOUT };
     let mut bayes = Bayes::parse(ASIA.as_bytes(), settings).unwrap();
     let prediction = score(&mut bayes, r#"{"either": "no"}"#).unwrap();
     assert!(prediction.contains(r#""tub":{"yes":0,"no":1},"#), "{prediction}");
@@ -108,6 +112,18 @@ fn a_company_that_fails_leaves_no_trace_in_the_next() {
 }
 
 #[test]
+fn a_company_that_takes_too_long_is_given_up_in_time_and_the_next_is_not() {
+    let settings = Settings { particles: u32::MAX, distributions: false, timeout: Duration::from_millis(20) };
+    let mut bayes = Bayes::parse(ASIA.as_bytes(), settings).unwrap();
+    let began = Instant::now();
+    let error = score(&mut bayes, "{}").unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert_eq!((error.cause.as_str(), error.retryable), ("timeout", true));
+    assert!(error.message.starts_with("the scorer did not answer within 20ms; raise --score-timeout"), "{error}");
+    assert_eq!(cause(&mut bayes, r#"{"lung":"yes","tub":"no","either":"no"}"#), "impossible_evidence");
+}
+
+#[test]
 fn many_improbable_observations_do_not_underflow() {
     // Weights near 10^-1100, and one cause that explains them better.
     let (network, record) = symptoms(400, "0.5, 0.5", "0.002, 0.998", "0.001, 0.999");
@@ -139,7 +155,7 @@ fn symptoms(count: usize, cause: &str, given_x: &str, given_y: &str) -> (String,
 
 #[test]
 fn a_file_that_is_missing_or_wrong_is_named() {
-    let settings = Settings { particles: 1, distributions: false };
+    let settings = Settings { particles: 1, distributions: false, timeout: TIMEOUT };
     let missing = Bayes::load(Path::new("no-such.bif"), settings).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read the network no-such.bif: "), "{missing}");
     let no_network = Bayes::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")), settings).unwrap_err();
