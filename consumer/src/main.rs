@@ -4,11 +4,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rollcall_consumer::cli::ConsumerArgs;
+use rollcall_consumer::score::command::launch;
 use rollcall_consumer::{Failure, exit, run};
 use rollcall_shared::lifecycle::Shutdown;
 
+fn main() -> ExitCode {
+    match launch(std::env::args_os().skip(1)) {
+        Some(error) => exit(Err(Failure::Usage(error))),
+        None => consume(),
+    }
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn consume() -> ExitCode {
     exit(start(ConsumerArgs::parse()).await)
 }
 

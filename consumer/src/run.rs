@@ -15,7 +15,7 @@ use crate::cli::{ConsumerArgs, ScorerSpec};
 use crate::desks::{Desks, NewScorer};
 use crate::score::Scorer;
 use crate::score::bayes::{Bayes, Settings};
-use crate::score::command::Command;
+use crate::score::command::{Command, Launcher};
 use crate::session::Session;
 use crate::waiting::Waiting;
 
@@ -78,7 +78,7 @@ fn scorer(args: &ConsumerArgs, abandon: &Arc<AtomicBool>) -> Result<Box<NewScore
         ScorerSpec::Command(words) => {
             let (words, timeout, abandon) = (words.clone(), args.score_timeout, Arc::clone(abandon));
             Ok(Box::new(move || {
-                let child = Command::start(words.clone(), timeout, Arc::clone(&abandon))?;
+                let child = Command::start(words.clone(), timeout, Arc::clone(&abandon), Launcher::of_consumer())?;
                 Ok(Box::new(child) as Box<dyn Scorer>)
             }))
         }

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use rollcall_tests::{Fleet, Outcome, Process, SCORER, eventually};
 
 /// A scorer that adds its process id to a file of the fleet's, with more manners.
-fn noted(fleet: &Fleet, manners: &str) -> String {
+pub(crate) fn noted(fleet: &Fleet, manners: &str) -> String {
     format!("{SCORER} {} {manners}", fleet.path("pids").display())
 }
 
 /// The process ids of all scorers so far.
-fn pids(fleet: &Fleet) -> Vec<String> {
+pub(crate) fn pids(fleet: &Fleet) -> Vec<String> {
     fs::read_to_string(fleet.path("pids")).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// Whether a process is still a scorer; what has ended and was not waited for has no command line.
-fn lives(pid: &str) -> bool {
+pub(crate) fn lives(pid: &str) -> bool {
     fs::read_to_string(Path::new("/proc").join(pid).join("cmdline")).is_ok_and(|line| line.contains("scorer.py"))
 }
 
@@ -29,7 +29,7 @@ fn assert_no_scorer_lives(fleet: &Fleet) {
 }
 
 /// Companies `c0`, `c1` and so on, of which `bad` do what is said of them.
-fn companies(fleet: &Fleet, count: usize, bad: &[(usize, &str)]) -> std::path::PathBuf {
+pub(crate) fn companies(fleet: &Fleet, count: usize, bad: &[(usize, &str)]) -> std::path::PathBuf {
     let what = |index: usize| bad.iter().find(|(bad, _)| *bad == index).map_or("", |(_, what)| what);
     let rows: String = (0..count).map(|index| format!("c{index},{}\n", what(index))).collect();
     fleet.file("c.csv", format!("company_id,do\n{rows}"))

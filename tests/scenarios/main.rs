@@ -9,6 +9,7 @@ mod following;
 mod formats;
 mod main_job;
 mod memory;
+mod orphans;
 mod results;
 mod takeover;
 mod telemetry;

@@ -35,7 +35,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use self::answer::Answers;
-use self::deadline::{Deadline, Late};
+use self::deadline::{Deadline, Late, TIMEOUT};
 use self::evidence::Evidence;
 use self::fault::Fault;
 use self::network::Network;
@@ -55,7 +55,7 @@ pub struct Settings {
     pub particles: u32,
     /// Whether predictions hold the probability of every state, or only the most probable state and its own.
     pub distributions: bool,
-    /// How long one company may take before it is given up.
+    /// How long a call may take before it is given up.
     pub timeout: Duration,
 }
 
@@ -153,9 +153,8 @@ impl Bayes {
         })
     }
 
-    fn predict(&mut self, record: &[u8]) -> Result<Prediction, ScoreError> {
+    fn predict(&mut self, record: &[u8], deadline: &mut Deadline) -> Result<Prediction, ScoreError> {
         let model = &self.model;
-        let mut deadline = Deadline::after(model.timeout);
         self.evidence.read(&model.network, record)?;
         if let Some(variable) = possible::contradiction(&model.network, &self.evidence) {
             return Err(ruled_out(&model.network.variables[variable].name));
@@ -163,22 +162,30 @@ impl Bayes {
         self.posterior.clear();
         let seed = model.seed(record);
         for (first, count) in blocks(model.particles) {
-            if self.particles.sample(&model.network, &self.evidence, seed, first, count, &mut deadline)? {
+            if self.particles.sample(&model.network, &self.evidence, seed, first, count, deadline)? {
                 self.posterior.add(&self.evidence, &self.particles);
             }
         }
         if self.posterior.has_weight() {
             Ok(model.answers.write(&self.evidence, &self.posterior))
         } else {
-            Err(disagreement(model, &self.evidence, &mut deadline)?)
+            Err(disagreement(model, &self.evidence, deadline)?)
         }
     }
 }
 
 impl Scorer for Bayes {
-    /// Never fails as a whole: each company stands or falls alone.
+    /// Each company stands or falls alone. Only time is shared: of a batch whose time is up, each is to be scored by itself.
     fn score(&mut self, companies: &[Company]) -> Scores {
-        Ok(companies.iter().map(|company| self.predict(&company.record)).collect())
+        let mut deadline = Deadline::after(self.model.timeout);
+        let mut scores = Vec::with_capacity(companies.len());
+        for company in companies {
+            match self.predict(&company.record, &mut deadline) {
+                Err(late) if late.cause == TIMEOUT => return Err(late),
+                score => scores.push(score),
+            }
+        }
+        Ok(scores)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod child;
+mod launch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use self::child::{Child, ChildError};
+pub use self::launch::{Launcher, launch};
 use super::{Company, ScoreError, Scorer, Scores};
 
 /// Scores by asking a child process.
@@ -20,6 +22,7 @@ pub struct Command {
     words: Vec<String>,
     timeout: Duration,
     abandon: Arc<AtomicBool>,
+    launcher: Option<Launcher>,
     child: Option<Child>,
     calls: u64,
     deaths: u32,
@@ -27,15 +30,20 @@ pub struct Command {
 
 impl Command {
     /// Starts the program `words[0]` with the arguments after it. An answer may take `timeout`; when `abandon` is set, the
-    /// child is given up at once.
+    /// child is given up at once. Without a `launcher`, a child that hangs may outlive a consumer that is killed.
     ///
     /// # Errors
     /// Where the program cannot be started; names it.
-    pub fn start(words: Vec<String>, timeout: Duration, abandon: Arc<AtomicBool>) -> Result<Command, String> {
-        let child = Child::start(&words).map_err(|error| {
+    pub fn start(
+        words: Vec<String>,
+        timeout: Duration,
+        abandon: Arc<AtomicBool>,
+        launcher: Option<Launcher>,
+    ) -> Result<Command, String> {
+        let child = Child::start(&words, launcher).map_err(|error| {
             format!("cannot start the scorer {:?}: {error}; check the program after 'command:'", words.join(" "))
         })?;
-        Ok(Command { words, timeout, abandon, child: Some(child), calls: 0, deaths: 0 })
+        Ok(Command { words, timeout, abandon, launcher, child: Some(child), calls: 0, deaths: 0 })
     }
 
     fn ask(&mut self, id: &str, request: Vec<u8>) -> Result<String, ScoreError> {
@@ -46,8 +54,8 @@ impl Command {
             Some(child) => child,
             None => {
                 child::pause(self.deaths, &self.abandon);
-                let child =
-                    Child::start(&self.words).map_err(|error| fault("scorer_crashed", &format!("it does not start: {error}")))?;
+                let child = Child::start(&self.words, self.launcher)
+                    .map_err(|error| fault("scorer_crashed", &format!("it does not start: {error}")))?;
                 tracing::info!(scorer = self.words.join(" "), deaths = self.deaths, "started the scorer anew");
                 self.child.insert(child)
             }

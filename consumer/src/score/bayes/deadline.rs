@@ -1,4 +1,4 @@
-//! When a company is given up: one that takes for ever would hold its thread, and its job, for ever.
+//! When a call is given up: one that takes for ever would hold its thread, and its companies' job, for ever.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,10 @@ use super::super::ScoreError;
 /// work, and a company is given up within a millisecond.
 const WORK_A_LOOK: usize = 1 << 16;
 
-/// The time that one company has.
+/// The cause of a failure for lack of time.
+pub(super) const TIMEOUT: &str = "timeout";
+
+/// The time that a call has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     timeout: Duration,
@@ -49,7 +52,7 @@ impl From<Late> for ScoreError {
     fn from(Late(timeout): Late) -> Self {
         let timeout = humantime::format_duration(timeout);
         ScoreError {
-            cause: "timeout".to_owned(),
+            cause: TIMEOUT.to_owned(),
             message: format!(
                 "the scorer did not answer within {timeout}; raise --score-timeout, lower --particles or simplify the network"
             ),

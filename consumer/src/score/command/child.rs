@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::launch::{self, Launcher};
+
 /// An answer longer than this is taken for nonsense before it fills the memory.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
@@ -42,15 +44,10 @@ pub(super) struct Child {
 impl Child {
     /// Starts `words[0]` with the arguments after it, in a process group of its own: Ctrl-C at the terminal is for the
     /// consumer, which then lets the child finish.
-    pub(super) fn start(words: &[String]) -> io::Result<Child> {
-        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut process = process::Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
+    pub(super) fn start(words: &[String], launcher: Option<Launcher>) -> io::Result<Child> {
+        let mut command = launch::command(words, launcher)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut process = launch::spawn(command)?;
         let (requests, to_write) = channel();
         let (read, answers) = sync_channel(1);
         let last_words = Arc::default();
@@ -69,12 +66,12 @@ impl Child {
 
     /// Sends a line and waits for the line that answers it.
     pub(super) fn ask(&mut self, request: Vec<u8>, timeout: Duration, abandon: &AtomicBool) -> Result<String, ChildError> {
-        let deadline = Instant::now() + timeout;
+        let began = Instant::now();
         if self.requests.as_ref().is_none_or(|requests| requests.send(request).is_err()) {
             return Err(self.died());
         }
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(began.elapsed());
             match self.answers.recv_timeout(left.min(LOOK_UP)) {
                 Ok(Ok(line)) => return Ok(line),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => return Err(ChildError::TooLong),

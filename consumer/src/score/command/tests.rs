@@ -8,7 +8,7 @@ fn shell(answer: &str) -> Command {
         r#"while read -r line; do id=${{line#*\"id\":\"}}; id=${{id%%\"*}}; case $line in *crash*) echo boom >&2; exit 3;; *hang*) sleep 60;; esac; {answer}; done"#
     );
     let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
-    Command::start(words, Duration::from_millis(500), Arc::default()).unwrap()
+    Command::start(words, Duration::from_millis(500), Arc::default(), None).unwrap()
 }
 
 fn company(record: &str) -> Company {
@@ -62,7 +62,7 @@ fn a_child_that_hangs_is_killed_when_its_time_is_up() {
 #[test]
 fn a_child_that_hangs_is_given_up_at_once_when_the_consumer_must_stop() {
     let mut scorer = shell(ONE);
-    scorer.timeout = Duration::from_secs(3_600);
+    scorer.timeout = Duration::MAX;
     scorer.abandon.store(true, Ordering::Relaxed);
     let error = scorer.score(&[company(r#"{"a":"hang"}"#)]).unwrap_err();
     assert!(error.message.contains("stopping"), "{error}");
@@ -93,6 +93,6 @@ fn an_error_for_the_batch_leaves_the_child_alive() {
 
 #[test]
 fn a_program_that_does_not_exist_is_an_error_that_names_it() {
-    let error = Command::start(vec!["no-such-program".into()], Duration::from_secs(1), Arc::default()).err().unwrap();
+    let error = Command::start(vec!["no-such-program".into()], Duration::from_secs(1), Arc::default(), None).err().unwrap();
     assert!(error.contains("no-such-program"), "{error}");
 }
