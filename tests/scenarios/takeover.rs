@@ -6,13 +6,6 @@ use lapin::options::{BasicGetOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
 use rollcall_tests::{Fleet, eventually};
 
-/// Waits until some, and not all, of the job's companies are counted.
-fn mid_job(fleet: &Fleet, job: &str, companies: u64) {
-    let counted =
-        eventually("some companies are counted", || fleet.status(job)["succeeded"].as_u64().filter(|&counted| counted > 0));
-    assert!(counted < companies, "the job is over before the test has begun: make it longer");
-}
-
 #[test]
 fn a_job_outlives_the_kill_of_a_consumer_and_of_the_active_aggregator() {
     let fleet = Fleet::fresh();
@@ -23,7 +16,7 @@ fn a_job_outlives_the_kill_of_a_consumer_and_of_the_active_aggregator() {
     let (mut doomed, _other) = (fleet.demo_consumer(), fleet.demo_consumer());
     let companies = fleet.companies(20_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
-    mid_job(&fleet, "j", 20_000);
+    fleet.mid_job("j", 20_000);
     doomed.kill_9();
     active.kill_9();
     standby.wait_until_it_says("counting");
@@ -49,7 +42,7 @@ fn a_consumer_that_is_asked_to_stop_finishes_what_it_scores_and_returns_the_rest
     let (mut leaving, _staying) = (fleet.demo_consumer(), fleet.demo_consumer());
     let companies = fleet.companies(20_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
-    mid_job(&fleet, "j", 20_000);
+    fleet.mid_job("j", 20_000);
     leaving.terminate();
     leaving.wait(Duration::from_secs(30)).expect(0);
     producer.wait(Duration::from_secs(60)).expect(0);

@@ -4,14 +4,18 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::broker::Broker;
 use crate::ledger::{JobRecord, read_ledger};
 use crate::process::{Ended, Process};
+use crate::relay::Relay;
 use crate::vhost::Vhost;
+use crate::wait::eventually;
 
 /// Longest that any producer command here may take.
 const PRODUCER_DEADLINE: Duration = Duration::from_secs(120);
@@ -31,23 +35,42 @@ fn binary(name: &str) -> PathBuf {
 }
 
 /// A fleet; its processes end with it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fleet {
     vhost: Vhost,
-    folder: TempDir,
-    started: AtomicUsize,
+    folder: Arc<TempDir>,
+    started: Arc<AtomicUsize>,
 }
 
 impl Fleet {
     /// A fleet without processes yet.
     pub fn fresh() -> Fleet {
-        Fleet { vhost: Vhost::fresh(), folder: TempDir::new().unwrap(), started: AtomicUsize::new(0) }
+        Fleet::of(Vhost::fresh())
+    }
+
+    /// A fleet without processes yet, and the only one, on a broker of its own.
+    pub fn on(broker: &Broker) -> Fleet {
+        Fleet::of(Vhost { url: broker.url().to_owned(), prefix: "rollcall".to_owned() })
+    }
+
+    fn of(vhost: Vhost) -> Fleet {
+        Fleet { vhost, folder: Arc::new(TempDir::new().unwrap()), started: Arc::default() }
     }
 
     /// The same fleet, pointed at another URL.
     pub fn at(mut self, url: &str) -> Fleet {
         url.clone_into(&mut self.vhost.url);
         self
+    }
+
+    /// The same fleet by way of a relay: what is started here is behind it, what is started on the fleet itself is not.
+    pub fn behind(&self, relay: &Relay) -> Fleet {
+        self.clone().at(&relay.url(self.url()))
+    }
+
+    /// The same fleet, with connections that notice within `seconds` and a little that the other side is silent.
+    pub fn with_heartbeat(&self, seconds: u32) -> Fleet {
+        self.clone().at(&format!("{}?heartbeat={seconds}", self.url()))
     }
 
     /// The URL of its vhost.
@@ -155,16 +178,26 @@ impl Fleet {
 
     /// What the ledger says of `job` once it has a done event.
     pub fn finished(&self, job: &str) -> JobRecord {
-        crate::wait::eventually(&format!("job {job} has a done event in the ledger"), || {
+        eventually(&format!("job {job} has a done event in the ledger"), || {
             Some(self.ledger(job)).filter(|record| !record.done.is_empty())
         })
     }
 
     /// Asks the aggregator how `job` stands, once it knows the job.
     pub fn status(&self, job: &str) -> serde_json::Value {
-        crate::wait::eventually(&format!("the aggregator knows job {job}"), || {
+        eventually(&format!("the aggregator knows job {job}"), || {
             let asked = self.producer(&["status", job, "--output", "json"]);
             (asked.code == Some(0)).then(|| asked.json())
         })
+    }
+
+    /// Waits until some, and not all, of a job's companies are counted.
+    ///
+    /// # Panics
+    /// Where all of them are by then.
+    pub fn mid_job(&self, job: &str, companies: u64) {
+        let counted =
+            eventually("some companies are counted", || self.status(job)["succeeded"].as_u64().filter(|&counted| counted > 0));
+        assert!(counted < companies, "the job is over before the test has begun: make it longer");
     }
 }

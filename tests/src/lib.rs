@@ -3,14 +3,18 @@
 
 #![expect(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
 
+mod broker;
 mod fleet;
 mod ledger;
 mod process;
+mod relay;
 mod vhost;
 mod wait;
 
+pub use broker::Broker;
 pub use fleet::{Fleet, SCORER, project};
 pub use ledger::{JobRecord, Outcome, read_ledger};
 pub use process::{Ended, Process};
+pub use relay::{BOTH, Relay, Way};
 pub use vhost::Vhost;
 pub use wait::{eventually, within};

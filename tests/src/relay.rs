@@ -1,0 +1,306 @@
+//! A relay in front of a broker, whose links can be cut, held and delayed: the faults of a network, made to order.
+//!
+//! It knows a link by its connection's name (`rollcall consumer m: work`), which the client sends in the clear at the start.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the client to the broker.
+    ToBroker,
+    /// From the broker to the client.
+    ToClient,
+}
+
+/// Both ways.
+pub const BOTH: &[Way] = &[Way::ToBroker, Way::ToClient];
+
+/// Bytes read at once.
+const CHUNK: usize = 16 << 10;
+
+/// Chunks on their way in one direction: what a delayed link has under way, and all that a held one takes in.
+const UNDER_WAY: usize = 64;
+
+/// A client says its name within so many of its first bytes.
+const NAMED_WITHIN: usize = 4 << 10;
+
+/// A relay that listens on a port of its own; its links are cut when it is dropped.
+#[derive(Debug)]
+pub struct Relay {
+    port: u16,
+    links: Arc<Mutex<Vec<Arc<Link>>>>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Relay {
+    /// A relay in front of the broker that `url` names.
+    ///
+    /// # Panics
+    /// Where `url` names no host and port.
+    pub fn before(url: &str) -> Relay {
+        let broker = place(url).to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let relay = Relay { port, links: Arc::default(), closed: Arc::default() };
+        let (links, closed) = (Arc::clone(&relay.links), Arc::clone(&relay.closed));
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                // Where the broker does not answer, the client finds its connection closed.
+                if let Ok(broker) = TcpStream::connect(&broker) {
+                    lock(&links).push(Link::between(client, broker));
+                }
+            }
+        });
+        relay
+    }
+
+    /// `url` by way of this relay.
+    pub fn url(&self, url: &str) -> String {
+        url.replacen(place(url), &format!("127.0.0.1:{}", self.port), 1)
+    }
+
+    /// Closes every link whose name has `words` in it, on both sides at once.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn cut(&self, words: &str) {
+        self.each(words, |link| link.cut());
+    }
+
+    /// Keeps every such link open, and passes nothing of `ways`.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn hold(&self, words: &str, ways: &[Way]) {
+        self.each(words, |link| ways.iter().for_each(|&way| link.set(way, |lane| lane.held = true)));
+    }
+
+    /// Passes everything again, at once, on the links there are: what was held goes first.
+    pub fn pass(&self) {
+        for link in lock(&self.links).iter() {
+            for &way in BOTH {
+                link.set(way, |lane| *lane = Lane::default());
+            }
+        }
+    }
+
+    /// Delays what goes `ways` on every such link.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn delay(&self, words: &str, ways: &[Way], delay: Duration) {
+        self.each(words, |link| ways.iter().for_each(|&way| link.set(way, |lane| lane.delay = delay)));
+    }
+
+    /// How many links with such a name are open.
+    pub fn links(&self, words: &str) -> usize {
+        let mut links = lock(&self.links);
+        links.retain(|link| !link.closed.load(Ordering::Relaxed));
+        links.iter().filter(|link| link.is_named(words)).count()
+    }
+
+    fn each(&self, words: &str, act: impl Fn(&Link)) {
+        assert!(self.links(words) > 0, "no link through the relay is named {words:?}");
+        lock(&self.links).iter().filter(|link| link.is_named(words)).for_each(|link| act(link));
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+        lock(&self.links).iter().for_each(|link| link.cut());
+        // Wakes the listening thread, so that it sees that nobody needs it.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+/// Host and port.
+fn place(url: &str) -> &str {
+    let (_, rest) = url.rsplit_once('@').expect("expected user and password in the URL");
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One connection through the relay.
+#[derive(Debug)]
+struct Link {
+    client: TcpStream,
+    broker: TcpStream,
+    first_words: Mutex<Vec<u8>>,
+    closed: AtomicBool,
+    lanes: Mutex<[Lane; 2]>,
+    changed: Condvar,
+}
+
+/// What happens to what goes one way.
+#[derive(Debug, Default, Clone, Copy)]
+struct Lane {
+    held: bool,
+    delay: Duration,
+}
+
+type Chunk = (Instant, Vec<u8>);
+
+impl Link {
+    fn between(client: TcpStream, broker: TcpStream) -> Arc<Link> {
+        // What is delayed here is delayed on purpose.
+        for stream in [&client, &broker] {
+            stream.set_nodelay(true).unwrap();
+        }
+        let (closed, lanes, changed) = Default::default();
+        let link = Arc::new(Link { client, broker, first_words: Mutex::default(), closed, lanes, changed });
+        for &way in BOTH {
+            let (reader, writer) = (Arc::clone(&link), Arc::clone(&link));
+            let (to, chunks) = sync_channel(UNDER_WAY);
+            thread::spawn(move || reader.read(way, &to));
+            thread::spawn(move || writer.write(way, &chunks));
+        }
+        link
+    }
+
+    fn ends(&self, way: Way) -> (&TcpStream, &TcpStream) {
+        match way {
+            Way::ToBroker => (&self.client, &self.broker),
+            Way::ToClient => (&self.broker, &self.client),
+        }
+    }
+
+    fn read(&self, way: Way, to: &SyncSender<Chunk>) {
+        let (mut from, _) = self.ends(way);
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            if way == Way::ToBroker {
+                self.listen(&buffer[..read]);
+            }
+            if to.send((Instant::now(), buffer[..read].to_vec())).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn listen(&self, bytes: &[u8]) {
+        let mut words = lock(&self.first_words);
+        let room = NAMED_WITHIN.saturating_sub(words.len());
+        words.extend(bytes.iter().take(room));
+    }
+
+    fn write(&self, way: Way, chunks: &Receiver<Chunk>) {
+        let (_, mut to) = self.ends(way);
+        for (read_at, chunk) in chunks {
+            if !self.may_pass(way, read_at) || to.write_all(&chunk).is_err() {
+                break;
+            }
+        }
+        // The end of a stream is held like the rest of it.
+        self.may_pass(way, Instant::now());
+        self.cut();
+    }
+
+    /// Waits until what was read then may go on; says whether there is still a link to go on.
+    fn may_pass(&self, way: Way, read_at: Instant) -> bool {
+        let mut lanes = lock(&self.lanes);
+        while !self.closed.load(Ordering::Relaxed) {
+            let Lane { held, delay } = lanes[way as usize];
+            let early = (read_at + delay).saturating_duration_since(Instant::now());
+            lanes = if held {
+                self.changed.wait(lanes).unwrap_or_else(PoisonError::into_inner)
+            } else if early.is_zero() {
+                return true;
+            } else {
+                self.changed.wait_timeout(lanes, early).unwrap_or_else(PoisonError::into_inner).0
+            };
+        }
+        false
+    }
+
+    fn set(&self, way: Way, change: impl Fn(&mut Lane)) {
+        change(&mut lock(&self.lanes)[way as usize]);
+        self.changed.notify_all();
+    }
+
+    fn cut(&self) {
+        let _lanes = lock(&self.lanes);
+        self.closed.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+        for stream in [&self.client, &self.broker] {
+            // One that is closed already is closed enough.
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    fn is_named(&self, words: &str) -> bool {
+        let said = lock(&self.first_words);
+        words.is_empty() || said.windows(words.len()).any(|part| part == words.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::eventually;
+
+    /// A link through a relay: the client's end, the broker's, and the relay.
+    fn link() -> (TcpStream, TcpStream, Relay) {
+        let broker = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Relay::before(&format!("amqp://guest:guest@{}/%2f", broker.local_addr().unwrap()));
+        let mut client = TcpStream::connect(("127.0.0.1", relay.port)).unwrap();
+        let (mut far, _) = broker.accept().unwrap();
+        client.write_all(b"I am ann: work").unwrap();
+        far.read_exact(&mut [0; 14]).unwrap();
+        (client, far, relay)
+    }
+
+    fn read_within(stream: &mut TcpStream, milliseconds: u64) -> Option<usize> {
+        stream.set_read_timeout(Some(Duration::from_millis(milliseconds))).unwrap();
+        stream.read(&mut [0; 64]).ok()
+    }
+
+    #[test]
+    fn what_is_held_waits_and_goes_on_in_one_direction_only() {
+        let (mut client, mut far, relay) = link();
+        relay.hold("ann: work", &[Way::ToBroker]);
+        client.write_all(b"held").unwrap();
+        far.write_all(b"passed").unwrap();
+        assert_eq!((read_within(&mut client, 5_000), read_within(&mut far, 50)), (Some(6), None));
+        relay.pass();
+        assert_eq!(read_within(&mut far, 5_000), Some(4));
+    }
+
+    #[test]
+    fn what_is_delayed_comes_later() {
+        let (mut client, mut far, relay) = link();
+        relay.delay("", BOTH, Duration::from_millis(200));
+        let sent = Instant::now();
+        client.write_all(b"slow").unwrap();
+        assert_eq!(read_within(&mut far, 5_000), Some(4));
+        assert!(sent.elapsed() >= Duration::from_millis(200));
+    }
+
+    #[test]
+    fn what_is_cut_is_closed_on_both_sides_and_no_link_any_more() {
+        let (mut client, mut far, relay) = link();
+        relay.cut("ann");
+        assert_eq!((read_within(&mut client, 5_000), read_within(&mut far, 5_000)), (Some(0), Some(0)));
+        eventually("the link is gone", || (relay.links("ann") == 0).then_some(()));
+    }
+
+    #[test]
+    #[should_panic(expected = "no link through the relay is named \"bob\"")]
+    fn a_link_that_is_not_there_cannot_be_cut() {
+        let (_client, _far, relay) = link();
+        relay.cut("bob");
+    }
+}
