@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::broker::Broker;
-use crate::ledger::{JobRecord, read_ledger};
+use crate::ledger::{Bodies, JobRecord, read_ledger};
 use crate::process::{Ended, Process};
 use crate::relay::Relay;
 use crate::vhost::Vhost;
@@ -173,7 +173,12 @@ impl Fleet {
 
     /// What the ledger says of `job`.
     pub fn ledger(&self, job: &str) -> JobRecord {
-        read_ledger(self.url(), &self.name("ledger")).remove(job).unwrap_or_default()
+        read_ledger(self.url(), &self.name("ledger"), Bodies::Kept).remove(job).unwrap_or_default()
+    }
+
+    /// How many companies of `job` the ledger has an outcome of.
+    pub fn answered(&self, job: &str) -> usize {
+        read_ledger(self.url(), &self.name("ledger"), Bodies::Ignored).get(job).map_or(0, |record| record.outcomes.len())
     }
 
     /// What the ledger says of `job` once it has a done event.

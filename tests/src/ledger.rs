@@ -25,7 +25,7 @@ pub enum Outcome {
 pub struct JobRecord {
     /// The outcomes of each index, in the order in which they came.
     pub outcomes: BTreeMap<i64, Vec<Outcome>>,
-    /// The bodies of the result messages.
+    /// The bodies of the result messages, where they were asked for.
     pub bodies: Vec<Value>,
     /// The `data` of each event but the done events, by name.
     pub events: Vec<(String, Value)>,
@@ -33,6 +33,12 @@ pub struct JobRecord {
     pub done: Vec<Value>,
     /// Outcomes that came after the first done event.
     pub after_done: usize,
+    /// Of those, the indices that had none before.
+    pub late: Vec<i64>,
+    /// Indices with an outcome before the job was opened.
+    pub early: Vec<i64>,
+    /// Whether a done event came before the job was sealed.
+    pub premature: bool,
 }
 
 impl JobRecord {
@@ -41,15 +47,56 @@ impl JobRecord {
     /// # Panics
     /// Where they do not hold.
     pub fn assert_counted_once(&self, total: u64) {
-        assert_eq!(self.done.len(), 1, "done events: {:?}", self.done);
-        let data = &self.done[0]["data"];
-        let distinct = self.outcomes.len() as u64;
-        let failed = self.outcomes.values().filter(|outcomes| matches!(outcomes[0], Outcome::Failed(_))).count() as u64;
-        assert_eq!(distinct, total, "companies with an outcome");
-        assert!(self.outcomes.keys().copied().eq(0..i64::try_from(total).unwrap()), "the indices are not 0 to {total}");
-        assert_eq!(data["total"], total, "{data}");
-        assert_eq!(data["failed"], failed, "{data}");
-        assert_eq!(data["succeeded"], total - failed, "{data}");
+        if let Err(fault) = self.check(total) {
+            panic!("{fault}; events: {:?}, done: {:?}", self.events, self.done);
+        }
+    }
+
+    /// Whether invariants 1 and 2 hold of this job, as of one that ran to its end with `total` companies.
+    ///
+    /// # Errors
+    /// What does not hold, naming the company.
+    pub fn check(&self, total: u64) -> Result<(), String> {
+        self.check_events(total)?;
+        self.check_companies(total)?;
+        self.check_done(total)
+    }
+
+    fn check_events(&self, total: u64) -> Result<(), String> {
+        expect("done events", self.done.len(), 1)?;
+        let named = |name: &str| self.events.iter().filter(move |(of, _)| of == name).map(|(_, data)| data).collect::<Vec<_>>();
+        // A lost connection may have an event said twice, in the same words.
+        expect("the job opened", named("opened").is_empty(), false)?;
+        expect("the job cancelled", named("cancelled").is_empty(), true)?;
+        expect("the job sealed", named("sealed").is_empty(), false)?;
+        expect("done before it was sealed", self.premature, false)?;
+        named("sealed").into_iter().try_for_each(|sealed| expect("its sealed total", &sealed["total"], &total.into()))
+    }
+
+    fn check_companies(&self, total: u64) -> Result<(), String> {
+        let lost = (0..total).find(|&index| i64::try_from(index).is_ok_and(|index| !self.outcomes.contains_key(&index)));
+        expect("a company without an outcome", lost, None)?;
+        let foreign = self.outcomes.keys().find(|&&index| u64::try_from(index).is_ok_and(|index| index >= total));
+        expect("a company that the job does not have", foreign, None)?;
+        expect("companies answered for only after the done event", &self.late[..], &[])?;
+        expect("companies answered for before the job was opened", &self.early[..], &[])
+    }
+
+    fn check_done(&self, total: u64) -> Result<(), String> {
+        let (event, data) = (&self.done[0], &self.done[0]["data"]);
+        let failed = self.causes().into_values().sum::<usize>() as u64;
+        let id = format!("{}/done", event["subject"].as_str().unwrap_or_default());
+        expect("the done event's id", &event["id"], &id.into())?;
+        for (key, expected) in [("total", total), ("failed", failed), ("succeeded", total - failed), ("cancelled", 0)] {
+            expect(&format!("the done event's {key}"), &data[key], &expected.into())?;
+        }
+        for (cause, count) in self.causes() {
+            let told = data["causes"].as_array().into_iter().flatten().find(|told| told["cause"] == cause);
+            expect(&format!("the done event's count of {cause}"), told.map(|told| &told["count"]), Some(&count.into()))?;
+        }
+        // It tells the duplicates that its aggregator had read by then.
+        let duplicates = data["duplicates"].as_u64().unwrap_or(u64::MAX);
+        expect("no more duplicates told than there are", duplicates <= self.duplicates() as u64, true)
     }
 
     /// How many outcomes came for companies that had one already.
@@ -67,17 +114,51 @@ impl JobRecord {
         }
         causes
     }
+
+    fn take_in_event(&mut self, name: String, event: Value) {
+        if name == "done" {
+            self.premature |= !self.events.iter().any(|(name, _)| name == "sealed");
+            self.done.push(event);
+        } else {
+            self.events.push((name, event["data"].clone()));
+        }
+    }
+
+    fn take_in_outcome(&mut self, index: i64, outcome: Outcome) {
+        let outcomes = self.outcomes.entry(index).or_default();
+        outcomes.push(outcome);
+        if !self.done.is_empty() {
+            self.after_done += 1;
+            self.late.extend((outcomes.len() == 1).then_some(index));
+        }
+        if self.events.is_empty() {
+            self.early.push(index);
+        }
+    }
+}
+
+fn expect<T: std::fmt::Debug + PartialEq>(what: &str, found: T, expected: T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
+}
+
+/// Whether to keep the bodies of results: those of a long ledger do not fit into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// Kept, as JSON.
+    Kept,
+    /// Not even parsed.
+    Ignored,
 }
 
 /// Everything in the ledger by now, by job.
 ///
 /// # Panics
 /// Where the ledger cannot be read, or holds something that the contract does not promise.
-pub fn read_ledger(url: &str, ledger: &str) -> BTreeMap<String, JobRecord> {
-    tokio::runtime::Runtime::new().unwrap().block_on(read(url, ledger))
+pub fn read_ledger(url: &str, ledger: &str, bodies: Bodies) -> BTreeMap<String, JobRecord> {
+    tokio::runtime::Runtime::new().unwrap().block_on(read(url, ledger, bodies))
 }
 
-async fn read(url: &str, ledger: &str) -> BTreeMap<String, JobRecord> {
+async fn read(url: &str, ledger: &str, bodies: Bodies) -> BTreeMap<String, JobRecord> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     channel.basic_qos(2_000, BasicQosOptions::default()).await.unwrap();
@@ -103,29 +184,34 @@ async fn read(url: &str, ledger: &str) -> BTreeMap<String, JobRecord> {
             }
             continue;
         }
-        take_in(&mut jobs, &delivery);
+        take_in(&mut jobs, &delivery, bodies);
     }
     connection.close(200, "".into()).await.unwrap();
     jobs
 }
 
-fn take_in(jobs: &mut BTreeMap<String, JobRecord>, delivery: &Delivery) {
+fn take_in(jobs: &mut BTreeMap<String, JobRecord>, delivery: &Delivery, bodies: Bodies) {
     if kind(delivery) == "rollcall.result.v1" {
-        let job = text(delivery, "job").unwrap();
+        let (job, index) = (text(delivery, "job").unwrap(), number(delivery, "index"));
         let outcome = match text(delivery, "outcome").unwrap().as_str() {
             "succeeded" => Outcome::Succeeded,
             "failed" => Outcome::Failed(text(delivery, "cause").expect("a failed result has a cause")),
             other => panic!("no outcome: {other}"),
         };
+        let id = delivery.properties.message_id().as_ref().map(|id| id.as_str());
+        assert_eq!(id, Some(format!("{job}/{index}").as_str()), "a result's message_id");
         let record: &mut JobRecord = jobs.entry(job).or_default();
-        record.outcomes.entry(number(delivery, "index")).or_default().push(outcome);
-        record.bodies.push(serde_json::from_slice(&delivery.data).unwrap());
-        record.after_done += usize::from(!record.done.is_empty());
+        record.take_in_outcome(index, outcome);
+        if bodies == Bodies::Kept {
+            let body: Value = serde_json::from_slice(&delivery.data).unwrap();
+            assert_eq!(body["index"], index, "a result's body is of another company than its headers");
+            record.bodies.push(body);
+        }
     } else {
         let event: Value = serde_json::from_slice(&delivery.data).unwrap();
         let name = event["type"].as_str().unwrap().strip_prefix("rollcall.job.").unwrap().to_owned();
         let record = jobs.entry(event["subject"].as_str().unwrap().to_owned()).or_default();
-        if name == "done" { record.done.push(event) } else { record.events.push((name, event["data"].clone())) }
+        record.take_in_event(name, event);
     }
 }
 
@@ -148,5 +234,55 @@ fn number(delivery: &Delivery, key: &str) -> i64 {
     match header(delivery, key) {
         Some(AMQPValue::LongLongInt(number)) => *number,
         other => panic!("header {key} is {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What the ledger should say of a job of two companies, the second of which failed.
+    fn good() -> JobRecord {
+        let mut record = JobRecord::default();
+        record.take_in_event("opened".into(), json!({}));
+        record.take_in_outcome(0, Outcome::Succeeded);
+        record.take_in_outcome(1, Outcome::Failed("odd".into()));
+        record.take_in_outcome(1, Outcome::Succeeded);
+        record.take_in_event("sealed".into(), json!({ "data": { "total": 2 } }));
+        let data = json!({ "total": 2, "succeeded": 1, "failed": 1, "cancelled": 0, "duplicates": 1,
+            "causes": [{ "cause": "odd", "count": 1 }] });
+        record.take_in_event("done".into(), json!({ "id": "j/done", "subject": "j", "data": data }));
+        record.take_in_outcome(0, Outcome::Succeeded);
+        record
+    }
+
+    #[test]
+    fn a_job_that_was_counted_once_passes_with_its_duplicates() {
+        assert_eq!((good().check(2), good().duplicates()), (Ok(()), 2));
+    }
+
+    #[test]
+    fn whatever_does_not_hold_is_named() {
+        type Harm = fn(&mut JobRecord);
+        let harms: [(Harm, &str); 10] = [
+            (|record| record.done.push(record.done[0].clone()), "done events: expected 1, found 2"),
+            (|record| record.done.clear(), "done events: expected 1, found 0"),
+            (|record| drop(record.outcomes.remove(&0)), "a company without an outcome: expected None, found Some(0)"),
+            (|record| record.take_in_outcome(2, Outcome::Succeeded), "does not have: expected None, found Some(2)"),
+            (|record| record.late.push(1), "only after the done event: expected [], found [1]"),
+            (|record| record.early.push(1), "before the job was opened: expected [], found [1]"),
+            (|record| drop(record.events.pop()), "the job sealed: expected false"),
+            (|record| record.premature = true, "done before it was sealed"),
+            (|record| record.done[0]["data"]["succeeded"] = 2.into(), "the done event's succeeded"),
+            (|record| record.done[0]["data"]["causes"][0]["count"] = 2.into(), "the done event's count of odd"),
+        ];
+        for (harm, expected) in harms {
+            let mut record = good();
+            harm(&mut record);
+            let fault = record.check(2).unwrap_err();
+            assert!(fault.contains(expected), "expected {expected:?} in {fault:?}");
+        }
     }
 }

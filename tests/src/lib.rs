@@ -13,7 +13,7 @@ mod wait;
 
 pub use broker::Broker;
 pub use fleet::{Fleet, SCORER, project};
-pub use ledger::{JobRecord, Outcome, read_ledger};
+pub use ledger::{Bodies, JobRecord, Outcome, read_ledger};
 pub use process::{Ended, Process};
 pub use relay::{BOTH, Relay, Way};
 pub use vhost::Vhost;

@@ -79,6 +79,11 @@ impl Process {
         self.said("err")
     }
 
+    /// How often it has said `words` on standard error so far.
+    pub fn times_it_says(&self, words: &str) -> usize {
+        self.stderr().matches(words).count()
+    }
+
     fn said(&self, kind: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.output.with_extension(kind)).unwrap_or_default()).into_owned()
     }
