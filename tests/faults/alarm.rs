@@ -1,0 +1,65 @@
+//! A broker that is short of memory reads nothing from those that publish.
+
+use std::time::Duration;
+
+use rollcall_tests::{Broker, Fleet, Process, eventually};
+
+const COMPANIES: u32 = 20_000;
+
+/// What a consumer may take to stop; elsewhere it is five seconds, and two more for closing a connection.
+const GRACE: Duration = Duration::from_secs(5);
+
+fn set_memory(broker: &Broker, watermark: &str) {
+    broker.ctl(&["set_vm_memory_high_watermark", watermark]);
+}
+
+/// Waits until every connection of a kind that publishes has been stopped by the alarm.
+fn wait_until_blocked(broker: &Broker, connections: usize) {
+    eventually("the broker has blocked who publishes", || {
+        let states = broker.ctl(&["list_connections", "state"]);
+        (states.lines().filter(|state| state.trim() == "blocked").count() >= connections).then_some(())
+    });
+}
+
+fn start_job(fleet: &Fleet, job: &str) -> Process {
+    let companies = fleet.companies(COMPANIES);
+    let producer = fleet.start_enqueue(&companies, "questionnaire", job, &["--wait"]);
+    fleet.mid_job(job, COMPANIES.into());
+    producer
+}
+
+#[test]
+fn a_memory_alarm_blocks_a_job_and_loses_nothing_and_who_is_asked_to_stop_meanwhile_does() {
+    let Some(broker) = Broker::private() else { return };
+    let fleet = Fleet::on(&broker);
+    let consumer = || {
+        fleet.consumer(
+            "questionnaire",
+            "bayes:deploy/demo/questionnaire.bif",
+            &["--particles", "50", "--threads", "1", "--grace", "5s"],
+        )
+    };
+    let (aggregator, first) = (fleet.aggregator(&[]), consumer());
+
+    let mut producer = start_job(&fleet, "held");
+    set_memory(&broker, "0.00001");
+    // The consumer's results and the aggregator's progress.
+    wait_until_blocked(&broker, 2);
+    set_memory(&broker, "0.4");
+    producer.wait(Duration::from_secs(60)).expect(0);
+    fleet.finished("held").assert_counted_once(COMPANIES.into());
+    for process in [&aggregator, &first] {
+        assert_eq!(process.times_it_says("lost the connection"), 0, "{}", process.stderr());
+    }
+
+    let mut producer = start_job(&fleet, "stopped");
+    set_memory(&broker, "0.00001");
+    wait_until_blocked(&broker, 2);
+    for mut process in [aggregator, first] {
+        process.terminate();
+        process.wait(GRACE + Duration::from_secs(3)).expect(0);
+    }
+    producer.terminate();
+    producer.wait(GRACE + Duration::from_secs(3)).expect(130);
+    set_memory(&broker, "0.4");
+}

@@ -1,0 +1,104 @@
+//! Links are cut at the worst moments, and again and again.
+
+use std::time::Duration;
+
+use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a consumer takes ahead of answering.
+const PREFETCH: usize = 512;
+
+const WORK: &str = ": work";
+const RESULTS: &str = ": results";
+
+/// An aggregator, a consumer behind a relay, and what is held there before the job begins.
+fn begin(fleet: &Fleet, words: &str, way: Way) -> (Relay, [Process; 2]) {
+    let relay = Relay::before(fleet.url());
+    let aggregator = fleet.aggregator(&[]);
+    let consumer = fleet.behind(&relay).demo_consumer();
+    relay.hold(words, &[way]);
+    (relay, [aggregator, consumer])
+}
+
+/// Starts a job of 3,000 companies, and waits until all that the consumer took is answered for.
+fn start_job(fleet: &Fleet) -> Process {
+    let companies = fleet.companies(3_000);
+    let producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
+    eventually("all that it took is in the ledger", || (fleet.answered("j") == PREFETCH).then_some(()));
+    producer
+}
+
+/// Waits for the end of the job, and that so many companies, at least, were scored twice and counted once.
+fn assert_counted_once_in_spite_of(fleet: &Fleet, mut producer: Process, twice: usize) {
+    producer.wait(DEADLINE).expect(0);
+    let record = fleet.finished("j");
+    record.assert_counted_once(3_000);
+    assert!(record.duplicates() >= twice, "{} duplicates: the fault has not struck", record.duplicates());
+}
+
+#[test]
+fn results_whose_confirms_are_lost_with_their_link_are_published_again_and_counted_once() {
+    let fleet = Fleet::fresh();
+    let (relay, [_aggregator, consumer]) = begin(&fleet, RESULTS, Way::ToClient);
+    let producer = start_job(&fleet);
+    relay.cut(RESULTS);
+    consumer.wait_until_it_says("lost the connection");
+    assert_counted_once_in_spite_of(&fleet, producer, PREFETCH);
+}
+
+#[test]
+fn results_whose_acknowledgements_are_lost_with_their_link_are_published_again_and_counted_once() {
+    let fleet = Fleet::fresh();
+    let (relay, [_aggregator, consumer]) = begin(&fleet, WORK, Way::ToBroker);
+    let producer = start_job(&fleet);
+    relay.cut(WORK);
+    consumer.wait_until_it_says("lost the connection");
+    assert_counted_once_in_spite_of(&fleet, producer, PREFETCH);
+}
+
+#[test]
+fn a_consumer_behind_a_frozen_link_loses_its_work_to_another_and_comes_back() {
+    let fleet = Fleet::fresh();
+    let relay = Relay::before(fleet.url());
+    let _aggregator = fleet.aggregator(&[]);
+    let frozen = fleet.behind(&relay).with_heartbeat(1).demo_consumer();
+    relay.hold(WORK, BOTH);
+    let _other = fleet.demo_consumer();
+    let companies = fleet.companies(3_000);
+    fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
+    fleet.finished("j").assert_counted_once(3_000);
+    relay.pass();
+    eventually("it takes work again", || (frozen.times_it_says("taking work") == 2).then_some(()));
+}
+
+#[test]
+fn a_job_outlives_every_link_being_cut_again_and_again() {
+    let fleet = Fleet::fresh();
+    let relay = Relay::before(fleet.url());
+    let far = fleet.behind(&relay);
+    let _running = [far.aggregator(&[]), far.demo_consumer(), far.demo_consumer()];
+    let companies = fleet.companies(20_000);
+    let mut producer = far.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
+    let mut answered = 0;
+    for _ in 0..5 {
+        answered = eventually("the job has moved on", || Some(fleet.answered("j")).filter(|&now| now > answered));
+        relay.cut("");
+    }
+    producer.wait(DEADLINE).expect(0);
+    fleet.finished("j").assert_counted_once(20_000);
+}
+
+#[test]
+fn a_job_runs_through_over_slow_links() {
+    let fleet = Fleet::fresh();
+    let relay = Relay::before(fleet.url());
+    let far = fleet.behind(&relay);
+    let _running = [far.aggregator(&[]), far.demo_consumer()];
+    relay.delay("", BOTH, Duration::from_millis(100));
+    let companies = fleet.companies(2_000);
+    far.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
+    let record = fleet.finished("j");
+    record.assert_counted_once(2_000);
+    assert_eq!(record.duplicates(), 0);
+}

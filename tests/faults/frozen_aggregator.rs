@@ -1,0 +1,73 @@
+//! Two aggregators that both believe that it is their turn.
+
+use std::time::Duration;
+
+use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const TOOK: &str = "took the baton";
+
+/// The active aggregator, behind a relay, and a standby that is not.
+fn two_aggregators(fleet: &Fleet) -> (Relay, Process, Process) {
+    let relay = Relay::before(fleet.url());
+    let active = fleet.behind(&relay).with_heartbeat(1).aggregator(&[]);
+    active.wait_until_it_says("counting");
+    let standby = fleet.aggregator(&[]);
+    standby.wait_until_it_says("waiting for the baton");
+    (relay, active, standby)
+}
+
+/// Waits until an aggregator that was cut off has found out, and waits for its next turn.
+fn back_in_line(aggregator: &Process) {
+    eventually("it is back in line", || (aggregator.times_it_says("waiting for the baton") == 2).then_some(()));
+}
+
+#[test]
+fn an_aggregator_behind_a_frozen_link_is_replaced_and_one_done_event_is_said() {
+    let fleet = Fleet::fresh();
+    let (relay, active, standby) = two_aggregators(&fleet);
+    let _consumer = fleet.demo_consumer();
+    let companies = fleet.companies(20_000);
+    let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
+    fleet.mid_job("j", 20_000);
+    relay.hold("rollcall aggregator", BOTH);
+    standby.wait_until_it_says(TOOK);
+    relay.pass();
+    back_in_line(&active);
+    producer.wait(DEADLINE).expect(0);
+    fleet.finished("j").assert_counted_once(20_000);
+}
+
+#[test]
+fn a_done_event_that_comes_too_late_from_an_aggregator_that_was_cut_off_is_not_taken() {
+    let fleet = Fleet::fresh();
+    let (relay, active, standby) = two_aggregators(&fleet);
+    let _consumer = fleet.demo_consumer();
+    // It still reads the ledger, and counts to the end; what it says goes nowhere.
+    relay.hold("rollcall aggregator: events", &[Way::ToBroker]);
+    let companies = fleet.companies(200);
+    fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
+    standby.wait_until_it_says("announced done");
+    relay.pass();
+    back_in_line(&active);
+    fleet.finished("j").assert_counted_once(200);
+}
+
+#[test]
+fn a_successor_does_not_say_again_what_its_predecessor_said_with_its_last_breath() {
+    let fleet = Fleet::fresh();
+    let mut active = fleet.aggregator(&[]);
+    active.wait_until_it_says("counting");
+    let standby = fleet.aggregator(&[]);
+    standby.wait_until_it_says("waiting for the baton");
+    let _consumer = fleet.demo_consumer();
+    let companies = fleet.companies(200);
+    fleet.producer(&["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", "j"]).expect(0);
+    active.wait_until_it_says("announced done");
+    active.kill_9();
+    standby.wait_until_it_says(TOOK);
+    // It answers no question before it has read the ledger to its end and announced what was due.
+    assert_eq!(fleet.status("j")["state"], "succeeded");
+    fleet.finished("j").assert_counted_once(200);
+}
