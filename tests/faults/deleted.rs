@@ -7,10 +7,12 @@ use lapin::{Channel, Connection, ConnectionProperties};
 use rollcall_tests::{Fleet, eventually};
 
 /// Does something on a channel to the fleet's broker.
-fn on_a_channel(fleet: &Fleet, act: impl AsyncFnOnce(Channel)) {
+fn on_a_channel(fleet: &Fleet, act: impl AsyncFnOnce(&Channel)) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let connection = Connection::connect(fleet.url(), ConnectionProperties::default()).await.unwrap();
-        act(connection.create_channel().await.unwrap()).await;
+        // It closes when it is dropped: not before its connection.
+        let channel = connection.create_channel().await.unwrap();
+        act(&channel).await;
         connection.close(200, "".into()).await.unwrap();
     });
 }
