@@ -7,12 +7,13 @@ rustdoc := -D warnings -A rustdoc::private_intra_doc_links
 
 advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 
-.PHONY: help build demo test lint up down clean compiler pika
+.PHONY: help build demo test chaos lint up down clean compiler pika
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
 	@echo
 	@echo "demo and test start a private RabbitMQ, which they install if need be; where AMQP_URL is set, they use that one."
+	@echo "chaos always starts one of its own."
 
 build: compiler ## build producer, consumer and aggregator into target/release
 	cargo build --release --bins
@@ -22,6 +23,10 @@ demo: build ## score 10,000 made-up companies with a model of 255 questions, in 
 
 test: pika build ## run all tests, against a real broker
 	deploy/local/with-broker test cargo test --release --workspace
+
+chaos: build ## kill processes and the broker at random for SECONDS=60, and check that every company is counted once
+	CHAOS_SECONDS=$(or $(SECONDS),60) CHAOS_SEED=$(SEED) env -u AMQP_URL deploy/local/with-broker chaos \
+	  cargo test --release -p rollcall-tests --test chaos
 
 lint: compiler ## check format, lints, docs, licences and advisories
 	cargo fmt --all --check

@@ -94,6 +94,23 @@ impl Fleet {
         self.path(name)
     }
 
+    /// Everything that processes called `name` have said on standard error so far.
+    pub fn said_by_all(&self, name: &str) -> String {
+        let files = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let theirs = files.filter(|path| {
+            let file = path.file_name().unwrap().to_string_lossy();
+            file.starts_with(&format!("{name}-")) && file.ends_with(".err")
+        });
+        theirs.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
+    }
+
+    /// Keeps its folder for a person to look into, and says where it is.
+    pub fn keep(&self, name: &str) -> PathBuf {
+        let kept = std::env::temp_dir().join(name);
+        fs::rename(self.folder.path(), &kept).unwrap();
+        kept
+    }
+
     /// A command with the fleet's broker in its environment.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

@@ -123,8 +123,13 @@ impl Process {
     /// Where it goes on for longer than `deadline`.
     pub fn wait(&mut self, deadline: Duration) -> Ended {
         let name = self.name.clone();
-        let status = within(deadline, &format!("{name} ends"), || self.child.try_wait().unwrap());
-        Ended { code: status.code(), stdout: self.said("out"), stderr: self.said("err") }
+        within(deadline, &format!("{name} ends"), || self.ended())
+    }
+
+    /// How it ended; nothing while it goes on.
+    pub fn ended(&mut self) -> Option<Ended> {
+        let status = self.child.try_wait().unwrap()?;
+        Some(Ended { code: status.code(), stdout: self.said("out"), stderr: self.said("err") })
     }
 
     /// The most memory it has had resident so far, in kB; nothing once it has ended.

@@ -1,0 +1,90 @@
+//! Kills one process after another, the broker among them, while jobs run, and then checks that nothing was lost or counted twice.
+//!
+//! `make chaos SECONDS=300 SEED=7`. The seed decides what is killed and when; how the processes take it, it does not decide.
+
+#![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
+
+mod crew;
+mod jobs;
+mod verdict;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rollcall_tests::{Broker, Fleet, within};
+
+use crew::Crew;
+use verdict::{Figures, judge};
+
+/// Between two kills.
+const PAUSE_MILLISECONDS: std::ops::RangeInclusive<u64> = 1_000..=3_000;
+
+/// One kill in so many is the broker's: it takes seconds to come back, and nothing moves meanwhile.
+const BROKER_ONE_IN: u32 = 8;
+
+/// What is under way when the killing stops has this long to end.
+const SETTLE: Duration = Duration::from_secs(180);
+
+fn main() -> ExitCode {
+    let seconds = number("CHAOS_SECONDS").unwrap_or(60);
+    let seed = number("CHAOS_SEED").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+    let Some(broker) = Broker::given() else {
+        eprintln!("chaos: kills its broker, and so needs one of its own: run it by `make chaos`");
+        return ExitCode::from(2);
+    };
+    println!("chaos: seed {seed}, {seconds} s");
+    let fleet = Fleet::on(&broker);
+    let run = AssertUnwindSafe(|| run(&broker, &fleet, seed, Duration::from_secs(seconds)));
+    match catch_unwind(run).unwrap_or_else(|panic| Err(words(&*panic))) {
+        Ok(figures) => {
+            println!("{figures}");
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            eprintln!("chaos: FAILED with seed {seed}: {fault}");
+            eprintln!("chaos: what the processes said is in {}", fleet.keep(&format!("rollcall-chaos-{seed}")).display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|error| panic!("expected a number in {variable}, found {text:?}: {error}")))
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+fn run(broker: &Broker, fleet: &Fleet, seed: u64, time: Duration) -> Result<Figures, String> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut crew = Crew::start(fleet)?;
+    let until = Instant::now() + time;
+    std::thread::scope(|scope| {
+        let mut restarting = None;
+        while Instant::now() < until {
+            crew.go_on_for(Duration::from_millis(random.u64(PAUSE_MILLISECONDS)))?;
+            let broker_is_up = restarting.as_ref().is_none_or(std::thread::ScopedJoinHandle::is_finished);
+            if random.u32(..BROKER_ONE_IN) > 0 {
+                crew.kill_one(&mut random);
+            } else if broker_is_up {
+                crew.kills.brokers += 1;
+                restarting = Some(scope.spawn(|| {
+                    broker.kill_9();
+                    broker.restart();
+                }));
+            }
+        }
+        Ok::<(), String>(())
+    })?;
+    crew.finish(SETTLE)?;
+    let settled = |crew: &mut Crew| crew.every_sealed_job_ended().then_some(());
+    // Where it does not come to that, the ledger says what is missing.
+    let hung = catch_unwind(AssertUnwindSafe(|| within(SETTLE, "every sealed job has ended", || settled(&mut crew)))).is_err();
+    let figures = judge(&crew)?;
+    if hung { Err("a sealed job did not end, although the ledger says that it did".to_owned()) } else { Ok(figures) }
+}

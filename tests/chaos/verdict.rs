@@ -1,0 +1,73 @@
+//! What the ledger says in the end.
+
+use std::fmt;
+
+use rollcall_tests::{Bodies, JobRecord, read_ledger};
+
+use crate::crew::{Crew, Kills};
+use crate::jobs::COMPANIES;
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    jobs: u64,
+    unsealed: u64,
+    too_early: u64,
+    submitted: u64,
+    counted: u64,
+    duplicates: u64,
+    takeovers: usize,
+    outages: usize,
+    kills: Kills,
+}
+
+/// Checks every job in the ledger.
+///
+/// # Errors
+/// The first thing that does not hold, naming the job and the company.
+pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
+    let (said_by_aggregators, said_by_consumers) = (crew.fleet.said_by_all("aggregator"), crew.fleet.said_by_all("consumer"));
+    let mut figures = Figures {
+        too_early: crew.too_early + crew.lanes.iter().map(|lane| lane.too_early).sum::<u64>(),
+        // The first to take it takes it from nobody.
+        takeovers: said_by_aggregators.matches("took the baton").count().saturating_sub(1),
+        outages: [said_by_aggregators, said_by_consumers].iter().map(|said| said.matches("lost the connection").count()).sum(),
+        kills: crew.kills,
+        ..Figures::default()
+    };
+    for (job, record) in read_ledger(crew.fleet.url(), &crew.fleet.name("ledger"), Bodies::Ignored) {
+        figures.add(&record).map_err(|fault| format!("job {job}: {fault}"))?;
+    }
+    Ok(figures)
+}
+
+impl Figures {
+    fn add(&mut self, record: &JobRecord) -> Result<(), String> {
+        self.duplicates += record.duplicates() as u64;
+        if !record.events.iter().any(|(name, _)| name == "sealed") {
+            self.unsealed += 1;
+            return if record.done.is_empty() { Ok(()) } else { Err("it is done, and was never sealed".to_owned()) };
+        }
+        record.check(COMPANIES.into())?;
+        self.jobs += 1;
+        self.submitted += u64::from(COMPANIES);
+        self.counted += record.outcomes.len() as u64;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { jobs, unsealed, too_early, submitted, counted, duplicates, takeovers, outages, kills } = self;
+        let Kills { consumers, aggregators, producers, brokers } = kills;
+        writeln!(f, "jobs: {jobs} sealed, each with one done event; {unsealed} unsealed by a killed producer")?;
+        writeln!(f, "companies: {submitted} submitted, {counted} counted, {} lost", submitted - counted)?;
+        writeln!(f, "scored again and counted once: {duplicates}")?;
+        writeln!(
+            f,
+            "killed: {consumers} consumers, {aggregators} aggregators, {producers} producers, the broker {brokers} times"
+        )?;
+        writeln!(f, "started while there was no broker, and started again: {too_early}")?;
+        write!(f, "takeovers: {takeovers}; connections lost by consumers and aggregators: {outages}")
+    }
+}
