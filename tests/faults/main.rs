@@ -1,6 +1,6 @@
 //! The broker dies, freezes or runs short of memory; links are cut; queues vanish. Nothing is lost or counted twice.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
+#![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
 
 mod alarm;
 mod broker_dies;

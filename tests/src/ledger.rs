@@ -63,23 +63,23 @@ impl JobRecord {
     }
 
     fn check_events(&self, total: u64) -> Result<(), String> {
-        expect("done events", self.done.len(), 1)?;
+        expect("done events", &self.done.len(), &1)?;
         let named = |name: &str| self.events.iter().filter(move |(of, _)| of == name).map(|(_, data)| data).collect::<Vec<_>>();
         // A lost connection may have an event said twice, in the same words.
-        expect("the job opened", named("opened").is_empty(), false)?;
-        expect("the job cancelled", named("cancelled").is_empty(), true)?;
-        expect("the job sealed", named("sealed").is_empty(), false)?;
-        expect("done before it was sealed", self.premature, false)?;
+        expect("the job opened", &named("opened").is_empty(), &false)?;
+        expect("the job cancelled", &named("cancelled").is_empty(), &true)?;
+        expect("the job sealed", &named("sealed").is_empty(), &false)?;
+        expect("done before it was sealed", &self.premature, &false)?;
         named("sealed").into_iter().try_for_each(|sealed| expect("its sealed total", &sealed["total"], &total.into()))
     }
 
     fn check_companies(&self, total: u64) -> Result<(), String> {
         let lost = (0..total).find(|&index| i64::try_from(index).is_ok_and(|index| !self.outcomes.contains_key(&index)));
-        expect("a company without an outcome", lost, None)?;
+        expect("a company without an outcome", &lost, &None)?;
         let foreign = self.outcomes.keys().find(|&&index| u64::try_from(index).is_ok_and(|index| index >= total));
-        expect("a company that the job does not have", foreign, None)?;
-        expect("companies answered for only after the done event", &self.late[..], &[])?;
-        expect("companies answered for before the job was opened", &self.early[..], &[])
+        expect("a company that the job does not have", &foreign, &None)?;
+        expect("companies answered for only after the done event", &self.late, &vec![])?;
+        expect("companies answered for before the job was opened", &self.early, &vec![])
     }
 
     fn check_done(&self, total: u64) -> Result<(), String> {
@@ -92,11 +92,11 @@ impl JobRecord {
         }
         for (cause, count) in self.causes() {
             let told = data["causes"].as_array().into_iter().flatten().find(|told| told["cause"] == cause);
-            expect(&format!("the done event's count of {cause}"), told.map(|told| &told["count"]), Some(&count.into()))?;
+            expect(&format!("the done event's count of {cause}"), &told.map(|told| &told["count"]), &Some(&count.into()))?;
         }
         // It tells the duplicates that its aggregator had read by then.
         let duplicates = data["duplicates"].as_u64().unwrap_or(u64::MAX);
-        expect("no more duplicates told than there are", duplicates <= self.duplicates() as u64, true)
+        expect("no more duplicates told than there are", &(duplicates <= self.duplicates() as u64), &true)
     }
 
     /// How many outcomes came for companies that had one already.
@@ -137,7 +137,7 @@ impl JobRecord {
     }
 }
 
-fn expect<T: std::fmt::Debug + PartialEq>(what: &str, found: T, expected: T) -> Result<(), String> {
+fn expect<T: std::fmt::Debug + PartialEq>(what: &str, found: &T, expected: &T) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
 }
 
@@ -198,8 +198,8 @@ fn take_in(jobs: &mut BTreeMap<String, JobRecord>, delivery: &Delivery, bodies: 
             "failed" => Outcome::Failed(text(delivery, "cause").expect("a failed result has a cause")),
             other => panic!("no outcome: {other}"),
         };
-        let id = delivery.properties.message_id().as_ref().map(|id| id.as_str());
-        assert_eq!(id, Some(format!("{job}/{index}").as_str()), "a result's message_id");
+        let id = delivery.properties.message_id().as_ref().map(ToString::to_string);
+        assert_eq!(id, Some(format!("{job}/{index}")), "a result's message_id");
         let record: &mut JobRecord = jobs.entry(job).or_default();
         record.take_in_outcome(index, outcome);
         if bodies == Bodies::Kept {

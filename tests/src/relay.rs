@@ -74,7 +74,7 @@ impl Relay {
     /// # Panics
     /// Where there is none.
     pub fn cut(&self, words: &str) {
-        self.each(words, |link| link.cut());
+        self.each(words, Link::cut);
     }
 
     /// Keeps every such link open, and passes nothing of `ways`.
