@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually};
+use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually, free_address, metrics, value};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -38,6 +38,27 @@ fn assert_counted_once_in_spite_of(fleet: &Fleet, mut producer: Process, twice: 
 }
 
 #[test]
+fn results_that_are_lost_with_their_link_are_scored_again() {
+    let fleet = Fleet::fresh();
+    let relay = Relay::before(fleet.url());
+    let _aggregator = fleet.aggregator(&[]);
+    let address = free_address();
+    let arguments = ["--particles", "50", "--threads", "1", "--metrics-addr", &address.to_string()];
+    let consumer = fleet.behind(&relay).consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &arguments);
+    relay.hold(RESULTS, &[Way::ToBroker]);
+    let companies = fleet.companies(3_000);
+    let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
+    eventually("it has answered for all that it took", || {
+        value(&metrics(address), "rollcall_confirms_pending").filter(|&pending| pending == PREFETCH as f64)
+    });
+    assert_eq!(fleet.answered("j"), 0, "the link is held, and results get through");
+    relay.cut(RESULTS);
+    consumer.wait_until_it_says("lost the connection");
+    producer.wait(DEADLINE).expect(0);
+    fleet.finished("j").assert_counted_once(3_000);
+}
+
+#[test]
 fn results_whose_confirms_are_lost_with_their_link_are_published_again_and_counted_once() {
     let fleet = Fleet::fresh();
     let (relay, [_aggregator, consumer]) = begin(&fleet, RESULTS, Way::ToClient);
@@ -55,6 +76,27 @@ fn results_whose_acknowledgements_are_lost_with_their_link_are_published_again_a
     relay.cut(WORK);
     consumer.wait_until_it_says("lost the connection");
     assert_counted_once_in_spite_of(&fleet, producer, PREFETCH);
+}
+
+#[test]
+fn a_producer_whose_link_is_cut_in_mid_file_goes_on_where_it_stopped() {
+    const PRODUCER: &str = "rollcall producer j";
+    let fleet = Fleet::fresh();
+    let relay = Relay::before(fleet.url());
+    let _running = [fleet.aggregator(&[]), fleet.demo_consumer()];
+    let companies = fleet.companies(10_000);
+    let mut producer = fleet.behind(&relay).start_enqueue(&companies, "questionnaire", "j", &[]);
+    for _ in 0..3 {
+        eventually("it is connected", || (relay.links(PRODUCER) > 0).then_some(()));
+        // It has at most a thousand messages unconfirmed, and so cannot be done before it is cut.
+        relay.delay(PRODUCER, BOTH, Duration::from_millis(150));
+        let before = fleet.answered("j");
+        eventually("more companies have come", || (fleet.answered("j") > before).then_some(()));
+        relay.cut(PRODUCER);
+    }
+    producer.wait(DEADLINE).expect(0);
+    fleet.finished("j").assert_counted_once(10_000);
+    assert!(producer.times_it_says("lost the connection") > 0, "the fault has not struck");
 }
 
 #[test]

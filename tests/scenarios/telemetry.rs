@@ -1,38 +1,10 @@
 //! What a fleet's operators see: health, metrics and logs.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, SCORER, eventually};
+use rollcall_tests::{Fleet, SCORER, eventually, free_address, get, metrics, value};
 use serde_json::Value;
-
-/// An address on which nobody listens.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// The status and the body that `GET path` gives; nothing where nobody listens.
-fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    Some((head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned()))
-}
-
-fn metrics(address: SocketAddr) -> String {
-    let (status, text) = get(address, "/metrics").unwrap();
-    assert_eq!(status, 200);
-    text
-}
-
-/// The value of a series: a name, with its labels where it has any.
-fn value(metrics: &str, series: &str) -> Option<f64> {
-    metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
-}
 
 #[test]
 fn a_consumer_and_an_aggregator_show_their_health_and_what_they_have_done() {

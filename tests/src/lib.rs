@@ -8,6 +8,7 @@ mod fleet;
 mod ledger;
 mod process;
 mod relay;
+mod telemetry;
 mod vhost;
 mod wait;
 
@@ -16,5 +17,6 @@ pub use fleet::{Fleet, SCORER, project};
 pub use ledger::{Bodies, JobRecord, Outcome, read_ledger};
 pub use process::{Ended, Process};
 pub use relay::{BOTH, Relay, Way};
+pub use telemetry::{free_address, get, metrics, value};
 pub use vhost::Vhost;
 pub use wait::{eventually, within};
