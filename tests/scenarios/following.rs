@@ -1,6 +1,6 @@
 //! Following a job, asking how jobs stand, and what scripts can rely on.
 
-use std::io::{Write, pipe};
+use std::io::pipe;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -90,13 +90,7 @@ fn assert_interruptible(process: &mut Process) {
 fn ctrl_c_before_the_end_of_the_file_cancels_the_job() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    let (input, mut rest) = pipe().unwrap();
-    let mut enqueue = fleet.producer_command(&["enqueue", "-", "-m", "m", "--job", "j"]);
-    enqueue.stdin(input);
-    let mut producer = fleet.start("producer", enqueue);
-    let rows: String = (0..3_000).map(|row| format!("{row}\n")).collect();
-    rest.write_all(format!("company_id\n{rows}").as_bytes()).unwrap();
-    eventually("the job is opened", || (fleet.status("j")["state"] == "unsealed").then_some(()));
+    let (mut producer, rest) = fleet.unfinished_enqueue("j", 3_000);
     assert_interruptible(&mut producer);
     let done = &fleet.finished("j").done[0]["data"];
     assert_eq!(done["state"], "cancelled");

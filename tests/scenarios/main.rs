@@ -2,14 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
 
+mod attempts;
 mod bad_input;
 mod broker_refusals;
 mod command_scorer;
+mod cut_short;
 mod following;
 mod formats;
 mod main_job;
 mod memory;
 mod orphans;
+mod paused;
+mod poison;
+mod redrive;
 mod results;
+mod resume;
 mod takeover;
 mod telemetry;

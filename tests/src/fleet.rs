@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{PipeWriter, Write, pipe};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -178,6 +179,28 @@ impl Fleet {
     pub fn start_enqueue(&self, file: &Path, model: &str, job: &str, more: &[&str]) -> Process {
         let arguments = ["enqueue", file.to_str().unwrap(), "--model", model, "--job", job];
         self.start_producer(&[&arguments, more].concat())
+    }
+
+    /// A producer that has taken `companies` of `job` for model `m`, and waits for the rest on its standard input.
+    pub fn unfinished_enqueue(&self, job: &str, companies: u32) -> (Process, PipeWriter) {
+        let (input, mut rest) = pipe().unwrap();
+        let mut producer = self.producer_command(&["enqueue", "-", "-m", "m", "--job", job]);
+        producer.stdin(input);
+        let producer = self.start("producer", producer);
+        let rows: String = (0..companies).map(|row| format!("{row}\n")).collect();
+        rest.write_all(format!("company_id\n{rows}").as_bytes()).unwrap();
+        eventually(&format!("job {job} is opened"), || (self.status(job)["state"] == "unsealed").then_some(()));
+        (producer, rest)
+    }
+
+    /// How many messages wait in a queue; nothing where there is no such queue.
+    pub fn waiting_in(&self, queue: &str) -> Option<u32> {
+        crate::queue::waiting_in(self.url(), queue)
+    }
+
+    /// Empties a queue.
+    pub fn purge(&self, queue: &str) {
+        crate::queue::purge(self.url(), queue);
     }
 
     /// A file of synthetic companies.

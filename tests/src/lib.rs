@@ -7,6 +7,7 @@ mod broker;
 mod fleet;
 mod ledger;
 mod process;
+mod queue;
 mod relay;
 mod telemetry;
 mod vhost;

@@ -77,6 +77,13 @@ impl Relay {
         self.each(words, Link::cut);
     }
 
+    /// Closes every link there is at this moment; says how many.
+    pub fn cut_all(&self) -> usize {
+        let links = std::mem::take(&mut *lock(&self.links));
+        let open = links.iter().filter(|link| !link.closed.load(Ordering::Relaxed));
+        open.map(|link| link.cut()).count()
+    }
+
     /// Keeps every such link open, and passes nothing of `ways`.
     ///
     /// # Panics

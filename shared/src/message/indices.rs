@@ -21,9 +21,9 @@ impl fmt::Display for Indices {
                 last = next;
             }
             if first == last {
-                write!(f, "{separator}{first}")?
+                write!(f, "{separator}{first}")?;
             } else {
-                write!(f, "{separator}{first}-{last}")?
+                write!(f, "{separator}{first}-{last}")?;
             }
             separator = ",";
         }

@@ -17,7 +17,7 @@ fn company(record: &str) -> Company {
 }
 
 fn score(bayes: &mut Bayes, record: &str) -> Result<Prediction, ScoreError> {
-    bayes.score(&[company(record)]).unwrap().remove(0)
+    bayes.score(&[company(record)])?.remove(0)
 }
 
 fn cause(bayes: &mut Bayes, record: &str) -> String {

@@ -1,0 +1,54 @@
+//! A paused job: nothing of it is scored, nothing is lost, and the others go on.
+
+use std::path::PathBuf;
+
+use rollcall_tests::{Fleet, SCORER, eventually};
+
+fn companies(fleet: &Fleet, name: &str, count: usize) -> PathBuf {
+    let rows: String = (0..count).map(|index| format!("{name}{index},\n")).collect();
+    fleet.file(&format!("{name}.csv"), format!("company_id,do\n{rows}"))
+}
+
+#[test]
+fn a_paused_job_waits_while_others_of_its_model_go_on_and_loses_nothing() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
+    let rows: String = (0..1_500).map(|index| format!("p{index},{}\n", if index < 100 { "slow" } else { "" })).collect();
+    let paused = fleet.file("p.csv", format!("company_id,do\n{rows}"));
+    fleet.enqueue(&paused, "m", "paused", &[]).expect(0);
+    fleet.mid_job("paused", 1_500);
+    assert!(fleet.producer(&["pause", "paused"]).expect(0).stdout.contains("resume paused"));
+    // Behind what waits of the paused job.
+    fleet.enqueue(&companies(&fleet, "other", 50), "m", "other", &["--wait"]).expect(0);
+    let counted = fleet.status("paused");
+    assert_eq!(counted["state"], "paused");
+    drop(consumer);
+    // One that starts later obeys as well.
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    fleet.enqueue(&companies(&fleet, "third", 50), "m", "third", &["--wait"]).expect(0);
+    let now = fleet.status("paused");
+    let few = counted["succeeded"].as_u64().unwrap() + 2;
+    assert!(now["succeeded"].as_u64().unwrap() <= few, "no more is scored than had been begun: {now}");
+    assert!(fleet.producer(&["resume", "paused"]).expect(0).stdout.contains("running"));
+    fleet.finished("paused").assert_counted_once(1_500);
+    let queue = fleet.name("paused.paused");
+    eventually("its queue is gone", || fleet.waiting_in(&queue).is_none().then_some(()));
+}
+
+#[test]
+fn a_job_can_be_paused_again_and_cancelled_while_it_is_paused() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    fleet.enqueue(&companies(&fleet, "p", 500), "m", "j", &[]).expect(0);
+    fleet.producer(&["pause", "j"]).expect(0);
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
+    let set_aside = || fleet.waiting_in(&fleet.name("paused.j"));
+    eventually("all are set aside", || (set_aside() == Some(500)).then_some(()));
+    for command in ["resume", "pause"] {
+        fleet.producer(&[command, "j"]).expect(0);
+    }
+    let done = fleet.producer(&["cancel", "j", "--output", "json"]).expect(0).json();
+    assert_eq!((&done["state"], &done["total"]), (&"cancelled".into(), &500.into()));
+    assert!(fleet.producer(&["pause", "j"]).expect(1).error().contains("has not ended"));
+}

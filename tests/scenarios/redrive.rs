@@ -1,0 +1,121 @@
+//! Companies of a job that has ended are enqueued once more: exactly those, and their newest outcomes count.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rollcall_tests::{Fleet, SCORER};
+use serde_json::Value;
+
+fn counts(done: &Value) -> [u64; 4] {
+    ["total", "succeeded", "failed", "cancelled"].map(|key| done[key].as_u64().unwrap())
+}
+
+/// Redrives and follows; the done event's data.
+fn redrive(fleet: &Fleet, more: &[&str], code: i32) -> Value {
+    fleet.producer(&[&["redrive", "j", "--wait", "--output", "json"], more].concat()).expect(code).json()
+}
+
+const MENDED: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py /dev/null mended";
+
+#[test]
+fn what_failed_for_a_cause_is_tried_again_with_a_mended_scorer_and_only_that() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let broken = fleet.consumer("m", SCORER, &["--threads", "1", "--max-attempts", "1"]);
+    let file = fleet.file("c.csv", "company_id,do\na,\nb,busy\nc,refuse\nd,busy\ne,refuse\n");
+    let done = fleet.enqueue(&file, "m", "j", &["--wait", "--output", "json"]).expect(1).json();
+    assert_eq!(counts(&done), [5, 1, 4, 0]);
+    let failures = fleet.producer(&["failures", "j", "--output", "json"]).expect(0).json();
+    let causes: BTreeMap<&str, u64> = failures
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cause| (cause["cause"].as_str().unwrap(), cause["count"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(causes, [("busy", 2), ("no_data", 2)].into());
+    let text = fleet.producer(&["failures", "j"]).expect(0).stdout;
+    assert!(text.contains("b (index 1, attempt 1): try again later") && text.contains("--cause"), "{text}");
+    drop(broken);
+    let _mended = fleet.consumer("m", MENDED, &["--threads", "1"]);
+    let done = redrive(&fleet, &["--cause", "busy"], 1);
+    assert_eq!((counts(&done), &done["redrives"]), ([5, 3, 2, 0], &1.into()));
+    let done = redrive(&fleet, &[], 0);
+    assert_eq!((counts(&done), &done["state"], &done["redrives"]), ([5, 5, 0, 0], &"succeeded".into(), &2.into()));
+    let record = fleet.finished("j");
+    let ids: Vec<&str> = record.done.iter().map(|done| done["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["j/done", "j/done/1", "j/done/2"]);
+    let tried: Vec<usize> = record.outcomes.values().map(Vec::len).collect();
+    assert_eq!(tried, [1, 2, 2, 2, 2], "exactly those");
+    assert_results(&fleet, &[("a", "succeeded"), ("b", "succeeded"), ("c", "succeeded"), ("d", "succeeded"), ("e", "succeeded")]);
+    let nothing = fleet.producer(&["redrive", "j"]).expect(2);
+    assert!(nothing.error().contains("found none"), "{nothing:?}");
+}
+
+/// Asserts that the job's results are these, one a company, in any order.
+fn assert_results(fleet: &Fleet, expected: &[(&str, &str)]) {
+    fleet.producer(&["results", "j", "--to", "r.jsonl"]).expect(0);
+    let text = fs::read_to_string(fleet.path("r.jsonl")).unwrap();
+    let mut results: Vec<(String, String)> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|row| (row["company_id"].as_str().unwrap().to_owned(), row["outcome"].as_str().unwrap().to_owned()))
+        .collect();
+    results.sort();
+    assert_eq!(results, expected.iter().map(|(id, outcome)| ((*id).to_owned(), (*outcome).to_owned())).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_cancelled_job_lacks_is_enqueued_from_its_file_and_the_job_is_whole() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let rows: String = (0..2_000).map(|index| format!("c{index},{}\n", if index < 100 { "" } else { "slow" })).collect();
+    let file = fleet.file("c.csv", format!("company_id,do\n{rows}"));
+    let slow = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
+    fleet.enqueue(&file, "m", "j", &[]).expect(0);
+    fleet.mid_job("j", 2_000);
+    fleet.producer(&["cancel", "j"]).expect(0);
+    drop(slow);
+    let path = Path::to_str(&file).unwrap();
+    let refused = fleet.producer(&["redrive", "j", "--missing"]).expect(2);
+    assert!(refused.error().contains("--file"), "what was never scored is not in the ledger: {refused:?}");
+    let short = fleet.file("short.csv", "company_id,do\na,\n");
+    let refused = fleet.producer(&["redrive", "j", "--missing", "--file", short.to_str().unwrap()]).expect(2);
+    assert!(refused.error().contains("2,000 companies"), "{refused:?}");
+    let _mended = fleet.consumer("m", MENDED, &["--threads", "1"]);
+    let done = redrive(&fleet, &["--missing", "--file", path], 0);
+    assert_eq!((counts(&done), &done["state"]), ([2_000, 2_000, 0, 0], &"succeeded".into()));
+    let fetched = fleet.producer(&["results", "j", "--to", "r.csv", "--output", "json"]).expect(0).json();
+    assert_eq!(fetched["rows"], 2_000);
+}
+
+#[test]
+fn named_companies_are_done_again_with_the_records_of_a_mended_file() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    let file = fleet.file("c.csv", "company_id,do\na,\nb,refuse\nc,\n");
+    fleet.enqueue(&file, "m", "j", &["--wait"]).expect(1);
+    let mended = fleet.file("mended.csv", "company_id,do\na,refuse\nb,\nc,\n");
+    let done = redrive(&fleet, &["--index", "0-1", "--file", mended.to_str().unwrap()], 1);
+    assert_eq!(counts(&done), [3, 2, 1, 0]);
+    assert_results(&fleet, &[("a", "failed"), ("b", "succeeded"), ("c", "succeeded")]);
+    for (more, words) in [(["--index", "3"], "0 to 2"), (["--index", "x"], "3,17-20"), (["--cause", "no_such"], "no_such")] {
+        let refused = fleet.producer(&["redrive", "j", more[0], more[1]]).expect(2);
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+}
+
+#[test]
+fn companies_that_got_lost_on_the_broker_are_enqueued_again_while_the_job_waits_for_them() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let file = fleet.companies(200);
+    fleet.enqueue(&file, "questionnaire", "j", &[]).expect(0);
+    fleet.purge(&fleet.name("work.questionnaire"));
+    let _consumer = fleet.demo_consumer();
+    let running = fleet.producer(&["redrive", "j"]).expect(2);
+    assert!(running.error().contains("--missing"), "{running:?}");
+    fleet.producer(&["redrive", "j", "--missing", "--file", file.to_str().unwrap(), "--wait"]).expect(0);
+    fleet.finished("j").assert_counted_once(200);
+}
