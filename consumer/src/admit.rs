@@ -25,16 +25,17 @@ pub(crate) enum Admission {
     Drop,
 }
 
-/// Decides about a company that may be delivered `max_deliveries` times without an answer.
+/// Decides about a company that may be delivered `max_deliveries` times without an answer. Nobody is given up for what a neighbour
+/// may have done: the last of those times, it was scored by itself.
 pub(crate) fn admit(taken: &Taken, standing: &Standing, max_deliveries: u32) -> Admission {
     let orders = standing.of(&taken.work.job);
     if orders.dropped_through.is_some_and(|round| taken.work.round <= round) {
         Admission::Drop
     } else if orders.paused {
         Admission::SetAside
-    } else if taken.deliveries >= max_deliveries {
+    } else if taken.deliveries >= max_deliveries && taken.guilty {
         Admission::GiveUp
-    } else if taken.deliveries >= SUSPECT_AFTER && !taken.suspect {
+    } else if taken.deliveries >= SUSPECT_AFTER.min(max_deliveries) && !taken.suspect {
         Admission::Isolate
     } else {
         Admission::Score
@@ -93,7 +94,16 @@ mod tests {
             traceparent: String::new(),
             record: Vec::new(),
         };
-        Taken { work, tag: 1, session: 0, deliveries, suspect, alone: suspect, taken_at: Instant::now() }
+        Taken {
+            work,
+            tag: 1,
+            session: 0,
+            deliveries,
+            suspect,
+            guilty: suspect && deliveries > 1,
+            alone: suspect,
+            taken_at: Instant::now(),
+        }
     }
 
     fn standing(orders: &[Order]) -> Standing {
@@ -118,12 +128,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_company_is_never_scored_more_often_than_it_may_be_delivered_and_alone_before_it_is_given_up(
+        fn a_company_is_given_up_after_its_deliveries_and_only_where_the_last_was_by_itself(
             (deliveries, most, suspect) in (0_u32..40, 1_u32..21, any::<bool>())
         ) {
-            let admitted = admit(&taken(0, deliveries, suspect), &Standing::default(), most);
-            prop_assert_eq!(admitted == Admission::GiveUp, deliveries >= most);
-            if admitted == Admission::Score && deliveries >= SUSPECT_AFTER {
+            let taken = taken(0, deliveries, suspect);
+            let admitted = admit(&taken, &Standing::default(), most);
+            prop_assert_eq!(admitted == Admission::GiveUp, deliveries >= most && taken.guilty);
+            if admitted == Admission::Score && deliveries >= SUSPECT_AFTER.min(most) {
                 prop_assert!(suspect);
             }
         }

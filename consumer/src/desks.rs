@@ -194,7 +194,16 @@ mod tests {
             traceparent: String::new(),
             record: record.as_bytes().to_vec(),
         };
-        Taken { work, tag: index.into(), session: 0, deliveries: 0, suspect: false, alone: false, taken_at: Instant::now() }
+        Taken {
+            work,
+            tag: index.into(),
+            session: 0,
+            deliveries: 0,
+            suspect: false,
+            guilty: false,
+            alone: false,
+            taken_at: Instant::now(),
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Taken {
     pub(crate) deliveries: u32,
     /// Whether it came by the queue of suspects.
     pub(crate) suspect: bool,
+    /// Whether it was delivered as a suspect before, and got no answer: that was its doing and no neighbour's.
+    pub(crate) guilty: bool,
     /// Whether it must be scored by itself: in a batch, it or a neighbour has failed.
     pub(crate) alone: bool,
     pub(crate) taken_at: Instant,
@@ -103,15 +105,19 @@ impl Intake {
         };
         let Delivery { delivery_tag: tag, properties, data, .. } = delivery?;
         match Work::read(&properties, data) {
-            Ok(work) => arrival.taken.push(Taken {
-                deliveries: work.deliveries.saturating_add(earlier_deliveries(&properties)),
-                work,
-                tag,
-                session: self.session,
-                suspect,
-                alone: suspect,
-                taken_at: Instant::now(),
-            }),
+            Ok(work) => {
+                let earlier = earlier_deliveries(&properties);
+                arrival.taken.push(Taken {
+                    deliveries: work.deliveries.saturating_add(earlier),
+                    work,
+                    tag,
+                    session: self.session,
+                    suspect,
+                    guilty: suspect && earlier > 0,
+                    alone: suspect,
+                    taken_at: Instant::now(),
+                });
+            }
             Err(error) => {
                 tracing::warn!(%error, "a message on the work queue is no work; it goes to the dead queue");
                 arrival.malformed.push(tag);

@@ -21,7 +21,7 @@ pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
     let status = order(job, event, broker, |status| status.done_at.is_some()).await?;
     if status.state != State::Cancelled {
         return Err(Failure::Other(format!(
-            "expected job {job} to be cancelled, found that it {} in the meantime",
+            "expected job {job} to be cancelled, found that it ended as {} in the meantime",
             status.state
         )));
     }
@@ -65,7 +65,7 @@ async fn order(
     if let Some(done_at) = &status.done_at {
         let (state, redrive) = (status.state, "`producer redrive` enqueues companies of it again");
         return Err(Failure::Other(format!(
-            "expected a job that has not ended, found that {job} {state} at {done_at}; {redrive}"
+            "expected a job that has not ended, found that {job} ended as {state} at {done_at}; {redrive}"
         )));
     }
     say(&link, &topology, event).await?;

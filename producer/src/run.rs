@@ -42,7 +42,7 @@ pub enum Failure {
     #[error("expected a job in the ledger, found none named {0:?}; `producer status` lists the jobs")]
     NoSuchJob(String),
     /// The job ended other than succeeded; that has been said already.
-    #[error("the job {0}")]
+    #[error("the job ended as {0}")]
     Ended(State),
     /// A person interrupted the command.
     #[error("{0}")]

@@ -43,7 +43,7 @@ fn a_cancelled_job_ends_within_seconds_and_what_waits_is_not_scored() {
     assert_eq!((record.done.len(), &record.done[0]["data"]), (1, &told));
     assert!(record.outcomes.len() < 1_000, "{} companies were scored", record.outcomes.len());
     let again = fleet.producer(&["cancel", "j"]).expect(1);
-    assert!(again.error().contains("that j cancelled"), "{again:?}");
+    assert!(again.error().contains("that j ended as cancelled"), "{again:?}");
     assert!(fleet.producer(&["cancel", "other"]).expect(2).error().contains("\"other\""));
 }
 

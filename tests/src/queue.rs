@@ -22,8 +22,7 @@ pub(crate) fn purge(url: &str, queue: &str) {
 fn on_a_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> T) -> T {
     Runtime::new().unwrap().block_on(async {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
-        let value = act(&connection.create_channel().await.unwrap()).await;
-        connection.close(200, "".into()).await.unwrap();
-        value
+        let channel = connection.create_channel().await.unwrap();
+        act(&channel).await
     })
 }

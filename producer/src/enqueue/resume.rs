@@ -33,7 +33,7 @@ fn refuse_ended(status: &JobStatus) -> Result<(), Failure> {
     let JobStatus { job, state, .. } = status;
     if let Some(done_at) = &status.done_at {
         return Err(Failure::Usage(format!(
-            "expected a job that waits for the rest of its file, found that {job} {state} at {done_at}; `producer redrive {job} --missing --file FILE` enqueues what has no outcome"
+            "expected a job that waits for the rest of its file, found that {job} ended as {state} at {done_at}; `producer redrive {job} --missing --file FILE` enqueues what has no outcome"
         )));
     }
     match status.total {
