@@ -19,6 +19,7 @@ use rollcall_shared::broker::{BrokerArgs, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Done, Job, Opened, timestamp};
 use serde_json::json;
+use tokio::time::timeout;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::ask::{AskError, Asker};
@@ -32,6 +33,9 @@ use session::{Ending, Enqueuing, Part};
 
 /// How long an interrupted producer tries to tell the ledger that its job is cancelled.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an enqueuing whose job has been cut short has to say that it was its own doing.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl EnqueueArgs {
     fn read_options(&self) -> ReadOptions {
@@ -151,24 +155,35 @@ pub(crate) async fn publish(
     }
 }
 
-/// Enqueues and follows at the same time. A job that could not be enqueued is not waited for.
+/// Enqueues and follows at the same time. A job that could not be enqueued is not waited for, and one that has been cut short
+/// gets no more companies.
 async fn both(
     enqueuing: impl Future<Output = Result<u64, Failure>>,
     following: impl Future<Output = Result<Done, Failure>>,
 ) -> Result<Done, Failure> {
     let (mut enqueuing, mut following) = (pin!(enqueuing), pin!(following));
-    let mut done = None;
+    let mut ended = None;
     loop {
         tokio::select! {
             enqueued = &mut enqueuing => {
                 enqueued?;
                 break;
             }
-            ended = &mut following, if done.is_none() => done = Some(ended),
+            followed = &mut following, if ended.is_none() => {
+                let cut_short = followed.as_ref().is_ok_and(|done| done.reason.is_some());
+                ended = Some(followed);
+                if cut_short {
+                    // It may be the enqueuing that has cut it short, and is about to say why.
+                    if let Ok(enqueued) = timeout(LAST_WORDS, &mut enqueuing).await {
+                        enqueued?;
+                    }
+                    break;
+                }
+            }
         };
     }
-    match done {
-        Some(done) => done,
+    match ended {
+        Some(ended) => ended,
         None => following.await,
     }
 }

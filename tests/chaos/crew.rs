@@ -116,11 +116,10 @@ impl<'a> Crew<'a> {
         Ok(())
     }
 
-    /// Whether the aggregator knows of no sealed job that goes on.
-    pub(crate) fn every_sealed_job_ended(&mut self) -> bool {
+    /// Whether the aggregator knows of no job that goes on.
+    pub(crate) fn every_job_ended(&mut self) -> bool {
         let asked = self.fleet.producer(&["status", "--output", "json"]);
         let jobs = if asked.code == Some(0) { asked.json() } else { Value::Null };
-        let goes_on = |job: &Value| job["state"] == "running" || (job["state"] != "unsealed" && job["done_at"].is_null());
-        self.keep_alive().is_ok() && jobs.as_array().is_some_and(|jobs| !jobs.iter().any(goes_on))
+        self.keep_alive().is_ok() && jobs.as_array().is_some_and(|jobs| jobs.iter().all(|job| job["done_at"].is_string()))
     }
 }

@@ -1,11 +1,19 @@
-//! Jobs, one after another.
+//! Jobs, one after another, each by a user who does not give up.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rollcall_tests::{Fleet, Process};
+use rollcall_tests::{Ended, Fleet, Process};
 
 /// Companies in a job.
 pub(crate) const COMPANIES: u32 = 20_000;
+
+/// What a user does for a job: each command is the way on where another has ended before the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Enqueue,
+    Resume,
+    Watch,
+}
 
 /// One job after another.
 pub(crate) struct Lane<'a> {
@@ -13,17 +21,23 @@ pub(crate) struct Lane<'a> {
     number: usize,
     file: PathBuf,
     job: String,
+    command: Command,
     producer: Option<Process>,
     started: u64,
     ending: bool,
-    /// Jobs whose producer found no broker at its start.
+    /// Producers that were killed, and followed by one that went on in the middle of the file.
+    pub(crate) resumed: u64,
+    /// Commands that found no broker at their start.
     pub(crate) too_early: u64,
 }
 
 impl<'a> Lane<'a> {
     /// Starts the first job.
     pub(crate) fn start(fleet: &'a Fleet, number: usize, file: PathBuf) -> Lane<'a> {
-        let mut lane = Lane { fleet, number, file, job: String::new(), producer: None, started: 0, ending: false, too_early: 0 };
+        let command = Command::Enqueue;
+        let (job, started) = (String::new(), 0);
+        let mut lane =
+            Lane { fleet, number, file, job, command, producer: None, started, ending: false, resumed: 0, too_early: 0 };
         lane.next();
         lane
     }
@@ -35,29 +49,52 @@ impl<'a> Lane<'a> {
         }
         self.started += 1;
         self.job = format!("lane-{}-job-{}", self.number, self.started);
-        self.producer = Some(self.fleet.start_enqueue(&self.file, "questionnaire", &self.job, &["--wait"]));
+        self.run(Command::Enqueue);
     }
 
-    /// Goes on to the next job when one has ended.
+    fn run(&mut self, command: Command) {
+        let file = self.file.to_str().unwrap();
+        self.command = command;
+        self.producer = Some(match command {
+            Command::Enqueue => self.fleet.start_enqueue(&self.file, "questionnaire", &self.job, &["--wait"]),
+            Command::Resume => self.fleet.start_producer(&["enqueue", "--resume", &self.job, file, "--wait"]),
+            Command::Watch => self.fleet.start_producer(&["watch", &self.job]),
+        });
+    }
+
+    /// Goes on with the next command when one has ended, and with the next job when one is done.
     pub(crate) fn go_on(&mut self) -> Result<(), String> {
         let Some(ended) = self.producer.as_mut().and_then(Process::ended) else { return Ok(()) };
-        match ended.code {
-            Some(0) => {}
-            Some(3) => self.too_early += 1,
-            _ => return Err(format!("job {}: its producer ended with {ended:?}", self.job)),
+        let went_on = self.command == Command::Resume && ended.stderr.contains("going on after");
+        self.resumed += u64::from(went_on);
+        self.too_early += u64::from(ended.code == Some(3));
+        match self.way_on(&ended) {
+            Some(command) => self.run(command),
+            None if ended.code == Some(0) => self.next(),
+            None => return Err(format!("job {}: {:?} ended with {ended:?}", self.job, self.command)),
         }
-        self.next();
         Ok(())
+    }
+
+    /// The command to go on with, by what the one that has ended says. The broker or the aggregator may just have been away, and
+    /// the producer may have been killed before its job was in the ledger, or after all of it was.
+    fn way_on(&self, ended: &Ended) -> Option<Command> {
+        let says = |words| ended.stderr.contains(words);
+        match ended.code {
+            Some(3) => Some(self.command),
+            Some(1) if says("no aggregator answers") => Some(self.command),
+            Some(2) if says("expected a job in the ledger") => Some(Command::Enqueue),
+            Some(2) if says("expected a new name") => Some(Command::Resume),
+            Some(2) if says("are enqueued") || says("ended as") => Some(Command::Watch),
+            _ => None,
+        }
     }
 
     /// Kills the producer, and goes on as its user would.
     pub(crate) fn kill(&mut self) {
         let Some(mut producer) = self.producer.take() else { return };
         producer.kill_9();
-        match resume(self.fleet, &self.job, &self.file) {
-            Some(resumed) => self.producer = Some(resumed),
-            None => self.next(),
-        }
+        self.run(if self.command == Command::Watch { Command::Watch } else { Command::Resume });
     }
 
     /// Starts no more jobs after this one.
@@ -69,9 +106,4 @@ impl<'a> Lane<'a> {
     pub(crate) fn is_busy(&self) -> bool {
         self.producer.is_some()
     }
-}
-
-/// Goes on with a job whose producer was killed, by another; nothing where that cannot be done, and the job is abandoned.
-fn resume(_fleet: &Fleet, _job: &str, _file: &Path) -> Option<Process> {
-    None
 }

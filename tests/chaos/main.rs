@@ -85,9 +85,9 @@ fn run(broker: &Broker, fleet: &Fleet, seed: u64, time: Duration) -> Result<Figu
         Ok::<(), String>(())
     })?;
     crew.finish(SETTLE)?;
-    let settled = |crew: &mut Crew| crew.every_sealed_job_ended().then_some(());
+    let settled = |crew: &mut Crew| crew.every_job_ended().then_some(());
     // Where it does not come to that, the ledger says what is missing.
-    let hung = catch_unwind(AssertUnwindSafe(|| within(SETTLE, "every sealed job has ended", || settled(&mut crew)))).is_err();
+    let hung = catch_unwind(AssertUnwindSafe(|| within(SETTLE, "every job has ended", || settled(&mut crew)))).is_err();
     let figures = judge(&crew)?;
-    if hung { Err("a sealed job did not end, although the ledger says that it did".to_owned()) } else { Ok(figures) }
+    if hung { Err("a job did not end, although the ledger says that it did".to_owned()) } else { Ok(figures) }
 }

@@ -30,7 +30,8 @@ fn a_cancelled_job_ends_within_seconds_and_what_waits_is_not_scored() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
-    let mut waiting = fleet.start_enqueue(&companies(&fleet, 5_000, 0), "m", "j", &["--wait"]);
+    fleet.enqueue(&companies(&fleet, 5_000, 0), "m", "j", &[]).expect(0);
+    let mut waiting = fleet.start_producer(&["watch", "j"]);
     fleet.mid_job("j", 5_000);
     let asked = Instant::now();
     let told = fleet.producer(&["cancel", "j", "--output", "json"]).expect(0).json();
@@ -48,6 +49,16 @@ fn a_cancelled_job_ends_within_seconds_and_what_waits_is_not_scored() {
 }
 
 #[test]
+fn who_enqueues_a_job_that_is_cancelled_meanwhile_stops_and_is_told() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let (mut producer, _rest) = fleet.unfinished_enqueue("j", 3_000, &["--wait"]);
+    fleet.producer(&["cancel", "j"]).expect(0);
+    let ended = producer.wait(Duration::from_secs(10)).expect(1);
+    assert!(ended.stdout.contains("a person cancelled it"), "{ended:?}");
+}
+
+#[test]
 fn a_consumer_that_starts_after_the_order_obeys_it_too() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
@@ -62,7 +73,7 @@ fn a_consumer_that_starts_after_the_order_obeys_it_too() {
 fn a_job_whose_producer_never_came_back_can_be_cancelled() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    let (mut producer, _rest) = fleet.unfinished_enqueue("j", 3_000);
+    let (mut producer, _rest) = fleet.unfinished_enqueue("j", 3_000, &[]);
     producer.kill_9();
     let status = fleet.producer(&["status", "j"]).expect(0).stdout;
     assert!(status.contains("unsealed for") && status.contains("--resume j"), "{status}");

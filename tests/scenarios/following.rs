@@ -90,7 +90,7 @@ fn assert_interruptible(process: &mut Process) {
 fn ctrl_c_before_the_end_of_the_file_cancels_the_job() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    let (mut producer, rest) = fleet.unfinished_enqueue("j", 3_000);
+    let (mut producer, rest) = fleet.unfinished_enqueue("j", 3_000, &[]);
     assert_interruptible(&mut producer);
     let done = &fleet.finished("j").done[0]["data"];
     assert_eq!(done["state"], "cancelled");

@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use rollcall_tests::{Fleet, eventually};
+use rollcall_tests::{Fleet, SCORER, eventually};
 
 #[test]
 fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
     let fleet = Fleet::fresh();
-    let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.demo_consumer());
-    let file = fleet.companies(60_000);
-    let mut killed = fleet.start_enqueue(&file, "questionnaire", "j", &["--max-attempts", "2"]);
+    let _aggregator = fleet.aggregator(&[]);
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    let file = fleet.companies(40_000);
+    let mut killed = fleet.start_enqueue(&file, "m", "j", &["--max-attempts", "2"]);
     let told = eventually("the ledger is told how far it is", || fleet.status("j")["enqueued"].as_u64().filter(|&told| told > 0));
     killed.kill_9();
     assert_eq!(fleet.status("j")["state"], "unsealed", "the job was sealed before the test has begun: make it longer");
@@ -20,11 +21,11 @@ fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
     let other = fleet.file("other.csv", other);
     let refused = resume(other.to_str().unwrap(), &[]).expect(2);
     assert!(refused.error().contains("the file that job j was opened with"), "{refused:?}");
-    assert!(resume(path, &["--model", "other"]).expect(2).stderr.contains("questionnaire"));
+    assert!(resume(path, &["--model", "other"]).expect(2).stderr.contains("model m,"));
     let resumed = resume(path, &["--wait"]).expect(0);
     assert!(resumed.stderr.contains("going on after"), "{resumed:?}");
-    fleet.finished("j").assert_counted_once(60_000);
-    assert!(told < 60_000);
+    fleet.finished("j").assert_counted_once(40_000);
+    assert!(told < 40_000);
     let again = resume(path, &[]).expect(2);
     assert!(again.error().contains("has ended") || again.error().contains("rest of its file"), "{again:?}");
 }
@@ -33,7 +34,7 @@ fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
 fn what_came_by_standard_input_cannot_be_resumed() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    let (mut producer, _rest) = fleet.unfinished_enqueue("j", 2_000);
+    let (mut producer, _rest) = fleet.unfinished_enqueue("j", 2_000, &[]);
     producer.kill_9();
     let file = fleet.file("c.csv", "company_id\na\n");
     let refused = fleet.producer(&["enqueue", "--resume", "j", file.to_str().unwrap()]).expect(2);

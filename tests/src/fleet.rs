@@ -182,9 +182,9 @@ impl Fleet {
     }
 
     /// A producer that has taken `companies` of `job` for model `m`, and waits for the rest on its standard input.
-    pub fn unfinished_enqueue(&self, job: &str, companies: u32) -> (Process, PipeWriter) {
+    pub fn unfinished_enqueue(&self, job: &str, companies: u32, more: &[&str]) -> (Process, PipeWriter) {
         let (input, mut rest) = pipe().unwrap();
-        let mut producer = self.producer_command(&["enqueue", "-", "-m", "m", "--job", job]);
+        let mut producer = self.producer_command(&[&["enqueue", "-", "-m", "m", "--job", job], more].concat());
         producer.stdin(input);
         let producer = self.start("producer", producer);
         let rows: String = (0..companies).map(|row| format!("{row}\n")).collect();
