@@ -28,6 +28,12 @@ chaos: build ## kill processes and the broker at random for SECONDS=60, and chec
 	CHAOS_SECONDS=$(or $(SECONDS),60) CHAOS_SEED=$(SEED) env -u AMQP_URL deploy/local/with-broker chaos \
 	  cargo test --release -p rollcall-tests --test chaos
 
+test-next: pika build ## run the scenarios against a current RabbitMQ: where AMQP_URL is set, that one, else the image rabbitmq:4
+	deploy/local/with-next cargo test --release -p rollcall-tests --test scenarios
+
+bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger; how long does nobody count?
+	BENCH_COMPANIES=$(or $(COMPANIES),1000000) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench takeover
+
 lint: compiler ## check format, lints, docs, licences and advisories
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings

@@ -80,7 +80,7 @@ impl Intake {
         let lanes = vec![lane(Priority::Normal), lane(Priority::High), suspects];
         let mut deliveries = SelectAll::new();
         for lane in &lanes {
-            let consumer = subscribe(&channel, lane, lane.tag(), FieldTable::default()).await?;
+            let consumer = subscribe(&channel, lane, FieldTable::default()).await?;
             deliveries.push(labelled(consumer, lane.suspect));
         }
         Ok(Intake { channel, lanes, deliveries, session })
@@ -141,6 +141,28 @@ impl Intake {
         for lane in &self.lanes {
             self.channel.basic_cancel(lane.tag().into(), BasicCancelOptions::default()).await?;
         }
+        self.arrived_already()
+    }
+
+    /// Waits until the broker's queues have taken in every acknowledgement that was sent. Returns what arrived with that: it is
+    /// to be acknowledged too, and so few acknowledgements get through at once.
+    ///
+    /// The broker's channel holds acknowledgements back while a quorum queue has many commands on their way, and forgets them
+    /// when it is closed. To subscribe and to unsubscribe are commands that it waits for, in the order of the queue's log: the
+    /// first comes back after all that was on its way, which lets go of what was held back; the second after that.
+    pub(crate) async fn settled(&mut self) -> Result<Arrival, BrokerError> {
+        // Behind every other consumer, so that a message comes only where nobody else has room for it.
+        let mut last = FieldTable::default();
+        last.insert("x-priority".into(), AMQPValue::LongInt(-1_000));
+        for lane in &self.lanes {
+            let one = Lane { queue: lane.queue.clone(), suspect: lane.suspect, prefetch: 1 };
+            self.deliveries.push(labelled(subscribe(&self.channel, &one, last.clone()).await?, one.suspect));
+            self.channel.basic_cancel(one.tag().into(), BasicCancelOptions::default()).await?;
+        }
+        self.arrived_already()
+    }
+
+    fn arrived_already(&mut self) -> Result<Arrival, BrokerError> {
         let mut arrival = Arrival::default();
         while let Some(next) = self.deliveries.next().now_or_never().flatten() {
             if next.1.is_some() {
@@ -149,31 +171,13 @@ impl Intake {
         }
         Ok(arrival)
     }
-
-    /// Waits until the broker's queues have taken in every acknowledgement that was sent.
-    ///
-    /// The broker's channel holds acknowledgements back while a quorum queue has many commands on their way, and forgets them
-    /// when it is closed. To subscribe and to unsubscribe are commands that it waits for, in the order of the queue's log: the
-    /// first comes back after all that was on its way, which lets go of what was held back; the second after that.
-    pub(crate) async fn settled(&self) -> Result<(), BrokerError> {
-        const BARRIER: &str = "settled";
-        // Behind every other consumer: a message that it gets all the same goes back when the channel closes.
-        let mut last = FieldTable::default();
-        last.insert("x-priority".into(), AMQPValue::LongInt(-1_000));
-        for lane in &self.lanes {
-            let lane = Lane { queue: lane.queue.clone(), suspect: false, prefetch: 1 };
-            subscribe(&self.channel, &lane, BARRIER, last.clone()).await?;
-            self.channel.basic_cancel(BARRIER.into(), BasicCancelOptions::default()).await?;
-        }
-        Ok(())
-    }
 }
 
-async fn subscribe(channel: &Channel, lane: &Lane, tag: &str, arguments: FieldTable) -> Result<Consumer, BrokerError> {
+async fn subscribe(channel: &Channel, lane: &Lane, arguments: FieldTable) -> Result<Consumer, BrokerError> {
     // For those who subscribe after it, each for itself.
     channel.basic_qos(lane.prefetch, BasicQosOptions::default()).await?;
     let (queue, options) = (lane.queue.as_str().into(), BasicConsumeOptions::default());
-    Ok(channel.basic_consume(queue, tag.into(), options, arguments).await?)
+    Ok(channel.basic_consume(queue, lane.tag().into(), options, arguments).await?)
 }
 
 /// The consumer's deliveries, each with whether it is a suspect, and a last nothing when the broker has ended it.

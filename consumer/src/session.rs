@@ -91,15 +91,21 @@ impl Session<'_> {
         self.finish(&mut open, scored).await
     }
 
-    async fn take(&self, open: &mut Open, arrival: Arrival) -> Result<(), BrokerError> {
+    async fn take(&self, open: &mut Open, mut arrival: Arrival) -> Result<(), BrokerError> {
+        self.note(open, &mut arrival).await?;
+        self.metrics.work_taken.inc_by(arrival.taken.len() as u64);
+        self.admit(open, arrival.taken).await
+    }
+
+    /// Notes what has arrived, and refuses what is no work.
+    async fn note(&self, open: &mut Open, arrival: &mut Arrival) -> Result<(), BrokerError> {
         for tag in arrival.taken.iter().map(|taken| taken.tag).chain(arrival.malformed.iter().copied()) {
             open.answers.acks.arrived(tag);
         }
-        self.metrics.work_taken.inc_by(arrival.taken.len() as u64);
-        for tag in arrival.malformed {
+        for tag in arrival.malformed.drain(..) {
             self.refuse(open, tag).await?;
         }
-        self.admit(open, arrival.taken).await
+        Ok(())
     }
 
     /// Hands companies to the scoring threads, or to wherever else they belong.
@@ -171,38 +177,43 @@ impl Session<'_> {
 
     /// Stops taking, gives back what nobody has begun, and answers for the rest.
     async fn finish(&self, open: &mut Open, scored: &mut UnboundedReceiver<Scored>) -> Result<(), BrokerError> {
-        let unseen = open.intake.close().await?;
-        for tag in unseen.taken.iter().map(|taken| taken.tag).chain(unseen.malformed) {
-            open.answers.acks.arrived(tag);
+        let mut unseen = open.intake.close().await?;
+        self.note(open, &mut unseen).await?;
+        let unbegun = unseen.taken.into_iter().chain(self.waiting.clear());
+        let (again, first): (Vec<Taken>, Vec<Taken>) = unbegun.partition(|taken| taken.deliveries > 0);
+        for taken in first {
+            open.intake.give_back(taken.tag).await?;
+            open.answers.acks.settle(taken.tag);
         }
-        let unbegun = unseen.taken.into_iter().chain(self.waiting.clear()).collect();
-        self.give_back(open, unbegun).await?;
-        let Open { intake, answers, .. } = open;
-        answers.acks.wait_no_more();
-        answers.settle(None).await?;
-        tracing::info!(companies = answers.acks.open(), "stopping: finishing what is being scored");
+        self.send_back(&mut open.answers, again).await?;
+        open.answers.acks.wait_no_more();
+        open.answers.settle(None).await?;
+        tracing::info!(companies = open.answers.acks.open(), "stopping: finishing what is being scored");
+        self.answer_all(&mut open.answers, scored).await?;
+        let mut last = open.intake.settled().await?;
+        self.note(open, &mut last).await?;
+        self.send_back(&mut open.answers, last.taken).await?;
+        self.answer_all(&mut open.answers, scored).await
+    }
+
+    async fn answer_all(&self, answers: &mut Answers, scored: &mut UnboundedReceiver<Scored>) -> Result<(), BrokerError> {
         while answers.acks.open() > 0 {
             tokio::select! {
                 outcome = scored.recv(), if answers.room() >= COALESCE => self.answer(answers, outcome, scored).await?,
                 confirmed = answers.confirmed(), if answers.pending() > 0 => answers.settle(confirmed?).await?,
             }
         }
-        intake.settled().await
+        Ok(())
     }
 
-    /// A company that was delivered before goes back as a new message: to give it back counts as another delivery.
-    async fn give_back(&self, open: &mut Open, unbegun: Vec<Taken>) -> Result<(), BrokerError> {
-        let (again, first): (Vec<Taken>, Vec<Taken>) = unbegun.into_iter().partition(|taken| taken.deliveries > 0);
-        for taken in first {
-            open.intake.give_back(taken.tag).await?;
-            open.answers.acks.settle(taken.tag);
-        }
-        for chunk in again.chunks(COALESCE) {
-            while open.answers.room() < COALESCE {
-                let confirmed = open.answers.confirmed().await?;
-                open.answers.settle(confirmed).await?;
+    /// Sends companies back as new messages: to give back one that was delivered before would count as another delivery.
+    async fn send_back(&self, answers: &mut Answers, companies: Vec<Taken>) -> Result<(), BrokerError> {
+        for chunk in companies.chunks(COALESCE) {
+            while answers.room() < COALESCE {
+                let confirmed = answers.confirmed().await?;
+                answers.settle(confirmed).await?;
             }
-            open.answers.move_to(chunk.iter().cloned().map(|taken| (taken, Place::Back))).await?;
+            answers.move_to(chunk.iter().cloned().map(|taken| (taken, Place::Back))).await?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rollcall_tests::{Fleet, Process, SCORER, eventually};
 
 /// Starts a consumer anew whenever it has died, as an orchestrator does, until the job has ended; returns how often.
-fn keep_alive(fleet: &Fleet, job: &str, arguments: &[&str]) -> u32 {
+pub(crate) fn keep_alive(fleet: &Fleet, job: &str, arguments: &[&str]) -> u32 {
     let start = || fleet.program("consumer", &[&["--model", "m", "--scorer", SCORER], arguments].concat());
     let (mut consumers, mut deaths): (Vec<Process>, u32) = (vec![start(), start()], 0);
     eventually(&format!("{job} ends"), || {

@@ -16,7 +16,7 @@ fn redrive(fleet: &Fleet, more: &[&str], code: i32) -> Value {
     fleet.producer(&[&["redrive", "j", "--wait", "--output", "json"], more].concat()).expect(code).json()
 }
 
-const MENDED: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py /dev/null mended";
+pub(crate) const MENDED: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py /dev/null mended";
 
 #[test]
 fn what_failed_for_a_cause_is_tried_again_with_a_mended_scorer_and_only_that() {

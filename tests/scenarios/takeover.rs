@@ -35,22 +35,6 @@ fn results_that_came_while_no_aggregator_ran_are_counted_when_one_starts() {
     fleet.finished("j").assert_counted_once(500);
 }
 
-#[test]
-fn a_consumer_that_is_asked_to_stop_finishes_what_it_scores_and_returns_the_rest() {
-    let fleet = Fleet::fresh();
-    let _aggregator = fleet.aggregator(&[]);
-    let (mut leaving, _staying) = (fleet.demo_consumer(), fleet.demo_consumer());
-    let companies = fleet.companies(20_000);
-    let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
-    fleet.mid_job("j", 20_000);
-    leaving.terminate();
-    leaving.wait(Duration::from_secs(30)).expect(0);
-    producer.wait(Duration::from_secs(60)).expect(0);
-    let record = fleet.finished("j");
-    record.assert_counted_once(20_000);
-    assert_eq!(record.duplicates(), 0, "no company is scored twice");
-}
-
 /// Takes a model's only waiting company and lets it go again, as a consumer does that dies of it; says whether there was one.
 async fn die_of_it(url: &str, queue: &str) -> bool {
     let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
