@@ -37,8 +37,26 @@ impl Default for Backoff {
     }
 }
 
-/// A session that lasted this long was a good one: the next pause is short again.
+/// A session that lasted this long was a good one: the next pause is short again, and the next error is of another outage.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
+
+/// What has been told of the present outage. A broker that starts may take connections before it has its queues, and so an
+/// outage can have many errors; each kind is told once.
+#[derive(Debug, Default)]
+struct Outage {
+    told_of_absence: bool,
+    told_of_refusal: bool,
+}
+
+impl Outage {
+    /// Whether an operator has not been told of this yet.
+    fn is_news(&mut self, error: &BrokerError) -> bool {
+        // A message that is not stored wants an operator, whatever else is amiss.
+        let refused = matches!(error, BrokerError::Nacked { .. } | BrokerError::Unroutable { .. });
+        let told = if refused { &mut self.told_of_refusal } else { &mut self.told_of_absence };
+        !std::mem::replace(told, true)
+    }
+}
 
 /// Runs `session` until it ends well, or fails in a way that a new connection cannot mend. Once `shutdown` is asked for, it has
 /// `patience` to end by itself, and is then left in the middle: a broker that is short of memory or disk hears nobody.
@@ -55,7 +73,7 @@ pub async fn supervise(
     mut reconnecting: impl FnMut(),
     mut session: impl AsyncFnMut() -> Result<(), BrokerError>,
 ) -> Result<(), BrokerError> {
-    let mut backoff = Backoff::new();
+    let (mut backoff, mut outage) = (Backoff::new(), Outage::default());
     let mut first = true;
     // Since when the broker is away: since the end of the last session that it answered in.
     let mut away_since = None::<Instant>;
@@ -81,22 +99,21 @@ pub async fn supervise(
         };
         first = false;
         let answered = !matches!(error, BrokerError::Unreachable { .. } | BrokerError::Refused { .. });
-        let still_away = away_since.is_some() && !answered;
         let since = if answered { Instant::now() } else { away_since.unwrap_or(began) };
         away_since = Some(since);
         if let Some(downtime) = broker.max_downtime.filter(|&most| since.elapsed() >= most) {
             return Err(BrokerError::Away { downtime, last: Box::new(error) });
         }
-        if began.elapsed() >= GOOD_SESSION {
-            backoff = Backoff::new();
+        // Waiting long for a connection is no session.
+        if answered && began.elapsed() >= GOOD_SESSION {
+            (backoff, outage) = (Backoff::new(), Outage::default());
         }
         let left = broker.max_downtime.map(|most| most.saturating_sub(since.elapsed()));
         let pause = backoff.pause().min(left.unwrap_or(Duration::MAX));
-        // An outage is told once, not with every attempt.
-        if still_away {
-            tracing::debug!(%error, pause_ms = pause.as_millis(), "still no broker");
-        } else {
+        if outage.is_news(&error) {
             tracing::warn!(%error, "lost the connection; building it anew until it holds");
+        } else {
+            tracing::debug!(%error, pause_ms = pause.as_millis(), "still without a connection that holds");
         }
         reconnecting();
         if shutdown.within(pause).await {
@@ -108,4 +125,20 @@ pub async fn supervise(
 async fn out_of_patience(shutdown: &Shutdown, patience: Duration) {
     shutdown.requested().await;
     tokio::time::sleep(patience).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_outage_the_first_error_is_news_and_so_is_the_first_message_that_was_not_stored() {
+        let lost = |reason: &str| BrokerError::Lost(reason.to_owned());
+        let unreachable = || BrokerError::Unreachable { url: String::new(), reason: String::new() };
+        let nacked = || BrokerError::Nacked { exchange: String::new(), routing_key: String::new() };
+        let errors = [lost("reset"), unreachable(), lost("no queue yet"), nacked(), unreachable(), nacked()];
+        let mut outage = Outage::default();
+        let news: Vec<bool> = errors.iter().map(|error| outage.is_news(error)).collect();
+        assert_eq!(news, [true, false, false, true, false, false]);
+    }
 }
