@@ -103,7 +103,7 @@ impl Topology {
         format!("{}.checkpoint", self.prefix)
     }
 
-    /// Classic queue: questions to the active aggregator.
+    /// Quorum queue: questions to the active aggregator.
     pub fn queries(&self) -> String {
         format!("{}.queries", self.prefix)
     }
@@ -199,12 +199,13 @@ impl Topology {
         self.declare_queries(channel).await
     }
 
-    /// Declares the queue for questions: by the aggregator that answers, and by whoever asks before one ever ran.
+    /// Declares the queue for questions: by the aggregator that answers, and by whoever asks before one ever ran. Questions may
+    /// get lost, and their queue may not: a classic one goes down with its node, and nobody else could count till that is back.
     ///
     /// # Errors
     /// [`BrokerError::Topology`] where something of that name exists with other arguments.
     pub async fn declare_queries(&self, channel: &Channel) -> Result<(), BrokerError> {
-        queue(channel, &self.queries(), &[("x-queue-type", text("classic"))]).await
+        queue(channel, &self.queries(), &[("x-queue-type", text("quorum"))]).await
     }
 }
 

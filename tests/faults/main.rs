@@ -4,6 +4,7 @@
 
 mod alarm;
 mod broker_dies;
+mod cluster;
 mod cut_links;
 mod deleted;
 mod frozen_aggregator;

@@ -35,16 +35,31 @@ impl Broker {
     /// # Panics
     /// Where it does not start.
     pub fn private() -> Option<Broker> {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        Broker::taking(1)
+    }
+
+    /// The same, and alone: to be the first of a cluster.
+    pub(crate) fn first_of_cluster() -> Option<Broker> {
+        Broker::taking(AT_A_TIME)
+    }
+
+    fn taking(places: usize) -> Option<Broker> {
         if !is_installed() {
             eprintln!("skipped: RabbitMQ is not installed, and this test kills or stops its broker");
             return None;
         }
-        let seat = Some(Seat::take());
+        let seat = Some(Seat::take(places));
         sweep();
-        let name = format!("{NAME}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = fresh_name();
         let url = said(&script(&["start", &name]));
         Some(Broker { name, url, seat })
+    }
+
+    /// One more node in the cluster of this one, which has taken the seat for it.
+    pub(crate) fn another(&self) -> Broker {
+        let name = fresh_name();
+        let url = said(&script(&["join", &name, &self.name]));
+        Broker { name, url, seat: Some(Seat::take(0)) }
     }
 
     /// The broker that `deploy/local/with-broker` has started for this process, and will stop; nothing where it has not.
@@ -121,6 +136,11 @@ impl Drop for Broker {
     }
 }
 
+fn fresh_name() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    format!("{NAME}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 fn script(arguments: &[&str]) -> Output {
     let broker = project().join("deploy/local/broker");
     Command::new(&broker).args(arguments).output().unwrap_or_else(|error| panic!("cannot run {}: {error}", broker.display()))
@@ -160,9 +180,11 @@ fn sweep() {
     });
 }
 
-/// The right to run a private broker.
+/// The right to run so many private brokers.
 #[derive(Debug)]
-struct Seat;
+struct Seat {
+    places: usize,
+}
 
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
@@ -172,16 +194,16 @@ fn taken() -> MutexGuard<'static, usize> {
 }
 
 impl Seat {
-    fn take() -> Seat {
-        let free = FREED.wait_while(taken(), |taken| *taken >= AT_A_TIME);
-        *free.unwrap_or_else(PoisonError::into_inner) += 1;
-        Seat
+    fn take(places: usize) -> Seat {
+        let free = FREED.wait_while(taken(), |taken| *taken + places > AT_A_TIME);
+        *free.unwrap_or_else(PoisonError::into_inner) += places;
+        Seat { places }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        *taken() -= 1;
-        FREED.notify_one();
+        *taken() -= self.places;
+        FREED.notify_all();
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
 
 mod broker;
+mod cluster;
 mod fleet;
 mod ledger;
 mod process;
@@ -14,6 +15,7 @@ mod vhost;
 mod wait;
 
 pub use broker::Broker;
+pub use cluster::Cluster;
 pub use fleet::{Fleet, SCORER, project};
 pub use ledger::{Bodies, JobRecord, Outcome, read_ledger};
 pub use process::{Ended, Process};

@@ -35,6 +35,7 @@ const NAMED_WITHIN: usize = 4 << 10;
 #[derive(Debug)]
 pub struct Relay {
     port: u16,
+    broker: Arc<Mutex<String>>,
     links: Arc<Mutex<Vec<Arc<Link>>>>,
     closed: Arc<AtomicBool>,
 }
@@ -45,10 +46,10 @@ impl Relay {
     /// # Panics
     /// Where `url` names no host and port.
     pub fn before(url: &str) -> Relay {
-        let broker = place(url).to_owned();
+        let broker = Arc::new(Mutex::new(place(url).to_owned()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let relay = Relay { port, links: Arc::default(), closed: Arc::default() };
+        let relay = Relay { port, broker: Arc::clone(&broker), links: Arc::default(), closed: Arc::default() };
         let (links, closed) = (Arc::clone(&relay.links), Arc::clone(&relay.closed));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -56,12 +57,18 @@ impl Relay {
                     return;
                 }
                 // Where the broker does not answer, the client finds its connection closed.
-                if let Ok(broker) = TcpStream::connect(&broker) {
+                let broker = lock(&broker).clone();
+                if let Ok(broker) = TcpStream::connect(broker) {
                     lock(&links).push(Link::between(client, broker));
                 }
             }
         });
         relay
+    }
+
+    /// Leads new links to the broker that `url` names, as a load balancer does when one behind it is gone.
+    pub fn lead_to(&self, url: &str) {
+        place(url).clone_into(&mut lock(&self.broker));
     }
 
     /// `url` by way of this relay.

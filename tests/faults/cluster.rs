@@ -1,0 +1,93 @@
+//! A cluster of three loses a node, or is cut in two. Every queue has a copy on each.
+
+use std::time::Duration;
+
+use rollcall_tests::{BOTH, Cluster, Fleet, Process, Relay, eventually};
+
+const COMPANIES: u32 = 10_000;
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// What a process says when its connection is gone.
+const OUTAGE: &str = "lost the connection";
+
+/// The node that the fleet comes to first, and which therefore leads its queues.
+const LEADER: usize = 0;
+const OTHER: usize = 1;
+
+fn active_aggregator(fleet: &Fleet) -> Process {
+    let active = fleet.aggregator(&[]);
+    active.wait_until_it_says("counting");
+    active
+}
+
+fn standby_aggregator(fleet: &Fleet) -> Process {
+    let standby = fleet.aggregator(&[]);
+    standby.wait_until_it_says("waiting for the baton");
+    standby
+}
+
+/// Starts a job whose enqueuing takes six seconds at least, and waits until some of its companies are counted.
+fn start_job(fleet: &Fleet, relay: &Relay) -> Process {
+    const PRODUCER: &str = "rollcall producer j";
+    let companies = fleet.companies(COMPANIES);
+    let producer = fleet.behind(relay).start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
+    eventually("the producer is connected", || (relay.links(PRODUCER) > 0).then_some(()));
+    // It has at most a thousand messages unconfirmed.
+    relay.delay(PRODUCER, BOTH, Duration::from_millis(300));
+    fleet.mid_job("j", COMPANIES.into());
+    producer
+}
+
+fn assert_unsealed(fleet: &Fleet) {
+    assert_eq!(fleet.status("j")["state"], "unsealed", "the producer was done before the fault struck: make the job longer");
+}
+
+fn assert_it_leads_everything(cluster: &Cluster, fleet: &Fleet) {
+    let led = cluster.led_by(LEADER);
+    for queue in ["ledger", "checkpoint", "work.questionnaire", "queries"] {
+        assert!(led.contains(&fleet.name(queue)), "{queue} is not among what the node leads: {led:?}");
+    }
+}
+
+#[test]
+fn a_job_outlives_the_kill_of_the_node_that_leads_every_queue_and_has_every_client() {
+    let Some(cluster) = Cluster::of_three() else { return };
+    let relay = Relay::before(cluster[LEADER].url());
+    let fleet = Fleet::on(&cluster[LEADER]).behind(&relay);
+    let processes = [active_aggregator(&fleet), standby_aggregator(&fleet), fleet.demo_consumer(), fleet.demo_consumer()];
+    assert_it_leads_everything(&cluster, &fleet);
+    let mut producer = start_job(&fleet, &relay);
+    assert_unsealed(&fleet);
+    cluster[LEADER].kill_9();
+    relay.lead_to(cluster[OTHER].url());
+    for process in processes.iter().chain([&producer]) {
+        process.wait_until_it_says(OUTAGE);
+    }
+    producer.wait(DEADLINE).expect(0);
+    fleet.finished("j").assert_counted_once(COMPANIES.into());
+}
+
+#[test]
+fn a_job_outlives_a_partition_with_clients_on_both_sides_and_nothing_that_the_minority_confirmed_is_lost() {
+    let Some(cluster) = Cluster::of_three() else { return };
+    let (few, many) = (Fleet::on(&cluster[LEADER]), Fleet::on(&cluster[OTHER]));
+    let cut_off = [active_aggregator(&few), few.demo_consumer()];
+    let (standby, _consumer) = (standby_aggregator(&many), many.demo_consumer());
+    assert_it_leads_everything(&cluster, &few);
+    let relay = Relay::before(few.url());
+    let mut producer = start_job(&few, &relay);
+    cluster.cut_off(LEADER);
+    for process in cut_off.iter().chain([&producer]) {
+        process.wait_until_it_says(OUTAGE);
+    }
+    standby.wait_until_it_says("counting");
+    assert!(!cluster.takes_part(LEADER), "a node that is cut off goes on alone");
+    assert_unsealed(&many);
+    cluster.heal(LEADER);
+    eventually("those who were cut off are back", || {
+        let again = |process: &Process, words: &str| process.times_it_says(words) == 2;
+        (again(&cut_off[0], "waiting for the baton") && again(&cut_off[1], "taking work")).then_some(())
+    });
+    producer.wait(DEADLINE).expect(0);
+    many.finished("j").assert_counted_once(COMPANIES.into());
+}
