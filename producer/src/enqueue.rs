@@ -54,19 +54,9 @@ impl EnqueueArgs {
 /// [`Failure`]. Where it is bad input, the first rows were looked at before anything was enqueued; a fault further down
 /// cancels the job, and says so.
 pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
-    let content_hash = content_hash(&args.file)?;
-    let resumed = match &args.resume {
-        Some(job) => Some(resume::position(job, &args, content_hash.as_deref(), &broker).await?),
-        None => None,
-    };
-    let from = resumed.as_ref().map_or(0, |(_, position)| *position);
-    let rows = tokio::select! {
-        rows = Rows::open(args.file.clone(), args.read_options(), move |index| u64::from(index) >= from) => rows?,
+    let (opened, part, rows) = tokio::select! {
+        prepared = prepare(&args, &broker) => prepared?,
         () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was enqueued".to_owned())),
-    };
-    let (opened, part) = match resumed {
-        Some((opened, position)) => (opened, Part::From(position)),
-        None => (open(&args, content_hash, &broker).await?, Part::Whole),
     };
     let (job, model, opened_at) = (opened.job.clone(), opened.model.clone(), opened.opened_at.clone());
     let enqueued = Arc::new(AtomicU64::new(0));
@@ -83,6 +73,22 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
         let enqueued = format!("job {job}: enqueued {} companies for model {model}", thousands(total));
         format!("{enqueued}\nfollow it with `producer watch {job}`")
     })
+}
+
+/// Looks at the first rows, and at where the job stands; publishes nothing.
+async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Part, Rows), Failure> {
+    let content_hash = content_hash(&args.file)?;
+    let resumed = match &args.resume {
+        Some(job) => Some(resume::position(job, args, content_hash.as_deref(), broker).await?),
+        None => None,
+    };
+    let from = resumed.as_ref().map_or(0, |(_, position)| *position);
+    let rows = Rows::open(args.file.clone(), args.read_options(), move |index| u64::from(index) >= from).await?;
+    let (opened, part) = match resumed {
+        Some((opened, position)) => (opened, Part::From(position)),
+        None => (open(args, content_hash, broker).await?, Part::Whole),
+    };
+    Ok((opened, part, rows))
 }
 
 /// What opens a new job.

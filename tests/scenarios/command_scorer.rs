@@ -21,7 +21,7 @@ pub(crate) fn lives(pid: &str) -> bool {
     fs::read_to_string(Path::new("/proc").join(pid).join("cmdline")).is_ok_and(|line| line.contains("scorer.py"))
 }
 
-fn assert_no_scorer_lives(fleet: &Fleet) {
+pub(crate) fn assert_no_scorer_lives(fleet: &Fleet) {
     let pids = pids(fleet);
     assert!(!pids.is_empty());
     let left: Vec<&String> = pids.iter().filter(|pid| lives(pid)).collect();

@@ -19,5 +19,6 @@ mod redrive;
 mod results;
 mod resume;
 mod scale_in;
+mod shutdown;
 mod takeover;
 mod telemetry;
