@@ -67,24 +67,24 @@ enum What {
 }
 
 impl Answers {
-    /// Publishes on `publishing`; acknowledges on `work`.
-    pub(crate) async fn open(
-        publishing: Channel,
+    /// Publishes by `publisher`; acknowledges on `work`.
+    pub(crate) fn open(
+        publisher: Publisher<Answered>,
         work: Channel,
         topology: Topology,
         model: &Model,
         prefetch: u16,
         metrics: Arc<ConsumerMetrics>,
-    ) -> Result<Answers, BrokerError> {
-        Ok(Answers {
-            publisher: Publisher::on(publishing).await?,
+    ) -> Answers {
+        Answers {
+            publisher,
             work,
             acks: Acks::new(usize::from(prefetch) / 2),
             topology,
             model: model.clone(),
             declared: HashSet::new(),
             metrics,
-        })
+        }
     }
 
     /// How many messages it can take now.

@@ -5,7 +5,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Consumer};
-use rollcall_shared::broker::{BrokerError, Publisher};
+use rollcall_shared::broker::{BrokerError, Link, Publisher};
 use rollcall_shared::message::{Control, Job, MARKER_TYPE, Message, persistent};
 use rollcall_shared::topology::Topology;
 
@@ -22,7 +22,8 @@ pub(crate) struct OrderLog {
 
 impl OrderLog {
     /// Subscribes, and reads what was said up to now.
-    pub(crate) async fn open(channel: Channel, topology: &Topology) -> Result<(OrderLog, Standing), BrokerError> {
+    pub(crate) async fn open(link: &Link, topology: &Topology) -> Result<(OrderLog, Standing), BrokerError> {
+        let channel = link.channel().await?;
         let marker = Job::unique().to_string();
         let message = Message {
             exchange: String::new(),
@@ -30,7 +31,7 @@ impl OrderLog {
             properties: persistent(MARKER_TYPE, marker.clone()),
             body: Vec::new(),
         };
-        Publisher::on(channel.clone()).await?.publish_now((), message).await?;
+        Publisher::on(link, channel.clone()).await?.publish_now((), message).await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let mut from_first = FieldTable::default();
         from_first.insert("x-stream-offset".into(), AMQPValue::LongString(LongString::from("first")));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_shared::broker::{BrokerError, COALESCE, connect};
+use rollcall_shared::broker::{BrokerError, COALESCE, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::Job;
 use rollcall_shared::telemetry::{ConsumerMetrics, Readiness};
@@ -51,10 +51,10 @@ impl Session<'_> {
         topology.declare(&work).await?;
         topology.declare_model(&work, model).await?;
         // What is not to be scored must be known before the first company comes.
-        let (orders, standing) = OrderLog::open(publishing.channel().await?, &topology).await?;
+        let (orders, standing) = OrderLog::open(&publishing, &topology).await?;
         let intake = Intake::open(work.clone(), &topology, model, *prefetch, self.number).await?;
-        let results = publishing.channel().await?;
-        let answers = Answers::open(results, work, topology, model, *prefetch, Arc::clone(self.metrics)).await?;
+        let results = Publisher::on(&publishing, publishing.channel().await?).await?;
+        let answers = Answers::open(results, work, topology, model, *prefetch, Arc::clone(self.metrics));
         self.ready.set(true);
         tracing::info!(%model, prefetch, threads = self.args.threads(), "taking work");
         self.serve(Open { intake, answers, orders, standing }, scored, shutdown).await?;

@@ -77,6 +77,6 @@ async fn order(
 /// Puts an event into the ledger.
 pub(crate) async fn say(link: &Link, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
     let message = Event::now(event).message(topology.events()).map_err(|error| BrokerError::Lost(error.to_string()))?;
-    Publisher::on(link.channel().await?).await?.publish_now((), message).await?;
+    Publisher::on(link, link.channel().await?).await?.publish_now((), message).await?;
     Ok(())
 }

@@ -55,7 +55,7 @@ pub(super) async fn session(
     topology.declare_aggregator(&channel).await?;
     ready.set(true);
     tracing::info!("waiting for the baton");
-    let mut publisher = Publisher::on(channel.clone()).await?;
+    let mut publisher = Publisher::on(&publishing, channel.clone()).await?;
     let Some((baton, ledger)) = Baton::take(&channel, &mut publisher, &topology, shutdown).await? else { return Ok(()) };
     tracing::info!(offset = ledger.next_offset(), "took the baton");
     let tally = Tally {

@@ -105,7 +105,7 @@ impl Enqueuing {
         let topology = broker.topology();
         topology.declare(&channel).await?;
         topology.declare_model(&channel, &self.opened.model).await?;
-        let mut publisher = Publisher::on(channel).await?;
+        let mut publisher = Publisher::on(&link, channel).await?;
         let ended = self.go_on(&mut publisher, &topology, shutdown).await;
         // An event is made anew from the phase; a company is known only from its message.
         self.again.extend(publisher.into_unconfirmed().into_iter().filter(|(sent, _)| *sent != Sent::Event));

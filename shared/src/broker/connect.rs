@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus, ErrorKind};
 
 use super::{BrokerError, reason};
 use crate::topology::Topology;
@@ -60,6 +60,11 @@ impl Link {
         let channel = self.connection.create_channel().await?;
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).push(channel.clone());
         Ok(channel)
+    }
+
+    /// How the connection is.
+    pub(super) fn status(&self) -> &ConnectionStatus {
+        self.connection.status()
     }
 
     /// Closes the connection in good order, so that what was sent has arrived; but does not wait long for a broker that is

@@ -1,13 +1,14 @@
 //! Publishing with confirms: a message counts as sent when the broker has stored it in at least one queue, and not before.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation, ConnectionStatus, PublisherConfirm};
 
-use super::BrokerError;
+use super::{BrokerError, Link};
 use crate::message::Message;
 
 /// Messages handed to lapin together. It writes once for all that is queued when it is polled, so publishing one at a time
@@ -17,13 +18,23 @@ pub const COALESCE: usize = 64;
 /// Confirms awaited at most. Larger windows gained nothing in the same measurement, and all of it is sent again after a lost connection.
 const WINDOW: usize = 1_000;
 
+/// A broker that has confirmed nothing for so long, and could have, has forgotten what it was sent. RabbitMQ 3.10 forgets what
+/// comes for a stream while that changes its leader; nothing else ever tells.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+
+/// How often to look whether the broker could have confirmed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// A publishing channel with its unconfirmed messages, each with a ticket `T` that comes back when it is safe. The messages
 /// are kept until then, so that they can be sent again on another channel.
 ///
 /// One task owns it: confirms of one channel can be swapped between tasks that share it.
 pub struct Publisher<T> {
     channel: Channel,
+    connection: ConnectionStatus,
     pending: VecDeque<Pending<T>>,
+    /// When the last confirm came, or the broker was last seen to be unable to send any.
+    heard: Instant,
     /// What the broker did not take.
     unsent: Vec<(T, Message)>,
 }
@@ -32,16 +43,18 @@ struct Pending<T> {
     ticket: T,
     message: Message,
     confirm: PublisherConfirm,
+    published: Instant,
 }
 
 impl<T> Publisher<T> {
-    /// Makes `channel` a publishing channel.
+    /// Makes `channel`, which is one of `link`'s, a publishing channel.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
-    pub async fn on(channel: Channel) -> Result<Publisher<T>, BrokerError> {
+    pub async fn on(link: &Link, channel: Channel) -> Result<Publisher<T>, BrokerError> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Publisher { channel, pending: VecDeque::new(), unsent: Vec::new() })
+        let (connection, heard) = (link.status().clone(), Instant::now());
+        Ok(Publisher { channel, connection, pending: VecDeque::new(), heard, unsent: Vec::new() })
     }
 
     /// Messages published and not yet confirmed.
@@ -61,10 +74,10 @@ impl<T> Publisher<T> {
     pub async fn publish(&mut self, messages: Vec<(T, Message)>) -> Result<(), BrokerError> {
         let sends = messages.iter().map(|(_, message)| send(&self.channel, message));
         let confirms = join_all(sends).await;
-        let mut sent = Ok(());
+        let (mut sent, published) = (Ok(()), Instant::now());
         for ((ticket, message), confirm) in messages.into_iter().zip(confirms) {
             match confirm {
-                Ok(confirm) => self.pending.push_back(Pending { ticket, message, confirm }),
+                Ok(confirm) => self.pending.push_back(Pending { ticket, message, confirm, published }),
                 Err(error) => {
                     self.unsent.push((ticket, message));
                     sent = Err(error.into());
@@ -103,11 +116,31 @@ impl<T> Publisher<T> {
     /// Waits for the oldest unconfirmed message and returns its ticket; nothing where all are confirmed. Safe to cancel.
     ///
     /// # Errors
-    /// [`BrokerError`] where the broker refused it, no queue took it, or the connection was lost.
+    /// [`BrokerError`] where the broker refused it, no queue took it, the broker forgot it, or the connection was lost.
     pub async fn confirmed(&mut self) -> Result<Option<T>, BrokerError> {
-        let Some(oldest) = self.pending.front_mut() else { return Ok(None) };
-        let confirmation = (&mut oldest.confirm).await;
-        self.settle(confirmation).map(Some)
+        loop {
+            // Whoever calls may leave at any moment and call again: it is looked first, and then waited.
+            let forgotten = self.is_forgotten();
+            let Some(oldest) = self.pending.front_mut() else { return Ok(None) };
+            let look = if forgotten { Duration::ZERO } else { LOOK_EVERY };
+            match tokio::time::timeout(look, &mut oldest.confirm).await {
+                Ok(confirmation) => return self.settle(confirmation).map(Some),
+                Err(_) if forgotten => {
+                    let seconds = FORGOTTEN_AFTER.as_secs();
+                    return Err(BrokerError::Lost(format!("no confirm for {seconds} s: the broker has forgotten a message")));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn is_forgotten(&mut self) -> bool {
+        // Short of memory or disk the broker reads nothing, for as long as that takes.
+        if self.connection.blocked() {
+            self.heard = Instant::now();
+        }
+        let since = self.pending.front().map_or(self.heard, |oldest| oldest.published.max(self.heard));
+        since.elapsed() >= FORGOTTEN_AFTER
     }
 
     /// Adds the tickets of messages whose confirms have already arrived, oldest first, without waiting.
@@ -124,6 +157,7 @@ impl<T> Publisher<T> {
 
     fn settle(&mut self, confirmation: lapin::Result<Confirmation>) -> Result<T, BrokerError> {
         let confirmation = confirmation?;
+        self.heard = Instant::now();
         let Some(Pending { ticket, message, .. }) = self.pending.pop_front() else {
             return Err(BrokerError::Lost("a confirm for no message".to_owned()));
         };
