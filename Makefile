@@ -7,13 +7,13 @@ rustdoc := -D warnings -A rustdoc::private_intra_doc_links
 
 advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 
-.PHONY: help build demo test chaos lint up down clean compiler pika
+.PHONY: help build demo test chaos cluster fuzz test-next bench-takeover lint up down clean compiler pika
 
 help: ## say what the targets are
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
 	@echo
 	@echo "demo and test start a private RabbitMQ, which they install if need be; where AMQP_URL is set, they use that one."
-	@echo "chaos always starts one of its own."
+	@echo "chaos and cluster always start their own."
 
 build: compiler ## build producer, consumer and aggregator into target/release
 	cargo build --release --bins
@@ -28,8 +28,14 @@ chaos: build ## kill processes and the broker at random for SECONDS=60, and chec
 	CHAOS_SECONDS=$(or $(SECONDS),60) CHAOS_SEED=$(SEED) env -u AMQP_URL deploy/local/with-broker chaos \
 	  cargo test --release -p rollcall-tests --test chaos
 
-test-next: pika build ## run the scenarios against a current RabbitMQ: where AMQP_URL is set, that one, else the image rabbitmq:4
-	deploy/local/with-next cargo test --release -p rollcall-tests --test scenarios
+cluster: build ## kill and cut off a node of a RabbitMQ cluster of three while jobs run
+	env -u AMQP_URL deploy/local/with-broker cluster \
+	  cargo test --release --workspace --test faults -- --ignored cluster::
+
+test-next: pika build ## run the scenarios against another RabbitMQ, such as the newest, that AMQP_URL names
+	@[ -n "$$AMQP_URL" ] || { echo "expected AMQP_URL to name a RabbitMQ, found none; start one, such as by" \
+	  "\`docker run -p 5672:5672 rabbitmq:4\`, and set AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f" >&2; exit 2; }
+	env -u ROLLCALL_TEST_BROKER cargo test --release --workspace --test scenarios
 
 bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger; how long does nobody count?
 	BENCH_COMPANIES=$(or $(COMPANIES),1000000) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench takeover

@@ -1,4 +1,6 @@
 //! A cluster of three loses a node, or is cut in two. Every queue has a copy on each.
+//!
+//! Each takes about a minute, a third of which the cluster needs to start: `make cluster` runs them.
 
 use std::time::Duration;
 
@@ -50,6 +52,7 @@ fn assert_it_leads_everything(cluster: &Cluster, fleet: &Fleet) {
 }
 
 #[test]
+#[ignore = "takes a minute: make cluster"]
 fn a_job_outlives_the_kill_of_the_node_that_leads_every_queue_and_has_every_client() {
     let Some(cluster) = Cluster::of_three() else { return };
     let relay = Relay::before(cluster[LEADER].url());
@@ -68,6 +71,7 @@ fn a_job_outlives_the_kill_of_the_node_that_leads_every_queue_and_has_every_clie
 }
 
 #[test]
+#[ignore = "takes a minute: make cluster"]
 fn a_job_outlives_a_partition_with_clients_on_both_sides_and_nothing_that_the_minority_confirmed_is_lost() {
     let Some(cluster) = Cluster::of_three() else { return };
     let (few, many) = (Fleet::on(&cluster[LEADER]), Fleet::on(&cluster[OTHER]));
