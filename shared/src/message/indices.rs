@@ -14,12 +14,9 @@ pub struct Indices(pub RoaringBitmap);
 impl fmt::Display for Indices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        let mut indices = self.0.iter().peekable();
-        while let Some(first) = indices.next() {
-            let mut last = first;
-            while let Some(next) = indices.next_if(|&next| last.checked_add(1) == Some(next)) {
-                last = next;
-            }
+        let mut indices = self.0.iter();
+        while let Some(run) = indices.next_range() {
+            let (first, last) = run.into_inner();
             if first == last {
                 write!(f, "{separator}{first}")?;
             } else {
@@ -75,6 +72,14 @@ mod tests {
         for bad in ["x", "3-1", "-", "1-", "4294967296"] {
             assert!(bad.parse::<Indices>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn all_indices_there_can_be_are_written_as_fast_as_few() {
+        let all: Indices = "0-4294967295".parse().unwrap();
+        let written = std::time::Instant::now();
+        assert_eq!(all.to_string(), "0-4294967295");
+        assert!(written.elapsed() < std::time::Duration::from_secs(1));
     }
 
     proptest! {
