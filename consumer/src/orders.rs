@@ -6,7 +6,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Consumer};
 use rollcall_shared::broker::{BrokerError, Link, Publisher};
-use rollcall_shared::message::{Control, Job, MARKER_TYPE, Message, persistent};
+use rollcall_shared::message::{Control, Job, MARKER_TYPE, Message, persistent, read_json};
 use rollcall_shared::topology::Topology;
 
 use crate::admit::Standing;
@@ -62,14 +62,14 @@ impl OrderLog {
         if said.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == MARKER_TYPE) {
             return Ok(None);
         }
-        match serde_json::from_slice::<Control>(&said.data) {
+        match read_json::<Control>(&said.data) {
             Ok(control) => {
                 let job = control.job.clone();
                 standing.hear(control);
                 Ok(Some(job))
             }
             Err(error) => {
-                tracing::warn!(%error, "a message on the control exchange is no order; it is ignored");
+                tracing::warn!(error, "a message on the control exchange is no order; it is ignored");
                 Ok(None)
             }
         }

@@ -7,7 +7,7 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptio
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer};
 use rollcall_shared::broker::{BrokerError, Link};
-use rollcall_shared::message::{Indices, Job, JobStatus, Query, Reply, Which};
+use rollcall_shared::message::{Indices, Job, JobStatus, Query, Reply, Which, read_json};
 use rollcall_shared::topology::Topology;
 
 use crate::run::Failure;
@@ -150,7 +150,7 @@ impl Asker {
             let reply = reply.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of answers".to_owned()))??;
             // An earlier question that was asked twice may be answered twice.
             if reply.properties.correlation_id().as_ref().is_some_and(|id| id.as_str() == question) {
-                return Ok(serde_json::from_slice(&reply.data).map_err(|error| BrokerError::Lost(error.to_string()))?);
+                return Ok(read_json(&reply.data).map_err(BrokerError::Lost)?);
             }
         }
     }

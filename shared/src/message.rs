@@ -5,6 +5,7 @@ mod control;
 mod event;
 mod headers;
 mod indices;
+mod json;
 mod names;
 mod query;
 mod result;
@@ -20,6 +21,7 @@ pub use event::{
 };
 pub use headers::{Malformed, Message, offset, persistent};
 pub use indices::Indices;
+pub use json::read_json;
 pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, prefix};
 pub use query::{JobStatus, Query, Reply, Which};
 pub use result::{Counted, Outcome, ScoredCompany, ScoredResult};

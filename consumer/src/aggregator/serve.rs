@@ -8,7 +8,7 @@ use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer};
 use rollcall_shared::broker::BrokerError;
-use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply};
+use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply, read_json};
 use rollcall_shared::topology::Topology;
 
 use super::ledger::{JobCount, Ledger};
@@ -49,7 +49,7 @@ impl Question {
     /// Answers from what is counted so far.
     pub(super) async fn answer(self, ledger: &Ledger) -> Result<(), BrokerError> {
         let Some(reply_to) = self.asked.properties.reply_to() else { return Ok(()) };
-        let reply = match serde_json::from_slice::<Query>(&self.asked.data) {
+        let reply = match read_json::<Query>(&self.asked.data) {
             Ok(query) => reply(&query, ledger),
             Err(error) => Reply::Refused(format!("expected a query for jobs, a job or its companies, found {error}")),
         };

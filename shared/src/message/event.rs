@@ -7,6 +7,7 @@ use lapin::BasicProperties;
 use serde::{Deserialize, Serialize};
 
 use super::headers::persistent;
+use super::json::one_line;
 use super::{Indices, Job, Message, Model, Settings};
 
 /// Where a job stands.
@@ -368,7 +369,7 @@ impl Event {
     /// # Errors
     /// [`MalformedEvent`] where it is not JSON, not a CloudEvent, or not of a known type.
     pub fn read(body: &[u8]) -> Result<Event, MalformedEvent> {
-        let bad = |error: serde_json::Error| MalformedEvent(error.to_string());
+        let bad = |error: serde_json::Error| MalformedEvent(one_line(&error));
         let Envelope { id, kind, time, data, .. } = serde_json::from_slice::<Envelope<serde_json::Value>>(body).map_err(bad)?;
         let event = match kind.strip_prefix(TYPE_PREFIX) {
             Some("opened") => serde_json::from_value(data).map(JobEvent::Opened),
