@@ -188,9 +188,14 @@ impl JobCount {
         if !is_next || self.forgotten {
             return;
         }
-        let Redriven { round, by, indices: Indices(reopened), total, redriven_at, .. } = redriven;
-        if self.total.is_none() {
+        let Redriven { round, by, indices: Indices(mut reopened), total, redriven_at, .. } = redriven;
+        let total = self.total.unwrap_or_else(|| {
             self.set_total(total);
+            total
+        });
+        // No company has them: the round would wait for ever.
+        if let Ok(end) = u32::try_from(total) {
+            reopened.remove_range(end..);
         }
         self.take_out(&|indices| {
             let before = indices.len();
@@ -227,6 +232,18 @@ impl JobCount {
     pub(super) fn bitmap_bytes(&self) -> usize {
         let reopened = self.redrive.as_ref().map_or(0, |redrive| redrive.reopened.serialized_size());
         self.terminal.serialized_size() + self.failed.values().map(RoaringBitmap::serialized_size).sum::<usize>() + reopened
+    }
+
+    /// Whether its counts are such as records lead to: others would come out below zero later.
+    pub(super) fn adds_up(&self) -> bool {
+        let failed = self.all_failed();
+        let each_once = self.failed.values().map(RoaringBitmap::len).sum::<u64>() == failed.len();
+        let expected = self.redrive.as_ref().is_none_or(|redrive| redrive.reopened.len() <= redrive.expected);
+        each_once && self.failures == failed.len() && failed.is_subset(&self.terminal) && expected
+    }
+
+    fn all_failed(&self) -> RoaringBitmap {
+        self.failed.values().fold(RoaringBitmap::new(), |all, indices| all | indices)
     }
 
     /// Gives its bitmaps up: what is left are the counts in its done event.
@@ -322,7 +339,7 @@ impl JobCount {
 
     /// Companies with an outcome.
     pub fn counted(&self) -> u64 {
-        self.succeeded() + self.failed()
+        self.succeeded().saturating_add(self.failed())
     }
 
     /// The companies that have come to `which`; nothing where they are no longer known.
@@ -333,7 +350,7 @@ impl JobCount {
         Some(Indices(match which {
             Which::Counted => self.terminal.clone(),
             Which::Cause(cause) => self.failed.get(cause).cloned().unwrap_or_default(),
-            Which::Failed => self.failed.values().fold(RoaringBitmap::new(), |all, indices| all | indices),
+            Which::Failed => self.all_failed(),
         }))
     }
 
@@ -399,6 +416,9 @@ impl JobCount {
         let duration_seconds = self.done.as_ref().map(|done| done.duration_seconds).or(running_seconds);
         let answered = self.redrive.as_ref().map_or(0, |redrive| redrive.expected - redrive.reopened.len());
         let cut_short = self.cut_short.as_ref().filter(|cut| self.state() == cut.how);
+        let running = duration_seconds.map(|seconds| per_second(self.counted().saturating_sub(answered), seconds));
+        // Its companies, by which the rate is reckoned, may be forgotten.
+        let said = self.done.as_ref().map(|done| done.companies_per_second);
         JobStatus {
             job: job.clone(),
             model: self.model().cloned(),
@@ -412,7 +432,7 @@ impl JobCount {
             opened_at: self.opened_at().map(str::to_owned),
             done_at: self.done.as_ref().map(|done| done.done_at.clone()),
             duration_seconds,
-            companies_per_second: duration_seconds.map(|seconds| per_second(self.counted().saturating_sub(answered), seconds)),
+            companies_per_second: said.or(running),
             causes: self.causes(),
             reason: cut_short.and_then(|cut| cut.reason.clone()),
             source: self.opened.as_ref().map(|opened| opened.source.clone()),

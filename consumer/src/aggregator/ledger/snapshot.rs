@@ -1,11 +1,13 @@
 //! The count as bytes, for the baton: JSON that a person can read, with bitmaps in the Roaring format as base64.
 
+use rollcall_shared::message::read_json;
+
 use super::Ledger;
 
 /// A snapshot that does not read back. Its holder replays the ledger instead.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed checkpoint: {0}")]
-pub struct BadSnapshot(serde_json::Error);
+pub struct BadSnapshot(String);
 
 impl Ledger {
     /// The count in the form in which it is kept.
@@ -21,7 +23,11 @@ impl Ledger {
     /// # Errors
     /// [`BadSnapshot`].
     pub fn from_snapshot(bytes: &[u8]) -> Result<Ledger, BadSnapshot> {
-        serde_json::from_slice(bytes).map_err(BadSnapshot)
+        let ledger: Ledger = read_json(bytes).map_err(BadSnapshot)?;
+        match ledger.jobs.iter().find(|(_, count)| !count.adds_up()) {
+            Some((job, _)) => Err(BadSnapshot(format!("expected counts that add up, found others for job {job}"))),
+            None => Ok(ledger),
+        }
     }
 }
 

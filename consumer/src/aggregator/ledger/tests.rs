@@ -236,6 +236,29 @@ fn what_companies_came_to_can_be_asked_for_after_the_end() {
     assert_eq!([indices(Which::Cause("timeout".into())), indices(Which::Cause("other".into()))], ["1,3", ""]);
 }
 
+#[test]
+fn indices_that_the_job_does_not_have_are_not_waited_for_when_it_is_redriven() {
+    let first = [opened(), sealed(4), result(0, Failed), result(1, Succeeded), result(2, Succeeded), result(3, Succeeded)];
+    let ledger = live(first.into_iter().chain([redriven(1, "a", "0,4-9"), in_round(1, result(0, Succeeded))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Succeeded, [4, 4, 0, 0, 0]));
+}
+
+#[test]
+fn the_rate_of_a_job_that_was_redriven_is_known_after_its_companies_are_forgotten() {
+    let mut ledger = live([opened(), sealed(1), result(0, Failed), redriven(1, "a", "0"), in_round(1, result(0, Succeeded))]);
+    ledger.jobs.values_mut().for_each(JobCount::forget);
+    assert_eq!(ledger.job(&job()).unwrap().status(&job(), None, 0).companies_per_second, Some(1.0));
+}
+
+#[test]
+fn a_snapshot_whose_counts_do_not_add_up_is_refused() {
+    let snapshot = String::from_utf8(fold([opened(), result(0, Failed)]).to_snapshot().unwrap()).unwrap();
+    let bad = snapshot.replace(r#""failures":1"#, r#""failures":2"#);
+    assert!(Ledger::from_snapshot(snapshot.as_bytes()).is_ok());
+    let refused = Ledger::from_snapshot(bad.as_bytes()).unwrap_err().to_string();
+    assert!(refused.contains("job j"), "{refused}");
+}
+
 fn any_outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![4 => Just(Outcome::Succeeded), 1 => Just(Outcome::Failed)]
 }
