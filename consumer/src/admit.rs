@@ -138,5 +138,23 @@ mod tests {
                 prop_assert!(suspect);
             }
         }
+
+        #[test]
+        fn of_all_that_was_ordered_the_highest_drop_and_the_last_of_pause_and_resume_hold(
+            (orders, round, deliveries) in (prop::collection::vec(any_order(), 0..12), 0_u32..4, 0_u32..8)
+        ) {
+            let dropped = orders.iter().any(|order| matches!(order, Order::Drop { round: through } if round <= *through));
+            let last = orders.iter().rev().find(|order| !matches!(order, Order::Drop { .. }));
+            let expected = match last {
+                _ if dropped => Admission::Drop,
+                Some(Order::Pause) => Admission::SetAside,
+                _ => admit(&taken(round, deliveries, false), &Standing::default(), 5),
+            };
+            prop_assert_eq!(admit(&taken(round, deliveries, false), &standing(&orders), 5), expected);
+        }
+    }
+
+    fn any_order() -> impl Strategy<Value = Order> {
+        prop_oneof![(0_u32..4).prop_map(|round| Order::Drop { round }), Just(Order::Pause), Just(Order::Resume)]
     }
 }

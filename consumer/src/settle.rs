@@ -51,6 +51,7 @@ fn normalised(cause: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rollcall_shared::message::{Index, Priority};
 
     use super::*;
@@ -99,5 +100,39 @@ mod tests {
         assert_eq!(normalised(" Out of Memory "), "out_of_memory");
         assert_eq!(normalised(""), "unknown");
         assert_eq!(normalised(&"x".repeat(1_000)).len(), 64);
+    }
+
+    proptest! {
+        #[test]
+        fn a_company_that_always_fails_is_tried_as_often_as_its_policy_says_and_then_answered(
+            (most, of_the_job) in (1_u32..20, any::<bool>())
+        ) {
+            let text = format!("{most};1s,1m");
+            let (job, consumer) = if of_the_job { (Some(text.as_str()), "7;5s") } else { (None, text.as_str()) };
+            let consumer: RetryPolicy = consumer.parse().unwrap();
+            let settled: Vec<Settle> = (1..=most).map(|attempt| settle(&work(attempt, job), error(true), &consumer)).collect();
+            let (last, earlier) = settled.split_last().unwrap();
+            prop_assert!(is_failed(last));
+            prop_assert!(earlier.iter().all(|settle| matches!(settle, Settle::Retry(_))));
+        }
+
+        #[test]
+        fn no_attempt_beyond_the_last_is_tried_again_whatever_the_header_says(attempt in 3_u32..) {
+            prop_assert!(is_failed(&settle(&work(attempt, None), error(true), &RetryPolicy::default())));
+        }
+
+        #[test]
+        fn whatever_a_scorer_says_an_answer_has_a_cause_to_count_by_and_a_message_of_bounded_length(
+            (cause, message) in (".{0,80}", ".{0,80}")
+        ) {
+            let error = ScoreError { cause, message: message.repeat(100), retryable: false };
+            let Settle::Answer(ScoredCompany::Error { cause, message }) = settle(&work(1, None), Err(error), &RetryPolicy::default())
+            else {
+                return Err(TestCaseError::fail("expected a failure"));
+            };
+            prop_assert!((1..=64).contains(&cause.len()), "{cause:?}");
+            prop_assert!(cause.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'), "{cause:?}");
+            prop_assert!(message.chars().count() <= LONGEST_MESSAGE);
+        }
     }
 }

@@ -215,11 +215,13 @@ impl ScoredResult<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::message::Priority;
 
-    fn failed_body(record: &str) -> serde_json::Value {
-        let work = Work {
+    fn work(record: &str) -> Work {
+        Work {
             job: "j".parse().unwrap(),
             index: Index(3),
             company_id: "acme".to_owned(),
@@ -230,7 +232,11 @@ mod tests {
             retry: None,
             traceparent: String::new(),
             record: record.as_bytes().to_vec(),
-        };
+        }
+    }
+
+    fn failed_body(record: &str) -> serde_json::Value {
+        let work = work(record);
         let scored = ScoredCompany::Error { cause: "timeout".to_owned(), message: "late".to_owned() };
         let model = "m".parse().unwrap();
         let result = ScoredResult { work: &work, model: &model, scored: &scored, scored_at: "now", duration_ms: 1.0 };
@@ -243,5 +249,22 @@ mod tests {
         assert_eq!(body["error"]["cause"], "timeout");
         assert_eq!(body["record"]["size"], 1.5);
         assert_eq!(failed_body("no json")["record"], "no json");
+    }
+
+    proptest! {
+        #[test]
+        fn what_counting_needs_reads_back_as_it_was_written(
+            (index, attempt, round, cause) in (any::<u32>(), 1_u32..100, any::<u32>(), prop::option::of(".{0,60}"))
+        ) {
+            let work = Work { index: Index(index), attempt, round, ..work("{}") };
+            let scored = match &cause {
+                None => ScoredCompany::Prediction("1".to_owned()),
+                Some(cause) => ScoredCompany::Error { cause: cause.clone(), message: String::new() },
+            };
+            let model = "m".parse().unwrap();
+            let result = ScoredResult { work: &work, model: &model, scored: &scored, scored_at: "now", duration_ms: 1.0 };
+            let (job, index, outcome, cause) = (work.job.clone(), work.index, scored.outcome(), cause.unwrap_or_default());
+            prop_assert_eq!(Counted::read(&result.properties()), Ok(Counted { job, index, outcome, attempt, round, cause }));
+        }
     }
 }

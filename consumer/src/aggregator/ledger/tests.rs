@@ -39,6 +39,10 @@ fn cancelled(total: Option<u64>) -> Record {
 }
 
 fn redriven(round: u32, by: &str, indices: &str) -> Record {
+    redriven_of(4, round, by, indices)
+}
+
+fn redriven_of(total: u64, round: u32, by: &str, indices: &str) -> Record {
     let indices: Indices = indices.parse().unwrap();
     let companies = indices.0.len();
     Record::Event(JobEvent::Redriven(Redriven {
@@ -47,7 +51,7 @@ fn redriven(round: u32, by: &str, indices: &str) -> Record {
         by: by.into(),
         indices,
         companies,
-        total: 4,
+        total,
         redriven_at: "2026-01-02T00:00:00Z".into(),
     }))
 }
@@ -259,6 +263,54 @@ fn a_snapshot_whose_counts_do_not_add_up_is_refused() {
     assert!(refused.contains("job j"), "{refused}");
 }
 
+/// The cause for which a company failed; nothing where it has a prediction.
+type Score = Option<String>;
+
+fn any_score() -> impl Strategy<Value = Score> {
+    prop_oneof![3 => Just(None), 2 => "timeout|crash|invalid_evidence".prop_map(Some)]
+}
+
+fn scored(index: u32, round: u32, score: &Score) -> Record {
+    let outcome = if score.is_some() { Failed } else { Succeeded };
+    let cause = score.clone().unwrap_or_default();
+    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round, cause })
+}
+
+fn shuffled(mut records: Vec<Record>, mut random: u64) -> Vec<Record> {
+    for last in (1..records.len()).rev() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        records.swap(last, (random >> 33) as usize % (last + 1));
+    }
+    records
+}
+
+fn may_become(before: State, after: State, is_redrive: bool) -> bool {
+    match (before, after) {
+        (before, after) if before == after => true,
+        (before, after) if before.is_final() => is_redrive && after != State::Unsealed,
+        (State::Running, State::Unsealed) => false,
+        _ => true,
+    }
+}
+
+fn other_job() -> Job {
+    "k".parse().unwrap()
+}
+
+fn of_job(job: &Job, mut record: Record) -> Record {
+    match &mut record {
+        Record::Result(result) => result.job = job.clone(),
+        Record::Event(JobEvent::Opened(opened)) => opened.job = job.clone(),
+        Record::Event(JobEvent::Sealed(sealed)) => sealed.job = job.clone(),
+        Record::Event(JobEvent::Cancelled(cancelled)) => cancelled.job = job.clone(),
+        Record::Event(JobEvent::Expired(expired)) => expired.job = job.clone(),
+        Record::Event(JobEvent::Paused(pause) | JobEvent::Resumed(pause)) => pause.job = job.clone(),
+        Record::Event(JobEvent::Redriven(redriven)) => redriven.job = job.clone(),
+        other => panic!("expected a record of a job, found {other:?}"),
+    }
+    record
+}
+
 fn any_outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![4 => Just(Outcome::Succeeded), 1 => Just(Outcome::Failed)]
 }
@@ -271,17 +323,74 @@ proptest! {
         let total = outcomes.len() as u64;
         let once: Vec<Record> = (0..).zip(&outcomes).map(|(index, &outcome)| result(index, outcome))
             .chain([opened(), sealed(total)]).collect();
-        let mut shuffled: Vec<Record> = std::iter::repeat_n(once.clone(), copies).flatten().collect();
-        let mut random = seed;
-        for last in (1..shuffled.len()).rev() {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            shuffled.swap(last, (random >> 33) as usize % (last + 1));
-        }
+        let shuffled = shuffled(std::iter::repeat_n(once.clone(), copies).flatten().collect(), seed);
         let counts = |ledger: &Ledger| {
             let done = ledger.job(&job()).unwrap().done(&job(), String::new(), 1.0);
             (done.state, done.total, done.succeeded, done.failed, done.causes)
         };
         prop_assert_eq!(counts(&fold(once)), counts(&fold(shuffled)));
+    }
+
+    #[test]
+    fn any_order_of_each_round_with_late_copies_of_earlier_rounds_between_counts_the_same(
+        (scores, again, shuffles) in (prop::collection::vec(any_score(), 1..30), prop::collection::vec(any_score(), 30), any::<[u64; 2]>())
+    ) {
+        let total = scores.len() as u64;
+        let first: Vec<Record> = (0..).zip(&scores).map(|(index, score)| scored(index, 0, score)).collect();
+        let failed: Vec<(u32, &Score)> = (0..).zip(&scores).filter(|(_, score)| score.is_some()).collect();
+        let second: Vec<Record> = failed.iter().map(|&(index, _)| scored(index, 1, &again[index as usize])).collect();
+        let indices = Indices(failed.iter().map(|&(index, _)| index).collect()).to_string();
+        let redrive = (!failed.is_empty()).then(|| redriven_of(total, 1, "a", &indices));
+        let said = [opened()].into_iter()
+            .chain(shuffled([first.clone(), vec![sealed(total)], first.clone()].concat(), shuffles[0]))
+            .chain(redrive)
+            .chain(shuffled([second.clone(), first, second].concat(), shuffles[1]));
+        let ledger = live(said);
+        let last = |index: usize| if scores[index].is_some() { &again[index] } else { &None };
+        let causes: Vec<String> = (0..scores.len()).filter_map(|index| last(index).clone()).collect();
+        let failures = causes.len() as u64;
+        prop_assert_eq!(&counts(&ledger)[..4], &[total, total - failures, failures, 0]);
+        let status = ledger.job(&job()).unwrap().status(&job(), None, 0);
+        prop_assert_eq!(status.state, if failures == 0 { State::Succeeded } else { State::Failed });
+        for counted in status.causes {
+            prop_assert_eq!(counted.count, causes.iter().filter(|&cause| *cause == counted.cause).count() as u64);
+        }
+    }
+
+    #[test]
+    fn jobs_that_come_between_one_another_count_as_each_would_alone(
+        said in prop::collection::vec((any_record(), any::<bool>()), 1..100)
+    ) {
+        let mut ledger = Ledger::default();
+        for (record, of_the_other) in &said {
+            ledger.apply(ledger.next_offset(), if *of_the_other { of_job(&other_job(), record.clone()) } else { record.clone() });
+        }
+        for (name, other) in [(job(), false), (other_job(), true)] {
+            let own = said.iter().filter(|(_, of_the_other)| *of_the_other == other);
+            let alone = fold(own.map(|(record, _)| record.clone()));
+            let status = |ledger: &Ledger, job: &Job| ledger.job(job).map(|count| (count.state(), count.progress(&self::job(), 0.0)));
+            prop_assert_eq!(status(&ledger, &name), status(&alone, &job()));
+        }
+    }
+
+    #[test]
+    fn a_job_that_has_ended_stays_so_until_it_is_redriven_and_one_that_is_sealed_stays_sealed(
+        said in prop::collection::vec(any_record(), 1..200)
+    ) {
+        let mut ledger = Ledger::default();
+        let mut before = State::Unsealed;
+        for record in said {
+            let is_redrive = matches!(record, Record::Event(JobEvent::Redriven(_)));
+            ledger.apply(ledger.next_offset(), record);
+            let after = state(&ledger);
+            prop_assert!(may_become(before, after, is_redrive), "{before} became {after}");
+            if ledger.job(&job()).unwrap().is_due() {
+                let done = done(&ledger);
+                ledger.apply(ledger.next_offset(), done);
+                prop_assert_eq!(state(&ledger), after, "the done event says what was so before");
+            }
+            before = after;
+        }
     }
 
     #[test]
