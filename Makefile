@@ -40,8 +40,12 @@ test-next: pika build ## run the scenarios against another RabbitMQ, such as the
 bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger; how long does nobody count?
 	BENCH_COMPANIES=$(or $(COMPANIES),1000000) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench takeover
 
+fuzz: compiler ## give each reader of outside bytes made-up input for SECONDS=10, up to the first that brings it down
+	tests/fuzz/run $(or $(SECONDS),10)
+
 lint: compiler ## check format, lints, docs, licences and advisories
 	cargo fmt --all --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="$(rustdoc)" cargo doc --release --no-deps --workspace --document-private-items
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
@@ -58,7 +62,7 @@ down: ## stop that broker and forget its data
 
 clean: ## stop this checkout's brokers, and remove their data and all that was built
 	@for env in .rollcall/*/env; do [ ! -e "$$env" ] || deploy/local/broker stop "$$(basename "$$(dirname "$$env")")"; done
-	rm -rf .rollcall
+	rm -rf .rollcall tests/fuzz/target
 	cargo clean
 
 # A Rust toolchain needs a C compiler to link with, and some crates to build with.

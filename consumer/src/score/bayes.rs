@@ -37,7 +37,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use self::answer::Answers;
 use self::deadline::{Deadline, Late, TIMEOUT};
 use self::evidence::Evidence;
-use self::fault::Fault;
+pub use self::fault::Fault;
 use self::network::Network;
 use self::particles::{BLOCK, Particles};
 use self::posterior::Posterior;
@@ -137,7 +137,11 @@ impl Bayes {
         })
     }
 
-    fn parse(file: &[u8], settings: Settings) -> Result<Self, Fault> {
+    /// Reads a network from the bytes of such a file.
+    ///
+    /// # Errors
+    /// The first fault of the file.
+    pub fn parse(file: &[u8], settings: Settings) -> Result<Self, Fault> {
         let network = Network::parse(file)?;
         Ok(Self {
             evidence: Evidence::default(),

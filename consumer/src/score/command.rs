@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+pub use self::answer::read as read_answer;
 use self::child::{Child, ChildError};
 pub use self::launch::{Launcher, launch};
 use super::{Company, ScoreError, Scorer, Scores};

@@ -2,9 +2,11 @@
 
 /// What is wrong with a network, and the line (from 1) where it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) line: usize,
-    pub(super) message: String,
+pub struct Fault {
+    /// The line, from 1.
+    pub line: usize,
+    /// What was expected, what was found, and what to do; one line of text.
+    pub message: String,
 }
 
 impl Fault {

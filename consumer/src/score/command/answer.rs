@@ -32,8 +32,11 @@ struct EntryError {
     retryable: bool,
 }
 
-/// The outcomes in an answer to request `id` with `expected` instances.
-pub(super) fn read(line: &str, id: &str, expected: usize) -> Result<Vec<Result<Prediction, ScoreError>>, ScoreError> {
+/// The outcomes in a child's answer to request `id` with `expected` instances, in their order.
+///
+/// # Errors
+/// Where it is no such answer, or says that the batch as a whole failed.
+pub fn read(line: &str, id: &str, expected: usize) -> Result<Vec<Result<Prediction, ScoreError>>, ScoreError> {
     let answer: Answer = serde_json::from_str(line).map_err(|error| {
         nonsense(&format!("expected one line of JSON with id and predictions, found {:?}: {error}", start(line)))
     })?;

@@ -1,0 +1,21 @@
+//! A network file holds a network that can be sampled, or a fault that is named.
+
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use rollcall_consumer::score::bayes::{Bayes, Settings};
+use rollcall_consumer::score::{Company, Scorer};
+use rollcall_fuzz::assert_one_line;
+
+fuzz_target!(|bytes: &[u8]| {
+    let settings = Settings { particles: 3, distributions: true, timeout: Duration::from_secs(1) };
+    match Bayes::parse(bytes, settings) {
+        Ok(mut bayes) => drop(bayes.score(&[Company { record: b"{}".to_vec() }]).unwrap()),
+        Err(fault) => {
+            assert!(fault.line >= 1);
+            assert_one_line(&fault.message);
+        }
+    }
+});

@@ -1,0 +1,24 @@
+//! A body is an order, a question or an answer, which is written and read back the same, or it is refused.
+
+#![no_main]
+
+use std::fmt::Debug;
+
+use libfuzzer_sys::fuzz_target;
+use rollcall_fuzz::assert_one_line;
+use rollcall_shared::message::{Control, Query, Reply, read_json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fuzz_target!(|body: &[u8]| {
+    read::<Control>(body);
+    read::<Query>(body);
+    read::<Reply>(body);
+});
+
+fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &[u8]) {
+    match read_json::<T>(body) {
+        Ok(read) => assert_eq!(read_json(&serde_json::to_vec(&read).unwrap()), Ok(read)),
+        Err(error) => assert_one_line(&error),
+    }
+}

@@ -1,0 +1,75 @@
+//! Messages under any headers are work or results, or malformed; what is read is written and read back the same.
+
+#![no_main]
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
+use libfuzzer_sys::fuzz_target;
+use rollcall_fuzz::assert_one_line;
+use rollcall_shared::message::{Counted, Work, earlier_deliveries, offset};
+
+/// The keys that are read, and one that is not.
+const KEYS: [&str; 14] = [
+    "job",
+    "index",
+    "company_id",
+    "attempt",
+    "round",
+    "priority",
+    "deliveries",
+    "retry",
+    "traceparent",
+    "outcome",
+    "cause",
+    "x-stream-offset",
+    "x-delivery-count",
+    "other",
+];
+/// Texts that get past the first check.
+const TEXTS: [&str; 6] = ["j", "succeeded", "failed", "high", "3;1s,1m30s", ""];
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut bytes = Unstructured::new(bytes);
+    let Ok(headers) = table(&mut bytes) else { return };
+    let properties = BasicProperties::default().with_headers(headers);
+    match Work::read(&properties, bytes.take_rest().to_vec()) {
+        Ok(work) => assert_eq!(Work::read(&work.properties(), work.record.clone()), Ok(work)),
+        Err(malformed) => assert_one_line(&malformed.to_string()),
+    }
+    if let Err(malformed) = Counted::read(&properties) {
+        assert_one_line(&malformed.to_string());
+    }
+    offset(&properties);
+    earlier_deliveries(&properties);
+});
+
+fn table(bytes: &mut Unstructured<'_>) -> Result<FieldTable> {
+    let mut table = FieldTable::default();
+    for _ in 0..bytes.int_in_range(0..=16)? {
+        table.insert((*bytes.choose(&KEYS)?).into(), value(bytes)?);
+    }
+    Ok(table)
+}
+
+fn value(bytes: &mut Unstructured<'_>) -> Result<AMQPValue> {
+    Ok(match bytes.int_in_range(0..=18)? {
+        0 => AMQPValue::Boolean(bool::arbitrary(bytes)?),
+        1 => AMQPValue::ShortShortInt(i8::arbitrary(bytes)?),
+        2 => AMQPValue::ShortShortUInt(u8::arbitrary(bytes)?),
+        3 => AMQPValue::ShortInt(i16::arbitrary(bytes)?),
+        4 => AMQPValue::ShortUInt(u16::arbitrary(bytes)?),
+        5 => AMQPValue::LongInt(i32::arbitrary(bytes)?),
+        6 => AMQPValue::LongUInt(u32::arbitrary(bytes)?),
+        7 | 8 => AMQPValue::LongLongInt(i64::arbitrary(bytes)?),
+        9 => AMQPValue::Float(f32::arbitrary(bytes)?),
+        10 => AMQPValue::Double(f64::arbitrary(bytes)?),
+        11 => AMQPValue::DecimalValue(DecimalValue { scale: u8::arbitrary(bytes)?, value: u32::arbitrary(bytes)? }),
+        12 => AMQPValue::ShortString(<&str>::arbitrary(bytes)?.chars().take(60).collect::<String>().into()),
+        13 => AMQPValue::LongString(<&[u8]>::arbitrary(bytes)?.to_vec().into()),
+        14 | 15 => AMQPValue::LongString((*bytes.choose(&TEXTS)?).into()),
+        16 => AMQPValue::Timestamp(u64::arbitrary(bytes)?),
+        17 => AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::Void])),
+        _ => AMQPValue::Void,
+    })
+}

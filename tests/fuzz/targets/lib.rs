@@ -1,0 +1,43 @@
+//! What several targets ask of what they try.
+
+use std::cell::LazyCell;
+use std::fs;
+
+use rollcall_producer::companies::{Companies, Format, ReadOptions};
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+
+/// Asserts that a message for people is there and stays on its line.
+pub fn assert_one_line(message: &str) {
+    assert!(!message.is_empty() && !message.contains('\n'), "{message:?}");
+}
+
+/// Reads `bytes` as a file of companies: each comes out as a JSON object, or its row is refused in one line.
+pub fn read_companies(format: Format, bytes: &[u8]) {
+    thread_local! {
+        static FOLDER: LazyCell<TempDir> = LazyCell::new(|| TempDir::new().unwrap());
+    }
+    let path = FOLDER.with(|folder| folder.path().join("companies"));
+    fs::write(&path, bytes).unwrap();
+    // The length says how: it changes with the input, and takes nothing away from it.
+    let options = ReadOptions {
+        format: Some(format),
+        id_column: (bytes.len() % 3 == 0).then(|| "id".to_owned()),
+        allow_duplicate_ids: bytes.len() % 2 == 0,
+        max_record_bytes: if bytes.len() % 5 == 0 { 16 } else { 4096 },
+    };
+    let companies = match Companies::open(&path, &options) {
+        Ok(companies) => companies,
+        Err(error) => return assert_one_line(&error.to_string()),
+    };
+    for company in companies {
+        match company {
+            Ok(company) => {
+                assert!((1..=255).contains(&company.company_id.len()), "{company:?}");
+                assert!(company.record.len() <= options.max_record_bytes, "{company:?}");
+                serde_json::from_slice::<Map<String, Value>>(&company.record).unwrap();
+            }
+            Err(error) => assert_one_line(&error.to_string()),
+        }
+    }
+}
