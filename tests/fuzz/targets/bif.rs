@@ -10,7 +10,7 @@ use rollcall_consumer::score::{Company, Scorer};
 use rollcall_fuzz::assert_one_line;
 
 fuzz_target!(|bytes: &[u8]| {
-    let settings = Settings { particles: 3, distributions: true, timeout: Duration::from_secs(1) };
+    let settings = Settings { particles: 3, distributions: true, timeout: Duration::from_secs(60) };
     match Bayes::parse(bytes, settings) {
         Ok(mut bayes) => drop(bayes.score(&[Company { record: b"{}".to_vec() }]).unwrap()),
         Err(fault) => {

@@ -19,7 +19,7 @@ const NETWORK: &str = concat!(
 
 fuzz_target!(|record: &[u8]| {
     static BAYES: LazyLock<Mutex<Bayes>> = LazyLock::new(|| {
-        let settings = Settings { particles: 10, distributions: false, timeout: Duration::from_secs(1) };
+        let settings = Settings { particles: 10, distributions: false, timeout: Duration::from_secs(60) };
         Mutex::new(Bayes::parse(NETWORK.as_bytes(), settings).unwrap())
     });
     let scores = BAYES.lock().unwrap().score(&[Company { record: record.to_vec() }]).unwrap();
