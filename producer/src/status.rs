@@ -91,7 +91,8 @@ fn in_words(status: &JobStatus) -> String {
 
 fn unsealed_in_words(status: &JobStatus) -> String {
     let JobStatus { job, enqueued, duration_seconds, .. } = status;
-    let age = humantime::format_duration(Duration::from_secs(duration_seconds.unwrap_or_default().max(0.0) as u64));
+    let age = Duration::try_from_secs_f64(duration_seconds.unwrap_or_default()).unwrap_or_default();
+    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
     let far = thousands(*enqueued);
     format!(
         "  unsealed for {age}: its producer has told of {far} companies so far, and not of the file's end; if it is gone, go on with `producer enqueue --resume {job} FILE`, or `producer cancel {job}`"

@@ -3,7 +3,7 @@
 use rollcall_tests::{Fleet, Outcome, SCORER};
 use serde_json::Value;
 
-fn body<'a>(bodies: &'a [Value], index: u64) -> &'a Value {
+fn body(bodies: &[Value], index: u64) -> &Value {
     bodies.iter().find(|body| body["index"] == index).unwrap()
 }
 

@@ -33,7 +33,7 @@ impl Busy {
         let slow: Vec<(usize, &str)> = (0..500).map(|index| (index, "slow")).collect();
         fleet.enqueue(&companies(fleet, 500, &slow), "n", "slow", &[]).expect(0);
         fleet.mid_job("slow", 500);
-        let (producer, rest) = fleet.unfinished_enqueue("j", 3_000);
+        let (producer, rest) = fleet.unfinished_enqueue("j", 3_000, &[]);
         Busy { aggregator, consumer, producer, _rest: rest }
     }
 
