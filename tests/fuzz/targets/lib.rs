@@ -22,9 +22,9 @@ pub fn read_companies(format: Format, bytes: &[u8]) {
     // The length says how: it changes with the input, and takes nothing away from it.
     let options = ReadOptions {
         format: Some(format),
-        id_column: (bytes.len() % 3 == 0).then(|| "id".to_owned()),
-        allow_duplicate_ids: bytes.len() % 2 == 0,
-        max_record_bytes: if bytes.len() % 5 == 0 { 16 } else { 4096 },
+        id_column: (bytes.len().is_multiple_of(3)).then(|| "id".to_owned()),
+        allow_duplicate_ids: bytes.len().is_multiple_of(2),
+        max_record_bytes: if bytes.len().is_multiple_of(5) { 16 } else { 4096 },
     };
     let companies = match Companies::open(&path, &options) {
         Ok(companies) => companies,
