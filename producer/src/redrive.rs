@@ -31,6 +31,7 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
     let link = connect(broker, &format!("rollcall producer: redrive {}", args.job)).await?;
     let mut asker = Asker::open(&link, &broker.topology()).await?;
     let status = asker.known(&args.job).await?;
+    let opened = opened(&status)?;
     let rows = records::count_rows(&args)?;
     let total = selection::total(&status, rows)?;
     let selected = selection::select(&args, &status, total, &mut asker).await?;
@@ -43,7 +44,7 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
     let (job, companies) = (args.job.clone(), selected.len());
     let rows = records.rows(selected).await?;
     let enqueued = Arc::new(AtomicU64::new(0));
-    let enqueuing = Enqueuing::new(opened(&status)?, Part::Some { round }, rows, enqueued);
+    let enqueuing = Enqueuing::new(opened, Part::Some { round }, rows, enqueued);
     let published = publish(enqueuing, &job, broker, shutdown).await.map_err(|error| unfinished(&job, error))?;
     if published < companies {
         let lost = format!("expected {companies} records, found {published}");
@@ -88,7 +89,11 @@ async fn reopen(
 
 fn opened(status: &JobStatus) -> Result<Opened, Failure> {
     let JobStatus { job, model, source, opened_at, settings, .. } = status.clone();
-    let missing = || Failure::Other(format!("expected job {job} to have been opened, found no opening in the ledger"));
+    let missing = || {
+        Failure::Other(format!(
+            "expected the ledger to tell of which model job {job} is, found that its beginning is gone; enqueue its file as a new job"
+        ))
+    };
     Ok(Opened {
         model: model.ok_or_else(missing)?,
         source: source.unwrap_or_default(),

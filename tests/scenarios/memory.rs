@@ -1,10 +1,9 @@
 //! What may grow with a job, and what must not.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, eventually, project};
+use rollcall_tests::{Fleet, eventually};
 
 /// A file of small rows.
 fn rows(fleet: &Fleet, count: usize) -> PathBuf {
@@ -36,21 +35,10 @@ fn a_file_ten_times_as_long_takes_no_more_memory_to_enqueue() {
     assert!(long <= short + short / 10, "20,000 rows: {short} kB; 200,000 rows: {long} kB");
 }
 
-/// Makes ledgers roll over to a new segment every so many bytes, where the broker is ours to administer.
-fn short_segments(fleet: &Fleet, bytes: u32) -> bool {
-    let Ok(broker) = std::env::var("ROLLCALL_TEST_BROKER") else { return false };
-    let (_, vhost) = fleet.url().rsplit_once('/').unwrap();
-    let definition = format!(r#"{{"stream-max-segment-size-bytes":{bytes}}}"#);
-    let mut policy = Command::new(project().join("deploy/local/broker"));
-    policy.args(["ctl", &broker, "-q", "set_policy", "-p", vhost, "--apply-to", "queues", "segments", "ledger$", &definition]);
-    policy.status().unwrap().success()
-}
-
 #[test]
 fn a_ledger_that_grows_beyond_a_segment_is_counted_on() {
     let fleet = Fleet::fresh();
-    if !short_segments(&fleet, 1_000_000) {
-        eprintln!("skipped: the broker is not ours to set a policy on");
+    if !fleet.set_ledger_policy(r#"{"stream-max-segment-size-bytes":1000000}"#) {
         return;
     }
     let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.demo_consumer());

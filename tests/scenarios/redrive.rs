@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use rollcall_tests::{Fleet, SCORER};
+use rollcall_tests::{Fleet, SCORER, eventually};
 use serde_json::Value;
 
 fn counts(done: &Value) -> [u64; 4] {
@@ -118,4 +119,29 @@ fn companies_that_got_lost_on_the_broker_are_enqueued_again_while_the_job_waits_
     assert!(running.error().contains("--missing"), "{running:?}");
     fleet.producer(&["redrive", "j", "--missing", "--file", file.to_str().unwrap(), "--wait"]).expect(0);
     fleet.finished("j").assert_counted_once(200);
+}
+
+#[test]
+fn what_a_too_short_retention_has_taken_from_the_ledger_is_told_once_and_can_be_done_again() {
+    let fleet = Fleet::fresh();
+    if !fleet.set_ledger_policy(r#"{"stream-max-segment-size-bytes":1000000,"max-length-bytes":2000000}"#) {
+        return;
+    }
+    let mut stopped = fleet.aggregator(&[]);
+    let file = fleet.companies(4_000);
+    fleet.enqueue(&file, "questionnaire", "j", &[]).expect(0);
+    eventually("the job is known", || (fleet.status("j")["total"] == 4_000).then_some(()));
+    stopped.terminate();
+    stopped.wait(Duration::from_secs(10)).expect(0);
+    let _consumer = fleet.demo_consumer();
+    eventually("all are scored", || (fleet.waiting_in(&fleet.name("work.questionnaire")) == Some(0)).then_some(()));
+    let aggregator = fleet.aggregator(&[]);
+    aggregator.wait_until_it_says("its retention may be shorter than its jobs");
+    let counted = || fleet.status("j")["succeeded"].as_u64().unwrap();
+    eventually("the rest is counted", || (counted() > 0).then_some(()));
+    assert!(counted() < 4_000);
+    assert_eq!(fleet.said_by_all("aggregator").matches("ERROR").count(), 1);
+    assert!(fleet.set_ledger_policy(r#"{"max-length-bytes":1000000000}"#), "retention is mended first");
+    let redrive = ["redrive", "j", "--missing", "--file", file.to_str().unwrap(), "--wait", "--output", "json"];
+    assert_eq!(counts(&fleet.producer(&redrive).expect(0).json()), [4_000, 4_000, 0, 0]);
 }

@@ -193,6 +193,19 @@ impl Fleet {
         (producer, rest)
     }
 
+    /// Sets the policy for the ledger; the size of segments must be set before it is declared. Says so and returns false where
+    /// the broker is not ours to administer.
+    pub fn set_ledger_policy(&self, definition: &str) -> bool {
+        let Ok(broker) = std::env::var("ROLLCALL_TEST_BROKER") else {
+            eprintln!("skipped: the broker is not ours to set a policy on");
+            return false;
+        };
+        let (_, vhost) = self.url().rsplit_once('/').unwrap();
+        let mut policy = Command::new(project().join("deploy/local/broker"));
+        policy.args(["ctl", &broker, "-q", "set_policy", "-p", vhost, "--apply-to", "queues", "ledger", "ledger$", definition]);
+        policy.status().unwrap().success()
+    }
+
     /// How many messages wait in a queue; nothing where there is no such queue.
     pub fn waiting_in(&self, queue: &str) -> Option<u32> {
         crate::queue::waiting_in(self.url(), queue)

@@ -10,6 +10,7 @@ mod control;
 mod dead;
 mod paused;
 mod records;
+mod silence;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -30,12 +31,16 @@ use control::Orders;
 use dead::{Dead, DeadLetters};
 use paused::PausedCompanies;
 use records::Records;
+use silence::Silence;
 
 /// The baton is renewed this often while counts change: what a successor has to read again is at most this much.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
 /// And this often when they do not: the broker takes back what stays unacknowledged for half an hour.
 const RENEW_EVERY: Duration = Duration::from_secs(300);
+
+/// Until the marker is read there is always a next record.
+const NEXT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Progress is told this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -63,6 +68,7 @@ pub(super) async fn session(
         orders: Orders::new(&topology),
         dead: DeadLetters::default(),
         paused: PausedCompanies::default(),
+        silence: Silence::new(),
         reading: &reading,
         moved: HashSet::new(),
         checkpointed: Instant::now(),
@@ -91,6 +97,7 @@ struct Tally<'a> {
     orders: Orders,
     dead: DeadLetters,
     paused: PausedCompanies,
+    silence: Silence,
     reading: &'a Link,
     moved: HashSet<Job>,
     checkpointed: Instant,
@@ -132,7 +139,7 @@ impl Tally<'_> {
     /// A ledger that ends before the checkpoint is another ledger: it is counted from its beginning.
     async fn start_over_if_replaced(&mut self) -> Result<(), BrokerError> {
         // Where a marker has just been put, the last records come after every checkpoint.
-        let end = records::last_offset(self.reading.channel().await?, &self.topology).await?;
+        let end = records::last_offset(&self.reading.channel().await?, &self.topology).await?;
         if end >= self.ledger.next_offset() {
             return Ok(());
         }
@@ -148,7 +155,7 @@ impl Tally<'_> {
     /// Reads the ledger up to `marker`.
     async fn catch_up(&mut self, records: &mut Records, marker: &str) -> Result<(), BrokerError> {
         loop {
-            let batch = records.next().await?;
+            let batch = tokio::time::timeout(NEXT_WITHIN, records.next()).await.map_err(|_| left_alone())??;
             records.ask_for_more(batch.last_tag).await?;
             let mut reached = false;
             for record in batch.records {
@@ -244,6 +251,7 @@ impl Tally<'_> {
     }
 
     async fn each_second(&mut self) -> Result<(), BrokerError> {
+        self.silence.look(self.ledger.next_offset(), self.reading, &self.topology).await?;
         self.dead.subscribe(self.reading, &self.topology, self.ledger.models()).await?;
         self.paused.follow(self.reading, &self.topology, &self.ledger).await?;
         self.orders.repeat(&mut self.publisher, &self.ledger).await?;
@@ -271,6 +279,10 @@ impl Tally<'_> {
         self.checkpointed_offset = self.ledger.next_offset();
         Ok(())
     }
+}
+
+fn left_alone() -> BrokerError {
+    BrokerError::Lost(format!("expected the ledger's records up to now, found none for {NEXT_WITHIN:?}"))
 }
 
 /// Publishes what may get lost without harm: progress and answers.

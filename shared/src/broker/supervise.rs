@@ -40,21 +40,29 @@ impl Default for Backoff {
 /// A session that lasted this long was a good one: the next pause is short again, and the next error is of another outage.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
+/// An outage that goes on is told again after so long.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 /// What has been told of the present outage. A broker that starts may take connections before it has its queues, and so an
-/// outage can have many errors; each kind is told once.
+/// outage can have many errors.
 #[derive(Debug, Default)]
 struct Outage {
-    told_of_absence: bool,
+    told_at: Option<Instant>,
     told_of_refusal: bool,
 }
 
 impl Outage {
-    /// Whether an operator has not been told of this yet.
-    fn is_news(&mut self, error: &BrokerError) -> bool {
+    /// Whether an operator should be told of this error.
+    fn is_news(&mut self, error: &BrokerError, now: Instant) -> bool {
+        let due = self.told_at.is_none_or(|told_at| now.duration_since(told_at) >= TELL_AGAIN);
         // A message that is not stored wants an operator, whatever else is amiss.
         let refused = matches!(error, BrokerError::Nacked { .. } | BrokerError::Unroutable { .. });
-        let told = if refused { &mut self.told_of_refusal } else { &mut self.told_of_absence };
-        !std::mem::replace(told, true)
+        let news = due || (refused && !self.told_of_refusal);
+        self.told_of_refusal |= refused;
+        if news {
+            self.told_at = Some(now);
+        }
+        news
     }
 }
 
@@ -110,7 +118,7 @@ pub async fn supervise(
         }
         let left = broker.max_downtime.map(|most| most.saturating_sub(since.elapsed()));
         let pause = backoff.pause().min(left.unwrap_or(Duration::MAX));
-        if outage.is_news(&error) {
+        if outage.is_news(&error, Instant::now()) {
             tracing::warn!(%error, "lost the connection; building it anew until it holds");
         } else {
             tracing::debug!(%error, pause_ms = pause.as_millis(), "still without a connection that holds");
@@ -132,13 +140,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_outage_the_first_error_is_news_and_so_is_the_first_message_that_was_not_stored() {
+    fn of_an_outage_the_first_error_is_told_and_the_first_message_not_stored_and_then_one_a_minute() {
         let lost = |reason: &str| BrokerError::Lost(reason.to_owned());
         let unreachable = || BrokerError::Unreachable { url: String::new(), reason: String::new() };
         let nacked = || BrokerError::Nacked { exchange: String::new(), routing_key: String::new() };
-        let errors = [lost("reset"), unreachable(), lost("no queue yet"), nacked(), unreachable(), nacked()];
+        let began = Instant::now();
         let mut outage = Outage::default();
-        let news: Vec<bool> = errors.iter().map(|error| outage.is_news(error)).collect();
-        assert_eq!(news, [true, false, false, true, false, false]);
+        for (error, second, news) in [
+            (lost("reset"), 0, true),
+            (unreachable(), 1, false),
+            (lost("no queue yet"), 20, false),
+            (nacked(), 30, true),
+            (nacked(), 80, false),
+            (unreachable(), 90, true),
+            (unreachable(), 149, false),
+        ] {
+            assert_eq!(outage.is_news(&error, began + Duration::from_secs(second)), news, "{error} at {second} s");
+        }
     }
 }

@@ -93,8 +93,8 @@ impl Records {
 }
 
 /// The offset of one of the ledger's last records. There must be one.
-pub(super) async fn last_offset(channel: Channel, topology: &Topology) -> Result<u64, BrokerError> {
-    let mut last = subscribe(&channel, topology, AMQPValue::LongString(LongString::from("last"))).await?;
+pub(super) async fn last_offset(channel: &Channel, topology: &Topology) -> Result<u64, BrokerError> {
+    let mut last = subscribe(channel, topology, AMQPValue::LongString(LongString::from("last"))).await?;
     let ended = || BrokerError::Lost("the broker cancelled the consumer of the ledger's end".to_owned());
     let delivery = last.next().await.ok_or_else(ended)??;
     offset(&delivery.properties).ok_or_else(|| BrokerError::Lost("a ledger record without an offset: is it a stream?".to_owned()))
