@@ -39,6 +39,8 @@ fn a_job_outlives_the_kill_of_the_broker_and_each_process_tells_of_it_once() {
     let Some(broker) = Broker::private() else { return };
     let fleet = Fleet::on(&broker);
     let processes = start_all(&fleet);
+    // The job must not be over before the kill.
+    broker.settle();
     let producer = start_job(&fleet);
     broker.kill_9();
     for process in &processes {
@@ -76,4 +78,15 @@ fn a_job_outlives_a_broker_that_freezes_for_a_while_and_then_for_longer_than_a_h
     }
     broker.thaw();
     assert_it_ends(&fleet, producer);
+}
+
+#[test]
+fn a_process_that_is_told_how_long_to_wait_for_the_broker_waits_no_longer() {
+    let Some(broker) = Broker::private() else { return };
+    let fleet = Fleet::on(&broker);
+    let mut aggregator = fleet.aggregator(&["--max-downtime", "2s"]);
+    aggregator.wait_until_it_says("counting");
+    broker.kill_9();
+    let ended = aggregator.wait(DEADLINE).expect(3);
+    assert!(ended.stderr.lines().last().unwrap().contains("--max-downtime"), "{ended:?}");
 }

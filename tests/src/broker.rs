@@ -79,11 +79,16 @@ impl Broker {
     /// # Panics
     /// Where it does not run.
     pub fn kill_9(&self) {
+        self.settle();
+        said(&script(&["kill", &self.name]));
+    }
+
+    /// Waits until a kill would not take a queue with it that was declared just now.
+    pub fn settle(&self) {
         eventually("every queue's place is on the broker's disk", || {
             let newest = self.queue_folders().into_iter().filter_map(|folder| born(&folder)).max();
             newest.is_none_or(|born| born.elapsed().is_ok_and(|age| age >= SETTLED)).then_some(())
         });
-        said(&script(&["kill", &self.name]));
     }
 
     /// The folder of every quorum queue and stream: made when it is declared.
