@@ -59,11 +59,15 @@ pub(crate) struct Orders {
 impl Standing {
     /// Takes in an order.
     pub(crate) fn hear(&mut self, control: Control) {
+        if control.order == Order::Forget {
+            self.jobs.remove(&control.job);
+            return;
+        }
         let orders = self.jobs.entry(control.job).or_default();
         match control.order {
             Order::Drop { round } => orders.dropped_through = orders.dropped_through.max(Some(round)),
             Order::Pause => orders.paused = true,
-            Order::Resume => orders.paused = false,
+            Order::Resume | Order::Forget => orders.paused = false,
         }
     }
 
@@ -122,6 +126,8 @@ mod tests {
         let paused = standing(&[Order::Drop { round: 0 }, Order::Pause]);
         assert_eq!(admit(&taken(0, 0, false), &paused, 5), Admission::Drop);
         assert_eq!(admit(&taken(1, 0, false), &paused, 5), Admission::SetAside);
+        let another_of_that_name = standing(&[Order::Drop { round: 0 }, Order::Pause, Order::Forget]);
+        assert_eq!(admit(&taken(0, 0, false), &another_of_that_name, 5), Admission::Score);
         let resumed = standing(&[Order::Pause, Order::Resume]);
         assert_eq!(admit(&taken(0, 0, false), &resumed, 5), Admission::Score);
     }

@@ -75,6 +75,8 @@ struct Watched {
     room: Arc<Room>,
     new_scorer: Box<NewScorer>,
     seats: Vec<(Arc<Seat>, Option<JoinHandle<()>>)>,
+    /// Why the last scorer could not be started.
+    refused: Option<String>,
 }
 
 impl Desks {
@@ -85,7 +87,7 @@ impl Desks {
             let thread = start(scorer, &room, &seat);
             (seat, Some(thread))
         });
-        let mut watched = Watched { seats: seats.collect(), room, new_scorer };
+        let mut watched = Watched { seats: seats.collect(), room, new_scorer, refused: None };
         let leaving = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&leaving);
         let watch = thread::spawn(move || {
@@ -131,18 +133,24 @@ impl Watched {
                 // Whose fault it was will show when each is scored by itself.
                 self.room.waiting.add(batch.into_iter().map(|taken| Taken { alone: true, ..taken }));
             }
+            // What it does to this seat from now on concerns nobody.
+            (*seat, *thread) = (Arc::new(Seat::default()), None);
+        }
+        self.fill_vacant();
+    }
+
+    fn fill_vacant(&mut self) {
+        let mut refused = None;
+        for (seat, thread) in self.seats.iter_mut().filter(|(_, thread)| thread.is_none()) {
             match (self.new_scorer)() {
-                Ok(scorer) => {
-                    let fresh = Arc::new(Seat::default());
-                    *thread = Some(start(scorer, &self.room, &fresh));
-                    *seat = fresh;
-                }
-                Err(error) => {
-                    *thread = None;
-                    tracing::error!(error, "a scorer cannot be started anew; this consumer goes on with fewer");
-                }
+                Ok(scorer) => *thread = Some(start(scorer, &self.room, seat)),
+                Err(error) => refused = Some(error),
             }
         }
+        if let Some(error) = refused.as_ref().filter(|_| self.refused.is_none()) {
+            tracing::error!(error, "a scorer cannot be started anew; trying again until it can");
+        }
+        self.refused = refused;
     }
 
     fn join(&mut self) {

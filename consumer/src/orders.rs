@@ -1,5 +1,7 @@
 //! Listens to the orders about jobs: what was said before this consumer began, and what is said from then on.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
@@ -13,6 +15,9 @@ use crate::admit::Standing;
 
 /// Orders that the broker sends ahead of their acknowledgements.
 const PREFETCH: u16 = 200;
+
+/// Until the marker is read there is always a next message.
+const NEXT_WITHIN: Duration = Duration::from_secs(30);
 
 /// The subscription to the control log.
 pub(crate) struct OrderLog {
@@ -39,7 +44,7 @@ impl OrderLog {
         let consumer = channel.basic_consume(topology.control_log().into(), "control".into(), options, from_first).await?;
         let (mut log, mut standing) = (OrderLog { channel, consumer }, Standing::default());
         loop {
-            let said = log.next().await?;
+            let said = tokio::time::timeout(NEXT_WITHIN, log.next()).await.map_err(|_| left_alone())??;
             let now = said.properties.message_id().as_ref().is_some_and(|id| id.as_str() == marker);
             log.take_in(&said, &mut standing).await?;
             if now {
@@ -74,4 +79,8 @@ impl OrderLog {
             }
         }
     }
+}
+
+fn left_alone() -> BrokerError {
+    BrokerError::Lost(format!("expected the orders said up to now, found none for {NEXT_WITHIN:?}"))
 }

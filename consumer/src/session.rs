@@ -141,10 +141,21 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Whether this session took it: a tag of an earlier one is somebody else's on this session's channel. A scorer may be at
+    /// companies of an earlier session, and put them back to be scored alone.
+    fn is_ours(&self, taken: &Taken) -> bool {
+        taken.session == self.number
+    }
+
+    fn ours(&self, mut companies: Vec<Taken>) -> Vec<Taken> {
+        companies.retain(|taken| self.is_ours(taken));
+        companies
+    }
+
     /// An order holds for what has been taken and not begun, too.
     async fn obey(&self, open: &mut Open, job: Option<Job>) -> Result<(), BrokerError> {
         let Some(job) = job else { return Ok(()) };
-        let concerned = self.waiting.remove(|taken| taken.work.job == job);
+        let concerned = self.ours(self.waiting.remove(|taken| taken.work.job == job));
         self.admit(open, concerned).await
     }
 
@@ -156,15 +167,14 @@ impl Session<'_> {
         scored: &mut UnboundedReceiver<Scored>,
     ) -> Result<(), BrokerError> {
         let more = std::iter::from_fn(|| scored.try_recv().ok());
-        // A tag of an earlier session means nothing on this session's channel.
-        let ours = outcome.into_iter().chain(more).take(COALESCE).filter(|scored| scored.taken.session == self.number);
+        let ours = outcome.into_iter().chain(more).take(COALESCE).filter(|scored| self.is_ours(&scored.taken));
         answers.publish(ours).await
     }
 
     /// The broker closes the channel of a consumer that holds a company for too long. What has not been begun in half that
     /// time goes back, so that the other half is left for scoring it.
     async fn give_back_old(&self, answers: &mut Answers) -> Result<(), BrokerError> {
-        let old = self.waiting.remove_older_than(self.args.consumer_timeout / 2);
+        let old = self.ours(self.waiting.remove_older_than(self.args.consumer_timeout / 2));
         if old.is_empty() {
             return Ok(());
         }
@@ -179,7 +189,7 @@ impl Session<'_> {
     async fn finish(&self, open: &mut Open, scored: &mut UnboundedReceiver<Scored>) -> Result<(), BrokerError> {
         let mut unseen = open.intake.close().await?;
         self.note(open, &mut unseen).await?;
-        let unbegun = unseen.taken.into_iter().chain(self.waiting.clear());
+        let unbegun = unseen.taken.into_iter().chain(self.ours(self.waiting.clear()));
         let (again, first): (Vec<Taken>, Vec<Taken>) = unbegun.partition(|taken| taken.deliveries > 0);
         for taken in first {
             open.intake.give_back(taken.tag).await?;

@@ -37,7 +37,7 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
     let selected = selection::select(&args, &status, total, &mut asker).await?;
     let records = Records::find(&args, &selected, &status, &link, broker).await?;
     let round = match status.done_at {
-        Some(_) => reopen(&link, &mut asker, broker, &status, &selected, total).await?,
+        Some(_) => reopen(&link, &mut asker, broker, &status, &selected, status.sealed.or(rows)).await?,
         // Nothing that counts is taken back: whoever comes first, this or what was thought lost, counts.
         None => status.redrives,
     };
@@ -67,7 +67,7 @@ async fn reopen(
     broker: &BrokerArgs,
     status: &JobStatus,
     selected: &RoaringBitmap,
-    total: u64,
+    total: Option<u64>,
 ) -> Result<u32, Failure> {
     let (job, round, by) = (status.job.clone(), status.redrives + 1, Job::unique().to_string());
     let redriven = Redriven {

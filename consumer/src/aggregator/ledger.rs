@@ -36,6 +36,9 @@ pub enum Record {
 pub struct Ledger {
     next_offset: u64,
     jobs: BTreeMap<Job, JobCount>,
+    /// Jobs no longer known of which consumers were told something, and not yet that it no longer holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    forgotten: Vec<Job>,
 }
 
 impl Ledger {
@@ -80,9 +83,16 @@ impl Ledger {
             return;
         }
         let oldest = finished().min_by_key(|(_, count)| count.done_at()).map(|(job, _)| job.clone());
-        if let Some(oldest) = oldest {
-            self.jobs.remove(&oldest);
+        if let Some(oldest) = oldest
+            && self.jobs.remove(&oldest).is_some_and(|count| count.had_orders())
+        {
+            self.forgotten.push(oldest);
         }
+    }
+
+    /// The jobs that are no longer known, and of which consumers were told something. Each is given once.
+    pub fn take_forgotten(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Gives up what companies of finished jobs came to, the oldest first, down to what a checkpoint can hold.

@@ -39,6 +39,9 @@ impl Questions {
     }
 }
 
+/// RabbitMQ 4.x closes the channel on a message over 16 MiB.
+const LONGEST_REPLY: usize = 15 << 20;
+
 /// A question, and the way back.
 pub(super) struct Question {
     channel: Channel,
@@ -57,10 +60,20 @@ impl Question {
         if let Some(id) = self.asked.properties.correlation_id() {
             properties = properties.with_correlation_id(id.clone());
         }
-        let body = serde_json::to_vec(&reply).map_err(|error| BrokerError::Lost(error.to_string()))?;
+        let body = body(&reply)?;
         let message = Message { exchange: String::new(), routing_key: reply_to.as_str().to_owned(), properties, body };
         super::tally::whisper(&self.channel, message).await
     }
+}
+
+fn body(reply: &Reply) -> Result<Vec<u8>, BrokerError> {
+    let written = |reply: &Reply| serde_json::to_vec(reply).map_err(|error| BrokerError::Lost(error.to_string()));
+    let body = written(reply)?;
+    if body.len() <= LONGEST_REPLY {
+        return Ok(body);
+    }
+    let bytes = body.len();
+    written(&Reply::Refused(format!("expected an answer of at most {LONGEST_REPLY} bytes, found {bytes}; ask for less")))
 }
 
 fn reply(query: &Query, ledger: &Ledger) -> Reply {

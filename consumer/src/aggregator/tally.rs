@@ -148,6 +148,8 @@ impl Tally<'_> {
             checkpoint = self.ledger.next_offset(),
             "the ledger ends before the checkpoint: it was deleted and declared anew; counting it from its beginning"
         );
+        let told: Vec<Job> = self.ledger.jobs().filter(|(_, count)| count.had_orders()).map(|(job, _)| job.clone()).collect();
+        self.orders.lift(&mut self.publisher, &told).await?;
         self.ledger = Ledger::default();
         self.checkpoint().await
     }
@@ -230,7 +232,7 @@ impl Tally<'_> {
             let state = count.state();
             if let Some(message) = self.announcer.done(&job, count) {
                 // Before the world is told: whoever comes after this aggregator says no more than the event.
-                self.orders.forget(&mut self.publisher, &job, count).await?;
+                self.orders.drop_rest(&mut self.publisher, &job, count).await?;
                 if count.was_paused() {
                     self.paused.forget(self.reading, &self.topology, &job).await?;
                 }
@@ -254,7 +256,12 @@ impl Tally<'_> {
         self.silence.look(self.ledger.next_offset(), self.reading, &self.topology).await?;
         self.dead.subscribe(self.reading, &self.topology, self.ledger.models()).await?;
         self.paused.follow(self.reading, &self.topology, &self.ledger).await?;
-        self.orders.repeat(&mut self.publisher, &self.ledger).await?;
+        let forgotten = self.ledger.take_forgotten();
+        self.orders.lift(&mut self.publisher, &forgotten).await?;
+        if self.orders.is_time_to_repeat() {
+            self.orders.repeat(&mut self.publisher, &self.ledger).await?;
+            self.sweep().await?;
+        }
         for expired in self.announcer.expired(&self.ledger) {
             self.publisher.publish_now((), expired).await?;
         }
@@ -266,6 +273,14 @@ impl Tally<'_> {
         let changed = self.ledger.next_offset() != self.checkpointed_offset;
         let due = if changed { CHECKPOINT_EVERY } else { RENEW_EVERY };
         if self.checkpointed.elapsed() >= due { self.checkpoint().await } else { Ok(()) }
+    }
+
+    /// A consumer that heard of the end of a paused job too late may have set companies of it aside after its queue was deleted.
+    async fn sweep(&mut self) -> Result<(), BrokerError> {
+        for (job, _) in self.ledger.jobs().filter(|(_, count)| count.was_paused() && count.done_at().is_some()) {
+            self.paused.forget(self.reading, &self.topology, job).await?;
+        }
+        Ok(())
     }
 
     fn measure(&self) {

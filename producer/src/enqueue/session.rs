@@ -173,6 +173,14 @@ impl Enqueuing {
         loop {
             let batch = tokio::select! {
                 batch = self.rows.next() => batch,
+                // The rows may come from somebody who pauses.
+                () = tokio::time::sleep(TELL_EVERY) => {
+                    let mut confirmed = Vec::new();
+                    publisher.confirmed_by_now(&mut confirmed)?;
+                    self.count(&confirmed);
+                    self.tell_position(publisher, topology).await?;
+                    continue;
+                }
                 () = shutdown.requested() => return Ok(Ending::Interrupted),
             };
             match batch {

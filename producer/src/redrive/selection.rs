@@ -8,14 +8,15 @@ use crate::cli::RedriveArgs;
 use crate::run::Failure;
 use crate::status::thousands;
 
-/// How many companies the job has, which of a job that was cut short only its file may tell.
+/// How many companies the job has: of one that was cut short before the end of its file, how many at least, unless a file tells.
 ///
 /// # Errors
 /// Where nobody can tell, or the file says otherwise.
 pub(super) fn total(status: &JobStatus, rows: Option<u64>) -> Result<u64, Failure> {
     let job = &status.job;
-    let sealed = status.total.filter(|_| status.done_at.is_none() || status.cancelled == 0);
-    match (sealed, status.total, rows) {
+    // Of a job whose producer may still come back, nobody knows what is missing.
+    let least = status.total.filter(|_| status.done_at.is_some() || status.sealed.is_some());
+    match (status.sealed, least, rows.filter(|_| least.is_some())) {
         (Some(total), _, Some(rows)) if rows != total => Err(Failure::Usage(format!(
             "expected a file with the {} companies of job {job}, found {}; its rows are known by their numbers",
             thousands(total),
@@ -27,7 +28,7 @@ pub(super) fn total(status: &JobStatus, rows: Option<u64>) -> Result<u64, Failur
             thousands(rows)
         ))),
         (_, _, Some(rows)) => Ok(rows),
-        (_, Some(total), None) => Ok(total),
+        (Some(total), _, None) | (None, Some(total), None) => Ok(total),
         (_, None, None) => Err(Failure::Usage(format!(
             "expected job {job} to have ended, found it {}; go on with `producer enqueue --resume {job} FILE`, or cancel it",
             status.state

@@ -74,7 +74,7 @@ mod tests {
                 by: String::new(),
                 indices: indices.parse().unwrap(),
                 companies: 0,
-                total: 5,
+                total: Some(5),
                 redriven_at: String::new(),
             });
         }

@@ -58,7 +58,10 @@ impl Link {
     /// [`BrokerError::Lost`].
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
         let channel = self.connection.create_channel().await?;
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner).push(channel.clone());
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|channel| channel.status().connected());
+        channels.push(channel.clone());
+        drop(channels);
         Ok(channel)
     }
 

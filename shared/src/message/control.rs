@@ -18,6 +18,8 @@ pub enum Order {
     Pause,
     /// Score them: a pause is over.
     Resume,
+    /// What was said of this job no longer holds: its name is free for another.
+    Forget,
 }
 
 /// An order and the job that it is about.

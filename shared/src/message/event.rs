@@ -146,8 +146,9 @@ pub struct Redriven {
     pub indices: Indices,
     /// How many they are.
     pub companies: u64,
-    /// How many companies the job has.
-    pub total: u64,
+    /// How many companies the job has, where that is known: by its seal, or by the file that it is redriven from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
     /// When, as RFC 3339 in UTC.
     pub redriven_at: String,
 }

@@ -46,8 +46,10 @@ pub struct JobStatus {
     pub model: Option<Model>,
     /// Where it stands.
     pub state: State,
-    /// How many companies it has, once that is known.
+    /// How many companies it has, once that is known; of one that ended before that, how many at least.
     pub total: Option<u64>,
+    /// How many its file has, once its producer came to the end of it, or it was redriven from the whole file.
+    pub sealed: Option<u64>,
     /// Companies with a prediction.
     pub succeeded: u64,
     /// Companies with a cause instead.

@@ -158,8 +158,9 @@ impl JobCount {
         }
     }
 
+    /// A producer that does not know that its job was cut short says the truth all the same.
     fn seal(&mut self, sealed: &Sealed) {
-        if self.total.is_none() && self.cut_short.is_none() {
+        if self.total.is_none() {
             self.set_total(sealed.total);
             self.cut_short_by_failures();
         }
@@ -189,12 +190,11 @@ impl JobCount {
             return;
         }
         let Redriven { round, by, indices: Indices(mut reopened), total, redriven_at, .. } = redriven;
-        let total = self.total.unwrap_or_else(|| {
+        if let (None, Some(total)) = (self.total, total) {
             self.set_total(total);
-            total
-        });
+        }
         // No company has them: the round would wait for ever.
-        if let Ok(end) = u32::try_from(total) {
+        if let Ok(end) = u32::try_from(self.total.or(self.total()).unwrap_or_default()) {
             reopened.remove_range(end..);
         }
         self.take_out(&|indices| {
@@ -212,7 +212,6 @@ impl JobCount {
         if self.done.is_none() && done.redrives == self.round() {
             self.done = Some(done);
             self.paused = false;
-            self.was_paused = false;
             self.optimize();
         }
     }
@@ -289,7 +288,7 @@ impl JobCount {
 
     /// How a job ends whose companies all have an outcome, except those that it had been cut short of before.
     fn verdict(&self) -> State {
-        let is_whole = self.total.is_none_or(|total| self.terminal.len() >= total);
+        let is_whole = self.total.is_some_and(|total| self.terminal.len() >= total);
         match &self.cut_short {
             Some(cut) if !is_whole => cut.how,
             _ if self.tolerates_failures() => State::Succeeded,
@@ -310,6 +309,11 @@ impl JobCount {
     /// Whether companies of it may be waiting in its queue of paused ones.
     pub fn was_paused(&self) -> bool {
         self.was_paused
+    }
+
+    /// Whether consumers were told to do other than score it.
+    pub fn had_orders(&self) -> bool {
+        self.was_paused || self.cut_short.is_some()
     }
 
     /// Whether it is paused, and has not ended.
@@ -362,13 +366,21 @@ impl JobCount {
         self.done.as_ref().map_or(self.terminal.len() - self.failures, |done| done.succeeded)
     }
 
+    /// How many companies it has; of one that was cut short before that was known, how many at least.
     fn total(&self) -> Option<u64> {
-        let enqueued = self.cut_short.as_ref().map(|cut| cut.total.unwrap_or(self.enqueued));
-        let total = self.total.or(enqueued)?;
-        Some(total.max(self.counted()))
+        if let Some(done) = &self.done {
+            return Some(done.total);
+        }
+        let cut = self.cut_short.as_ref();
+        let seen = self.terminal.max().map_or(0, |last| u64::from(last) + 1);
+        let at_least = || cut.map(|cut| cut.total.unwrap_or(self.enqueued).max(seen));
+        self.total.or_else(at_least)
     }
 
     fn left_over(&self) -> u64 {
+        if let Some(done) = &self.done {
+            return done.cancelled;
+        }
         let uncounted = self.total().unwrap_or_default().saturating_sub(self.counted());
         if self.state().is_final() { uncounted } else { 0 }
     }
@@ -424,10 +436,11 @@ impl JobCount {
             model: self.model().cloned(),
             state: self.state(),
             total: self.total(),
+            sealed: self.total,
             succeeded: self.succeeded(),
             failed: self.failed(),
             cancelled: self.left_over(),
-            duplicates: self.duplicates,
+            duplicates: self.done.as_ref().map_or(self.duplicates, |done| done.duplicates),
             retries: self.retries,
             opened_at: self.opened_at().map(str::to_owned),
             done_at: self.done.as_ref().map(|done| done.done_at.clone()),

@@ -39,10 +39,15 @@ fn cancelled(total: Option<u64>) -> Record {
 }
 
 fn redriven(round: u32, by: &str, indices: &str) -> Record {
-    redriven_of(4, round, by, indices)
+    redriven_of(Some(4), round, by, indices)
 }
 
-fn redriven_of(total: u64, round: u32, by: &str, indices: &str) -> Record {
+/// A redrive by somebody who cannot tell how many companies there are.
+fn redriven_without_file(round: u32, by: &str, indices: &str) -> Record {
+    redriven_of(None, round, by, indices)
+}
+
+fn redriven_of(total: Option<u64>, round: u32, by: &str, indices: &str) -> Record {
     let indices: Indices = indices.parse().unwrap();
     let companies = indices.0.len();
     Record::Event(JobEvent::Redriven(Redriven {
@@ -225,6 +230,25 @@ fn a_job_that_was_cut_short_is_whole_once_all_that_was_missing_is_redriven_and_n
 }
 
 #[test]
+fn a_job_that_was_cut_short_before_it_was_sealed_has_the_companies_that_its_file_has() {
+    let cut = [opened(), result(0, Succeeded), result(1, Failed), cancelled(Some(2))];
+    let part = cut.clone().into_iter().chain([redriven_without_file(1, "a", "1"), in_round(1, result(1, Succeeded))]);
+    assert_eq!(state(&live(part.clone())), State::Cancelled, "who knows what else there is");
+    let file = part.chain([redriven(2, "a", "2-3"), in_round(2, result(2, Succeeded)), in_round(2, result(3, Succeeded))]);
+    assert_eq!((state(&live(file.clone())), counts(&live(file))), (State::Succeeded, [4, 4, 0, 0, 0]));
+    let sealed_late = cut.into_iter().chain([sealed(3)]);
+    let job_status = live(sealed_late).job(&job()).unwrap().status(&job(), None, 0);
+    assert_eq!((job_status.state, job_status.total, job_status.sealed), (State::Cancelled, Some(2), Some(3)));
+}
+
+#[test]
+fn an_outcome_beyond_what_the_producer_told_of_is_kept_when_others_are_redriven() {
+    let cut = [opened(), result(5, Succeeded), result(1, Failed), cancelled(Some(2))];
+    let ledger = live(cut.into_iter().chain([redriven_without_file(1, "a", "1"), in_round(1, result(1, Succeeded))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [6, 2, 0, 4, 0]));
+}
+
+#[test]
 fn a_redriven_job_can_be_cancelled_too() {
     let ledger = live([opened(), sealed(1), result(0, Failed), redriven(1, "a", "0"), cancelled(None)]);
     assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [1, 0, 0, 1, 0]));
@@ -340,7 +364,7 @@ proptest! {
         let failed: Vec<(u32, &Score)> = (0..).zip(&scores).filter(|(_, score)| score.is_some()).collect();
         let second: Vec<Record> = failed.iter().map(|&(index, _)| scored(index, 1, &again[index as usize])).collect();
         let indices = Indices(failed.iter().map(|&(index, _)| index).collect()).to_string();
-        let redrive = (!failed.is_empty()).then(|| redriven_of(total, 1, "a", &indices));
+        let redrive = (!failed.is_empty()).then(|| redriven_of(Some(total), 1, "a", &indices));
         let said = [opened()].into_iter()
             .chain(shuffled([first.clone(), vec![sealed(total)], first.clone()].concat(), shuffles[0]))
             .chain(redrive)
@@ -454,4 +478,20 @@ fn any_record() -> impl Strategy<Value = Record> {
         1 => Just(Record::Event(JobEvent::Paused(pause()))),
         1 => Just(Record::Event(JobEvent::Resumed(pause()))),
     ]
+}
+
+#[test]
+fn of_a_job_that_is_no_longer_known_consumers_are_to_forget_what_they_were_told() {
+    let mut ledger = Ledger::default();
+    for number in 0..=1_000 {
+        let job: Job = format!("j{number:04}").parse().unwrap();
+        let reason = "a person cancelled it".to_owned();
+        ledger
+            .apply(ledger.next_offset(), Record::Event(JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None })));
+        assert_eq!(ledger.take_forgotten(), []);
+        let done = ledger.job(&job).unwrap().done(&job, format!("2026-01-01T00:00:00.{number:04}Z"), 1.0);
+        ledger.apply(ledger.next_offset(), Record::Event(JobEvent::Done(done)));
+    }
+    assert_eq!(ledger.take_forgotten().iter().map(ToString::to_string).collect::<Vec<_>>(), ["j0000"]);
+    assert_eq!(ledger.take_forgotten(), []);
 }

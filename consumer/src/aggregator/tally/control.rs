@@ -32,7 +32,8 @@ impl Orders {
         count: &JobCount,
     ) -> Result<(), BrokerError> {
         let (paused, known) = (count.is_paused(), self.paused.get(job).copied());
-        if known == Some(paused) || (known.is_none() && !count.was_paused()) {
+        let never_mattered = known.is_none() && (!count.was_paused() || count.state().is_final());
+        if known == Some(paused) || never_mattered {
             return Ok(());
         }
         self.give(publisher, job, if paused { Order::Pause } else { Order::Resume }).await?;
@@ -44,19 +45,34 @@ impl Orders {
         Ok(())
     }
 
-    /// Tells consumers to forget what is left of a job that has ended without it.
-    pub(super) async fn forget(&self, publisher: &mut Publisher<()>, job: &Job, count: &JobCount) -> Result<(), BrokerError> {
+    /// Tells consumers to drop what is left of a job that has ended without it.
+    pub(super) async fn drop_rest(&self, publisher: &mut Publisher<()>, job: &Job, count: &JobCount) -> Result<(), BrokerError> {
         match count.dropped_round() {
             Some(round) => self.give(publisher, job, Order::Drop { round }).await,
             None => Ok(()),
         }
     }
 
-    /// Says the standing orders again, now and then.
-    pub(super) async fn repeat(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
-        if self.repeated.elapsed() < REPEAT_EVERY {
-            return Ok(());
+    /// Tells consumers that what they were told of these jobs no longer holds: others may come by the same names.
+    pub(super) async fn lift<'j>(
+        &mut self,
+        publisher: &mut Publisher<()>,
+        jobs: impl IntoIterator<Item = &'j Job>,
+    ) -> Result<(), BrokerError> {
+        for job in jobs {
+            self.paused.remove(job);
+            self.give(publisher, job, Order::Forget).await?;
         }
+        Ok(())
+    }
+
+    /// Whether it is time to say the standing orders again.
+    pub(super) fn is_time_to_repeat(&self) -> bool {
+        self.repeated.elapsed() >= REPEAT_EVERY
+    }
+
+    /// Says the standing orders again.
+    pub(super) async fn repeat(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
         self.repeated = Instant::now();
         for (job, _) in ledger.jobs().filter(|(_, count)| count.is_paused()) {
             self.give(publisher, job, Order::Pause).await?;
