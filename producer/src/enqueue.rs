@@ -61,7 +61,7 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     let (job, model, opened_at) = (opened.job.clone(), opened.model.clone(), opened.opened_at.clone());
     let enqueued = Arc::new(AtomicU64::new(0));
     let enqueuing = Enqueuing::new(opened, part, rows, Arc::clone(&enqueued));
-    let enqueuing = publish(enqueuing, &job, &broker, shutdown);
+    let enqueuing = publish(enqueuing, &broker, shutdown);
     if args.wait {
         let following = watch::follow(&job, &broker, shutdown, Some(enqueued));
         let done = both(enqueuing, following).await?;
@@ -137,27 +137,16 @@ fn refuse_other(done: &Done, opened_at: &str) -> Result<(), Failure> {
 }
 
 /// Publishes the whole job, through as many connections as it takes; returns its total.
-pub(crate) async fn publish(
-    mut enqueuing: Enqueuing,
-    job: &Job,
-    broker: &BrokerArgs,
-    shutdown: &Shutdown,
-) -> Result<u64, Failure> {
+pub(crate) async fn publish(mut enqueuing: Enqueuing, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<u64, Failure> {
     supervise(broker, shutdown, PATIENCE, || {}, async || enqueuing.session(broker, shutdown).await).await?;
-    let enqueued = enqueuing.enqueued();
-    let job = job.clone();
+    let (enqueued, left) = (enqueuing.enqueued(), enqueuing.left());
     match enqueuing.ending() {
         Some(Ending::Sealed) => Ok(enqueued),
-        Some(Ending::BadInput(bad)) => Err(Failure::Aborted { bad: Box::new(bad), job, enqueued }),
-        Some(Ending::Crashed) => Err(Failure::Other(format!(
-            "reading the file crashed after {enqueued} companies were enqueued; job {job} is cancelled"
-        ))),
-        Some(Ending::Interrupted) => {
-            Err(Failure::Interrupted(format!("interrupted after {enqueued} companies were enqueued; job {job} is cancelled")))
-        }
-        None => Err(Failure::Interrupted(format!(
-            "interrupted, and the broker does not answer; job {job} is neither sealed nor cancelled"
-        ))),
+        Some(Ending::BadInput(bad)) => Err(Failure::Aborted { bad: Box::new(bad), left }),
+        Some(Ending::Failed(failure)) => Err(failure),
+        Some(Ending::Crashed) => Err(Failure::Other(format!("reading the file crashed ({left})"))),
+        Some(Ending::Interrupted) => Err(Failure::Interrupted(format!("interrupted ({left})"))),
+        None => Err(Failure::Interrupted(format!("interrupted, and the broker does not answer ({left})"))),
     }
 }
 

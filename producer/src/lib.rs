@@ -8,6 +8,7 @@ pub mod enqueue;
 pub mod generate;
 
 pub mod ask;
+mod blocking;
 pub mod failures;
 pub mod orders;
 pub mod redrive;

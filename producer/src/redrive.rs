@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::ask::Asker;
 use crate::cli::{Output, RedriveArgs};
 use crate::enqueue::publish;
+use crate::enqueue::rows::Rows;
 use crate::enqueue::session::{Enqueuing, Part};
 use crate::orders::say;
 use crate::run::Failure;
@@ -23,32 +24,40 @@ use crate::status::{print, thousands};
 use crate::watch;
 use records::Records;
 
+/// What is to be enqueued once more; nothing has changed yet.
+struct Prepared {
+    link: Link,
+    asker: Asker,
+    status: JobStatus,
+    opened: Opened,
+    /// How many companies the job has, where that is known.
+    total: Option<u64>,
+    selected: RoaringBitmap,
+    rows: Rows,
+}
+
 /// Enqueues what `args` names; with `--wait`, follows the job to its end.
 ///
 /// # Errors
-/// [`Failure`]; nothing is enqueued where a company's record cannot be found.
+/// [`Failure`]; nothing is enqueued where a company's record cannot be found. [`Failure::HalfRedriven`] from where on something
+/// may have changed.
 pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
-    let link = connect(broker, &format!("rollcall producer: redrive {}", args.job)).await?;
-    let mut asker = Asker::open(&link, &broker.topology()).await?;
-    let status = asker.known(&args.job).await?;
-    let opened = opened(&status)?;
-    let rows = records::count_rows(&args)?;
-    let total = selection::total(&status, rows)?;
-    let selected = selection::select(&args, &status, total, &mut asker).await?;
-    let records = Records::find(&args, &selected, &status, &link, broker).await?;
-    let round = match status.done_at {
-        Some(_) => reopen(&link, &mut asker, broker, &status, &selected, status.sealed.or(rows)).await?,
-        // Nothing that counts is taken back: whoever comes first, this or what was thought lost, counts.
-        None => status.redrives,
+    let mut prepared = tokio::select! {
+        prepared = prepare(&args, broker) => prepared?,
+        () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was redriven".to_owned())),
     };
+    let round = match prepared.status.done_at {
+        Some(_) => reopen(&mut prepared, &args, broker, shutdown).await?,
+        // Nothing that counts is taken back: whoever comes first, this or what was thought lost, counts.
+        None => prepared.status.redrives,
+    };
+    let Prepared { link, opened, selected, rows, .. } = prepared;
     let (job, companies) = (args.job.clone(), selected.len());
-    let rows = records.rows(selected).await?;
-    let enqueued = Arc::new(AtomicU64::new(0));
-    let enqueuing = Enqueuing::new(opened, Part::Some { round }, rows, enqueued);
-    let published = publish(enqueuing, &job, broker, shutdown).await.map_err(|error| unfinished(&job, error))?;
+    let enqueuing = Enqueuing::new(opened, Part::Some { round }, rows, Arc::new(AtomicU64::new(0)));
+    let published = publish(enqueuing, broker, shutdown).await.map_err(|error| half_redriven(&args, error))?;
     if published < companies {
         let lost = format!("expected {companies} records, found {published}");
-        return Err(unfinished(&job, Failure::Other(lost)));
+        return Err(half_redriven(&args, Failure::Other(lost)));
     }
     link.close().await;
     if args.wait {
@@ -60,15 +69,24 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
     })
 }
 
+/// Finds the companies and their records; changes nothing.
+async fn prepare(args: &RedriveArgs, broker: &BrokerArgs) -> Result<Prepared, Failure> {
+    let link = connect(broker, &format!("rollcall producer: redrive {}", args.job)).await?;
+    let mut asker = Asker::open(&link, &broker.topology()).await?;
+    let status = asker.known(&args.job).await?;
+    let opened = opened(&status)?;
+    let rows = records::count_rows(args).await?;
+    let at_least = selection::total(&status, rows)?;
+    let total = status.sealed.or(rows);
+    let selected = selection::select(args, &status, at_least, &mut asker).await?;
+    let records = Records::find(args, &selected, &status, &link, broker).await?;
+    let rows = records.rows(selected.clone()).await?;
+    Ok(Prepared { link, asker, status, opened, total, selected, rows })
+}
+
 /// Says in the ledger that these companies' outcomes no longer count, and returns how often the job has now been redriven.
-async fn reopen(
-    link: &Link,
-    asker: &mut Asker,
-    broker: &BrokerArgs,
-    status: &JobStatus,
-    selected: &RoaringBitmap,
-    total: Option<u64>,
-) -> Result<u32, Failure> {
+async fn reopen(prepared: &mut Prepared, args: &RedriveArgs, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<u32, Failure> {
+    let Prepared { link, asker, status, total, selected, .. } = prepared;
     let (job, round, by) = (status.job.clone(), status.redrives + 1, Job::unique().to_string());
     let redriven = Redriven {
         job: job.clone(),
@@ -76,11 +94,18 @@ async fn reopen(
         by: by.clone(),
         indices: Indices(selected.clone()),
         companies: selected.len(),
-        total,
+        total: *total,
         redriven_at: timestamp(SystemTime::now()),
     };
-    say(link, &broker.topology(), JobEvent::Redriven(redriven)).await?;
-    let now = asker.until(&job, |status| status.redrives >= round).await?;
+    let reopened = async {
+        say(link, &broker.topology(), JobEvent::Redriven(redriven)).await?;
+        Ok(asker.until(&job, |status| status.redrives >= round).await?)
+    };
+    let now = tokio::select! {
+        now = reopened => now,
+        () = shutdown.requested() => Err(Failure::Interrupted("interrupted before anything was enqueued".to_owned())),
+    };
+    let now = now.map_err(|error| half_redriven(args, error))?;
     if now.redriven_by.as_ref() == Some(&by) {
         return Ok(round);
     }
@@ -103,11 +128,9 @@ fn opened(status: &JobStatus) -> Result<Opened, Failure> {
     })
 }
 
-/// The outcomes are taken back and not all companies are enqueued: that can be mended.
-fn unfinished(job: &Job, error: Failure) -> Failure {
-    let mend = format!("`producer redrive {job} --missing` enqueues the rest (with --file, where it was given)");
-    match error {
-        Failure::Interrupted(_) => Failure::Interrupted(format!("interrupted before all companies were enqueued; {mend}")),
-        error => Failure::Other(format!("{error}; {mend}")),
-    }
+/// Whatever went wrong, the outcomes may have been taken back while not all companies are enqueued: that can be mended.
+fn half_redriven(args: &RedriveArgs, error: Failure) -> Failure {
+    let job = args.job.clone();
+    let file = args.file.as_ref().map(|file| format!(" --file {}", file.display())).unwrap_or_default();
+    Failure::HalfRedriven { error: Box::new(error), rest: format!("producer redrive {job} --missing{file}"), job }
 }

@@ -10,7 +10,6 @@ use rollcall_shared::message::{Job, State};
 use crate::ask::AskError;
 use crate::cli::{Command, GenerateArgs, ProducerArgs};
 use crate::companies::BadInput;
-use crate::status::thousands;
 use crate::{enqueue, failures, generate, orders, redrive, results, status, watch};
 
 /// Why a command ended other than well.
@@ -22,15 +21,25 @@ pub enum Failure {
     /// The file cannot be taken as it is.
     #[error("{0}")]
     Input(#[from] BadInput),
-    /// A row further down could not be taken: the job is cancelled.
-    #[error("{bad} (job {job} is cancelled; {} companies were enqueued before that row)", thousands(*enqueued))]
+    /// A row further down could not be taken.
+    #[error("{bad} ({left})")]
     Aborted {
         /// What is wrong with the row.
         bad: Box<BadInput>,
+        /// What has come of the rows above it.
+        left: String,
+    },
+    /// The outcomes of some companies may no longer count, and not all of these companies are enqueued.
+    #[error(
+        "{error}; the redrive may be under way: if `producer status {job}` shows that it has not ended, `{rest}` enqueues what is left"
+    )]
+    HalfRedriven {
+        /// What has come between.
+        error: Box<Failure>,
         /// The job.
         job: Job,
-        /// Companies enqueued up to then.
-        enqueued: u64,
+        /// The command that enqueues the rest.
+        rest: String,
     },
     /// The broker cannot be reached or refuses.
     #[error(transparent)]
@@ -66,6 +75,7 @@ impl Failure {
         match self {
             Failure::Usage(_) | Failure::Input(_) | Failure::Aborted { .. } | Failure::NoSuchJob(_) => Exit::BadInput,
             Failure::Broker(error) | Failure::Ask(AskError::Broker(error)) => error.exit(),
+            Failure::HalfRedriven { error, .. } => error.exit(),
             Failure::Interrupted(_) => Exit::Interrupted,
             Failure::Ask(AskError::NoAnswer) | Failure::Ended(_) | Failure::Write { .. } | Failure::Other(_) => Exit::Failure,
         }
@@ -108,5 +118,30 @@ fn write_synthetic(args: &GenerateArgs) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::Write { file, error }),
         Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_between_a_redrive_keeps_its_words_and_its_exit_code_and_tells_how_to_finish() {
+        let half_redriven = |error| {
+            let (error, rest) = (Box::new(error), "producer redrive j --missing --file c.csv".to_owned());
+            Failure::HalfRedriven { error, job: "j".parse().unwrap(), rest }
+        };
+        for (error, exit) in [
+            (Failure::Broker(BrokerError::Lost("reset".to_owned())), Exit::Broker),
+            (Failure::Ask(AskError::NoAnswer), Exit::Failure),
+            (Failure::Usage("a row".to_owned()), Exit::BadInput),
+            (Failure::Interrupted("interrupted".to_owned()), Exit::Interrupted),
+        ] {
+            let said = error.to_string();
+            let failure = half_redriven(error);
+            assert_eq!(failure.exit(), exit);
+            let words = failure.to_string();
+            assert!(words.starts_with(&said) && words.contains("`producer redrive j --missing --file c.csv`"), "{words}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use crate::companies::{BadInput, Companies, Company, ReadOptions};
+use crate::run::Failure;
 
 /// Companies looked at before the job is opened: a file that is wrong is mostly wrong at its beginning.
 const LOOK_AHEAD_COMPANIES: usize = 1_000;
@@ -23,6 +24,8 @@ pub(crate) enum Next {
     Companies(Vec<Company>),
     /// A row that cannot be taken, or the rest of the file.
     Bad(BadInput),
+    /// What the companies come from, which is no file, cannot be read on.
+    Failed(Failure),
     /// The end of the file: every row has been given.
     End,
     /// Nothing more, and yet not the end: the reading thread has crashed.

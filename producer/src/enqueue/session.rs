@@ -12,16 +12,20 @@ use uuid::Uuid;
 
 use super::rows::{Next, Rows};
 use crate::companies::{BadInput, Company};
+use crate::run::Failure;
+use crate::status::thousands;
 
-/// How the job was left.
+/// How the enqueuing ended. Where not everything is enqueued, a job is cancelled, and what is enqueued once more is left so.
 pub(crate) enum Ending {
     /// Every company is enqueued.
     Sealed,
-    /// A row could not be taken: the job is cancelled.
+    /// A row could not be taken.
     BadInput(BadInput),
-    /// Reading the file crashed: the job is cancelled.
+    /// What is no file could not be read on.
+    Failed(Failure),
+    /// Reading the file crashed.
     Crashed,
-    /// A person interrupted it: the job is cancelled.
+    /// A person interrupted it.
     Interrupted,
 }
 
@@ -88,6 +92,17 @@ impl Enqueuing {
     /// Companies stored by the broker so far.
     pub(crate) fn enqueued(&self) -> u64 {
         self.enqueued.load(Ordering::Relaxed)
+    }
+
+    /// What has come of it, where that is less than everything.
+    pub(crate) fn left(&self) -> String {
+        let job = &self.opened.job;
+        let enqueued = format!("{} companies were enqueued before that", thousands(self.enqueued()));
+        match (&self.part, &self.phase) {
+            (Part::Some { .. }, _) => enqueued,
+            (_, Some(Phase::Ended(_))) => format!("job {job} is cancelled; {enqueued}"),
+            _ => format!("job {job} is neither sealed nor cancelled; {enqueued}"),
+        }
     }
 
     /// How it ended, once it has.
@@ -192,6 +207,7 @@ impl Enqueuing {
                     self.tell_position(publisher, topology).await?;
                 }
                 Next::Bad(bad) => return Ok(Ending::BadInput(bad)),
+                Next::Failed(failure) => return Ok(Ending::Failed(failure)),
                 Next::End => return Ok(Ending::Sealed),
                 Next::Crashed => return Ok(Ending::Crashed),
             }
@@ -265,6 +281,7 @@ impl Enqueuing {
         let reason = match ending {
             Ending::Sealed => return Some(JobEvent::Sealed(Sealed { job, total })),
             Ending::BadInput(bad) => bad.to_string(),
+            Ending::Failed(failure) => failure.to_string(),
             Ending::Crashed => "reading its file crashed".to_owned(),
             Ending::Interrupted => "its producer was interrupted".to_owned(),
         };

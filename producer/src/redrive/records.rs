@@ -1,12 +1,16 @@
 //! Where the records of the companies come from: a file, or the job's failed results in the ledger.
 
+use std::fs;
+use std::path::Path;
+
 use roaring::RoaringBitmap;
 use rollcall_shared::broker::{BrokerArgs, COALESCE, Link, connect};
 use rollcall_shared::message::{Indices, JobStatus, Outcome};
 use tokio::sync::mpsc::Sender;
 
+use crate::blocking::on_a_thread;
 use crate::cli::{MAX_RECORD_BYTES, RedriveArgs};
-use crate::companies::{Companies, Company, ReadOptions};
+use crate::companies::{BadInput, Companies, Company, ReadOptions};
 use crate::enqueue::rows::{Next, Rows};
 use crate::results::replay::{Replay, Replayed, ResultBody};
 use crate::run::Failure;
@@ -34,19 +38,30 @@ fn read_options(args: &RedriveArgs) -> ReadOptions {
 ///
 /// # Errors
 /// [`Failure`] for the first bad row: nothing is enqueued from such a file.
-pub(super) fn count_rows(args: &RedriveArgs) -> Result<Option<u64>, Failure> {
-    let Some(file) = &args.file else { return Ok(None) };
-    if file.as_os_str() == "-" {
-        return Err(Failure::Usage(
-            "expected a file that can be read twice, found standard input; give the file itself".to_owned(),
-        ));
+pub(super) async fn count_rows(args: &RedriveArgs) -> Result<Option<u64>, Failure> {
+    let Some(file) = args.file.clone() else { return Ok(None) };
+    refuse_read_once(&file)?;
+    let options = read_options(args);
+    let rows = on_a_thread(move || count(&file, &options)).await??;
+    Ok(Some(rows))
+}
+
+fn refuse_read_once(file: &Path) -> Result<(), Failure> {
+    let pipe = fs::metadata(file).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    if !pipe && file.as_os_str() != "-" {
+        return Ok(());
     }
+    let found = if pipe { file.display().to_string() } else { "standard input".to_owned() };
+    Err(Failure::Usage(format!("expected a file that can be read twice, found {found}; give the file itself")))
+}
+
+fn count(file: &Path, options: &ReadOptions) -> Result<u64, BadInput> {
     let mut rows = 0;
-    for company in Companies::open(file, &read_options(args))? {
+    for company in Companies::open(file, options)? {
         company?;
         rows += 1;
     }
-    Ok(Some(rows))
+    Ok(rows)
 }
 
 impl Records {
@@ -92,7 +107,8 @@ impl Records {
                 let (to, rows) = Rows::sent();
                 tokio::spawn(async move {
                     if let Err(error) = replay(&status, &broker, selected, &to).await {
-                        tracing::warn!(%error, "reading the ledger ended early");
+                        // Nobody listens where the end was an interruption.
+                        drop(to.send(Next::Failed(error)).await);
                     }
                 });
                 Ok(rows)
@@ -114,7 +130,6 @@ async fn replay(status: &JobStatus, broker: &BrokerArgs, mut wanted: RoaringBitm
             return Ok(());
         }
     }
-    // Nobody listens where the end was an interruption.
     drop(to.send(Next::End).await);
     link.close().await;
     Ok(())
