@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
-use rollcall_shared::message::{Indices, Job, Model, Priority, RetryPolicy, Settings, Tolerance, timestamp};
+use rollcall_shared::message::{Indices, Job, Model, Priority, Reading, RetryPolicy, Settings, Tolerance, timestamp};
 use rollcall_shared::telemetry::LogArgs;
 
 use crate::companies::Format;
@@ -109,9 +109,9 @@ pub struct EnqueueArgs {
     /// Take a file in which two rows have the same id
     #[arg(long, env = "ROLLCALL_ALLOW_DUPLICATE_IDS", value_parser = FalseyValueParser::new())]
     pub allow_duplicate_ids: bool,
-    /// The longest record let in, in bytes
-    #[arg(long, env = "ROLLCALL_MAX_RECORD_BYTES", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1..=MAX_RECORD_BYTES))]
-    pub max_record_bytes: u32,
+    /// The longest record let in, in bytes [default: 1048576]
+    #[arg(long, env = "ROLLCALL_MAX_RECORD_BYTES", value_parser = clap::value_parser!(u32).range(1..=MAX_RECORD_BYTES))]
+    pub max_record_bytes: Option<u32>,
     /// high: ahead of every job of the same model with normal priority
     #[arg(long, env = "ROLLCALL_PRIORITY", value_enum, default_value = "normal")]
     pub priority: Priority,
@@ -161,7 +161,18 @@ impl EnqueueArgs {
             fail_fast: self.fail_fast,
             deadline_at: self.deadline.map(timestamp),
             content_hash,
+            reading: self.reading(),
         })
+    }
+
+    /// How the file is to be read.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            format: self.format,
+            id_column: self.id_column.clone(),
+            allow_duplicate_ids: self.allow_duplicate_ids,
+            max_record_bytes: self.max_record_bytes.unwrap_or(Reading::default().max_record_bytes),
+        }
     }
 }
 
@@ -182,10 +193,11 @@ pub struct RedriveArgs {
     /// Take the records from this file [default: from the failed results, as they were]
     #[arg(long)]
     pub file: Option<PathBuf>,
-    /// What the file holds [default: by its name]
+    /// What the file holds [default: as the job was told, else by its name]
     #[arg(long, env = "ROLLCALL_FORMAT", value_enum)]
     pub format: Option<Format>,
-    /// The file's column with the company's own id [default: company_id, where there is one; else the row's index]
+    /// The file's column with the company's own id [default: as the job was told; else company_id, where there is one; else the
+    /// row's index]
     #[arg(long, env = "ROLLCALL_ID_COLUMN")]
     pub id_column: Option<String>,
     /// Follow the job to its end; the exit code tells how it ended

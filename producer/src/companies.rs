@@ -22,6 +22,8 @@ use std::path::Path;
 pub use bad_input::BadInput;
 use bad_input::{Fault, Reason};
 use repeats::{Repeat, SeenIds};
+pub use rollcall_shared::message::Format;
+use rollcall_shared::message::Reading;
 use source::BytesRead;
 use table::{Row, Table};
 
@@ -42,17 +44,6 @@ pub struct Company {
     pub record: Vec<u8>,
 }
 
-/// How a file holds its companies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// RFC 4180 with a header line. Every cell becomes a JSON string, in the order of the columns.
-    Csv,
-    /// One JSON object a line, passed on as it stands. Blank lines are skipped.
-    Jsonl,
-    /// Apache Parquet. Missing values become explicit nulls, and so do NaN and the infinities.
-    Parquet,
-}
-
 /// How to read a file of companies.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
@@ -69,8 +60,21 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { format: None, id_column: None, allow_duplicate_ids: false, max_record_bytes: 1024 * 1024 }
+        Reading::default().into()
     }
+}
+
+impl From<Reading> for ReadOptions {
+    fn from(reading: Reading) -> Self {
+        let Reading { format, id_column, allow_duplicate_ids, max_record_bytes } = reading;
+        let max_record_bytes = usize::try_from(max_record_bytes).unwrap_or(usize::MAX);
+        Self { format, id_column, allow_duplicate_ids, max_record_bytes }
+    }
+}
+
+/// The format of the file at `path`, where that is asked for or its name tells it.
+pub(crate) fn format_of(path: &Path, asked: Option<Format>) -> Option<Format> {
+    source::format(path, asked).ok()
 }
 
 /// The companies of one file, in the order of its rows.

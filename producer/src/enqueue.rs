@@ -24,7 +24,6 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::ask::{AskError, Asker};
 use crate::cli::{EnqueueArgs, Output};
-use crate::companies::ReadOptions;
 use crate::run::Failure;
 use crate::status::{print, thousands};
 use crate::watch;
@@ -36,17 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an enqueuing whose job has been cut short has to say that it was its own doing.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-impl EnqueueArgs {
-    fn read_options(&self) -> ReadOptions {
-        ReadOptions {
-            format: self.format,
-            id_column: self.id_column.clone(),
-            allow_duplicate_ids: self.allow_duplicate_ids,
-            max_record_bytes: self.max_record_bytes as usize,
-        }
-    }
-}
 
 /// Enqueues the file; with `--wait`, follows the job to its end.
 ///
@@ -82,8 +70,11 @@ async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Par
         Some(job) => Some(resume::position(job, args, content_hash.as_deref(), broker).await?),
         None => None,
     };
-    let from = resumed.as_ref().map_or(0, |(_, position)| *position);
-    let rows = Rows::open(args.file.clone(), args.read_options(), move |index| u64::from(index) >= from).await?;
+    let (from, reading) = match &resumed {
+        Some((opened, position)) => (*position, resume::reading(opened, args)?),
+        None => (0, args.reading()),
+    };
+    let rows = Rows::open(args.file.clone(), reading.into(), move |index| u64::from(index) >= from).await?;
     let (opened, part) = match resumed {
         Some((opened, position)) => (opened, Part::From(position)),
         None => (open(args, content_hash, broker).await?, Part::Whole),

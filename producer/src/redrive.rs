@@ -75,7 +75,7 @@ async fn prepare(args: &RedriveArgs, broker: &BrokerArgs) -> Result<Prepared, Fa
     let mut asker = Asker::open(&link, &broker.topology()).await?;
     let status = asker.known(&args.job).await?;
     let opened = opened(&status)?;
-    let rows = records::count_rows(args).await?;
+    let rows = records::count_rows(args, &status.settings.reading).await?;
     let at_least = selection::total(&status, rows)?;
     let total = status.sealed.or(rows);
     let selected = selection::select(args, &status, at_least, &mut asker).await?;

@@ -26,7 +26,7 @@ pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, prefix};
 pub use query::{JobStatus, Query, Reply, Which};
 pub use result::{Counted, Outcome, ScoredCompany, ScoredResult};
 pub use retry::{BadRetryPolicy, RetryPolicy, delay_word};
-pub use settings::{Priority, Settings};
+pub use settings::{Format, Priority, Reading, Settings};
 pub use tolerance::Tolerance;
 pub use work::{Work, earlier_deliveries};
 

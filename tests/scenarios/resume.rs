@@ -3,14 +3,17 @@
 use std::fs;
 
 use rollcall_tests::{Fleet, SCORER, eventually};
+use serde_json::Value;
 
 #[test]
 fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
-    let file = fleet.companies(40_000);
-    let mut killed = fleet.start_enqueue(&file, "m", "j", &["--max-attempts", "2"]);
+    let companies = fs::read_to_string(fleet.companies(40_000)).unwrap();
+    let file = fleet.file("companies.txt", companies.replacen("company_id", "name", 1));
+    let asked = ["--max-attempts", "2", "--format", "csv", "--id-column", "name"];
+    let mut killed = fleet.start_enqueue(&file, "m", "j", &asked);
     let told = eventually("the ledger is told how far it is", || fleet.status("j")["enqueued"].as_u64().filter(|&told| told > 0));
     killed.kill_9();
     assert_eq!(fleet.status("j")["state"], "unsealed", "the job was sealed before the test has begun: make it longer");
@@ -21,10 +24,24 @@ fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
     let other = fleet.file("other.csv", other);
     let refused = resume(other.to_str().unwrap(), &[]).expect(2);
     assert!(refused.error().contains("the file that job j was opened with"), "{refused:?}");
-    assert!(resume(path, &["--model", "other"]).expect(2).stderr.contains("model m,"));
-    let resumed = resume(path, &["--wait"]).expect(0);
+    for (other, then) in [
+        (&["--model", "other"][..], "--model m,"),
+        (&["--format", "jsonl"], "--format csv,"),
+        (&["--id-column", "other"], "--id-column name,"),
+        (&["--max-record-bytes", "5"], "--max-record-bytes 1048576,"),
+        (&["--allow-duplicate-ids"], "no --allow-duplicate-ids,"),
+    ] {
+        let refused = resume(path, other).expect(2);
+        assert!(refused.error().contains(then), "{refused:?}");
+    }
+    let resumed = resume(path, &["--wait", "--format", "csv"]).expect(0);
     assert!(resumed.stderr.contains("going on after"), "{resumed:?}");
     fleet.finished("j").assert_counted_once(40_000);
+    fleet.producer(&["results", "j", "--to", "r.jsonl"]).expect(0);
+    let results = fs::read_to_string(fleet.path("r.jsonl")).unwrap();
+    let of_the_file =
+        |row: &&str| serde_json::from_str::<Value>(row).unwrap()["company_id"].as_str().unwrap().parse::<u32>().is_err();
+    assert_eq!(results.lines().filter(of_the_file).count(), 40_000, "the ids are read as they were, and are no row numbers");
     assert!(told < 40_000);
     let again = resume(path, &[]).expect(2);
     assert!(again.error().contains("has ended") || again.error().contains("rest of its file"), "{again:?}");

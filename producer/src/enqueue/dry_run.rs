@@ -12,7 +12,7 @@ use crate::status::{print, thousands};
 /// # Errors
 /// [`Failure::Input`] where the file cannot be read at all, [`Failure::Usage`] where a row is bad.
 pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
-    let mut companies = Companies::open(&args.file, &args.read_options())?;
+    let mut companies = Companies::open(&args.file, &args.reading().into())?;
     let columns = companies.columns().to_vec();
     let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());
     for company in &mut companies {

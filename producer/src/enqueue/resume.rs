@@ -1,10 +1,14 @@
 //! Going on with a job whose producer was killed.
 
+use std::fmt::Display;
+use std::path::Path;
+
 use rollcall_shared::broker::{BrokerArgs, connect};
-use rollcall_shared::message::{Job, JobStatus, Opened};
+use rollcall_shared::message::{Job, JobStatus, Opened, Reading};
 
 use crate::ask::Asker;
 use crate::cli::EnqueueArgs;
+use crate::companies::format_of;
 use crate::run::Failure;
 use crate::status::thousands;
 
@@ -69,8 +73,33 @@ fn opened(status: JobStatus, args: &EnqueueArgs) -> Result<Opened, Failure> {
             "expected job {job} to have been opened, found companies and no opening in the ledger"
         )));
     };
-    if let Some(other) = args.model.as_ref().filter(|other| **other != model) {
-        return Err(Failure::Usage(format!("expected model {model}, with which job {job} was opened, found --model {other}")));
-    }
+    refuse_other(&job, "--model", Some(&model), args.model.as_ref())?;
     Ok(Opened { job, model, source, opened_at, settings })
+}
+
+/// How the file is read: as it was when the job was opened, or its rows would not come to the same companies.
+///
+/// # Errors
+/// [`Failure::Usage`], where `args` ask for something else.
+pub(super) fn reading(opened: &Opened, args: &EnqueueArgs) -> Result<Reading, Failure> {
+    let (job, as_then) = (&opened.job, opened.settings.reading.clone());
+    let format = format_of(Path::new(&opened.source), as_then.format);
+    refuse_other(job, "--format", format.as_ref(), args.format.as_ref())?;
+    refuse_other(job, "--id-column", as_then.id_column.as_ref(), args.id_column.as_ref())?;
+    refuse_other(job, "--max-record-bytes", Some(&as_then.max_record_bytes), args.max_record_bytes.as_ref())?;
+    if args.allow_duplicate_ids && !as_then.allow_duplicate_ids {
+        return Err(Failure::Usage(format!(
+            "expected no --allow-duplicate-ids, without which job {job} was opened, found it; leave it out"
+        )));
+    }
+    Ok(Reading { format, ..as_then })
+}
+
+fn refuse_other<T: Display + PartialEq>(job: &Job, flag: &str, then: Option<&T>, now: Option<&T>) -> Result<(), Failure> {
+    let Some(other) = now.filter(|&now| then != Some(now)) else { return Ok(()) };
+    let expected = match then {
+        Some(then) => format!("{flag} {then}, with which job {job} was opened"),
+        None => format!("no {flag}, without which job {job} was opened"),
+    };
+    Err(Failure::Usage(format!("expected {expected}, found {flag} {other}; leave it out, or cancel the job")))
 }

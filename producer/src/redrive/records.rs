@@ -1,11 +1,11 @@
 //! Where the records of the companies come from: a file, or the job's failed results in the ledger.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use roaring::RoaringBitmap;
 use rollcall_shared::broker::{BrokerArgs, COALESCE, Link, connect};
-use rollcall_shared::message::{Indices, JobStatus, Outcome};
+use rollcall_shared::message::{Indices, JobStatus, Outcome, Reading};
 use tokio::sync::mpsc::Sender;
 
 use crate::blocking::on_a_thread;
@@ -19,16 +19,17 @@ use crate::status::thousands;
 /// A source of records that has all that are wanted.
 pub(super) enum Records {
     /// The rows of a file.
-    File(Box<RedriveArgs>),
+    File { file: PathBuf, options: ReadOptions },
     /// The failed results of the job.
     Ledger { status: Box<JobStatus>, broker: BrokerArgs },
 }
 
-fn read_options(args: &RedriveArgs) -> ReadOptions {
+/// What is not said now holds as it was said when the job was opened.
+fn read_options(args: &RedriveArgs, opened: &Reading) -> ReadOptions {
     ReadOptions {
-        format: args.format,
-        id_column: args.id_column.clone(),
-        // The job took the file once; what it was told then does not matter now.
+        format: args.format.or(opened.format),
+        id_column: args.id_column.clone().or_else(|| opened.id_column.clone()),
+        // The job took the file once; what it refused then does not matter now.
         allow_duplicate_ids: true,
         max_record_bytes: usize::try_from(MAX_RECORD_BYTES).unwrap_or(usize::MAX),
     }
@@ -38,10 +39,10 @@ fn read_options(args: &RedriveArgs) -> ReadOptions {
 ///
 /// # Errors
 /// [`Failure`] for the first bad row: nothing is enqueued from such a file.
-pub(super) async fn count_rows(args: &RedriveArgs) -> Result<Option<u64>, Failure> {
+pub(super) async fn count_rows(args: &RedriveArgs, opened: &Reading) -> Result<Option<u64>, Failure> {
     let Some(file) = args.file.clone() else { return Ok(None) };
     refuse_read_once(&file)?;
-    let options = read_options(args);
+    let options = read_options(args, opened);
     let rows = on_a_thread(move || count(&file, &options)).await??;
     Ok(Some(rows))
 }
@@ -76,8 +77,8 @@ impl Records {
         link: &Link,
         broker: &BrokerArgs,
     ) -> Result<Records, Failure> {
-        if args.file.is_some() {
-            return Ok(Records::File(Box::new(args.clone())));
+        if let Some(file) = args.file.clone() {
+            return Ok(Records::File { file, options: read_options(args, &status.settings.reading) });
         }
         let mut without = selected.clone();
         let mut replay = Replay::open(link.channel().await?, &broker.topology(), status).await?;
@@ -99,10 +100,7 @@ impl Records {
     /// The companies of `selected` with their records.
     pub(super) async fn rows(self, selected: RoaringBitmap) -> Result<Rows, Failure> {
         match self {
-            Records::File(args) => {
-                let file = args.file.clone().unwrap_or_default();
-                Ok(Rows::open(file, read_options(&args), move |index| selected.contains(index)).await?)
-            }
+            Records::File { file, options } => Ok(Rows::open(file, options, move |index| selected.contains(index)).await?),
             Records::Ledger { status, broker } => {
                 let (to, rows) = Rows::sent();
                 tokio::spawn(async move {

@@ -1,5 +1,7 @@
 //! What a job's owner asks for, beyond the model and the file.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{RetryPolicy, Tolerance};
@@ -13,6 +15,56 @@ pub enum Priority {
     Normal,
     /// Ahead of the normal ones.
     High,
+}
+
+/// How a file holds its companies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// RFC 4180 with a header line. Every cell becomes a JSON string, in the order of the columns.
+    Csv,
+    /// One JSON object a line, passed on as it stands. Blank lines are skipped.
+    Jsonl,
+    /// Apache Parquet. Missing values become explicit nulls, and so do NaN and the infinities.
+    Parquet,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Csv => "csv",
+            Format::Jsonl => "jsonl",
+            Format::Parquet => "parquet",
+        })
+    }
+}
+
+/// How a job's file is read: whoever reads it again must come to the same companies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reading {
+    /// What the file holds; nothing where its name says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// The column with the company's own id; nothing for the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_column: Option<String>,
+    /// Whether two rows may have the same id.
+    pub allow_duplicate_ids: bool,
+    /// The longest record let in, in bytes.
+    pub max_record_bytes: u32,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Reading { format: None, id_column: None, allow_duplicate_ids: false, max_record_bytes: 1 << 20 }
+    }
+}
+
+impl Reading {
+    fn is_default(&self) -> bool {
+        *self == Reading::default()
+    }
 }
 
 /// What holds for one job.
@@ -36,4 +88,24 @@ pub struct Settings {
     /// What its file's bytes hash to; nothing where it came by standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
+    /// How its file is read.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub reading: Reading,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_the_file_is_read_is_told_where_it_is_not_as_usual() {
+        let usual = serde_json::to_value(Settings::default()).unwrap();
+        assert!(usual.get("reading").is_none(), "{usual}");
+        assert_eq!(serde_json::from_value::<Settings>(usual).unwrap(), Settings::default());
+        let reading = Reading { format: Some(Format::Jsonl), id_column: Some("id".to_owned()), ..Reading::default() };
+        let settings = Settings { reading, ..Settings::default() };
+        let told = serde_json::to_value(&settings).unwrap();
+        assert_eq!((&told["reading"]["format"], &told["reading"]["id_column"]), (&"jsonl".into(), &"id".into()));
+        assert_eq!(serde_json::from_value::<Settings>(told).unwrap(), settings);
+    }
 }
