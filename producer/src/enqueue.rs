@@ -7,8 +7,8 @@ pub(crate) mod session;
 
 pub use dry_run::dry_run;
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::ask::{AskError, Asker};
+use crate::blocking::on_a_thread;
 use crate::cli::{EnqueueArgs, Output};
 use crate::run::Failure;
 use crate::status::{print, thousands};
@@ -65,7 +66,7 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
 
 /// Looks at the first rows, and at where the job stands; publishes nothing.
 async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Part, Rows), Failure> {
-    let content_hash = content_hash(&args.file)?;
+    let content_hash = content_hash(&args.file).await?;
     let resumed = match &args.resume {
         Some(job) => Some(resume::position(job, args, content_hash.as_deref(), broker).await?),
         None => None,
@@ -98,20 +99,29 @@ async fn open(args: &EnqueueArgs, content_hash: Option<String>, broker: &BrokerA
 }
 
 /// What the bytes of a file hash to, by which it is known again; nothing where they can be read only once.
-fn content_hash(path: &Path) -> Result<Option<String>, Failure> {
-    // What cannot be read at all is told where its rows are read.
-    let Ok(mut file) = File::open(path) else { return Ok(None) };
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+async fn content_hash(path: &Path) -> Result<Option<String>, Failure> {
+    // A pipe is not even opened: its writer would think that its reader has come and gone. What cannot be read at all is told
+    // where its rows are read.
+    if !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return Ok(None);
     }
+    let file = path.to_owned();
+    match on_a_thread(move || hash(&file)).await? {
+        Ok(hash) => Ok(Some(hash)),
+        Err(error) => Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+fn hash(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
     let mut hash = Xxh3::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(Some(format!("xxh3:{:032x}", hash.digest128()))),
+            Ok(0) => return Ok(format!("xxh3:{:032x}", hash.digest128())),
             Ok(read) => hash.update(buffer.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -32,31 +32,36 @@ struct Example {
     message: String,
 }
 
+/// Examples by cause.
+type Examples = BTreeMap<String, Vec<Example>>;
+
 /// Shows the failures of a job, so far or at its end.
 ///
 /// # Errors
 /// [`Failure`].
 pub async fn show(job: &Job, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
-    let link = connect(broker, &format!("rollcall producer: failures of {job}")).await?;
-    let topology = broker.topology();
-    let mut asker = Asker::open(&link, &topology).await?;
-    let status = asker.known(job).await?;
-    let find = async {
-        let newest = Newest::of(&link, &topology, &mut asker, &status).await?;
-        examples(Replay::open(link.channel().await?, &topology, &status).await?, newest, &status).await
-    };
-    let mut examples = tokio::select! {
-        examples = find => examples?,
+    let (status, mut examples) = tokio::select! {
+        found = find(job, broker) => found?,
         () = shutdown.requested() => return Err(Failure::Interrupted("interrupted".to_owned())),
     };
     let cause = |CauseCount { cause, count }| Cause { examples: examples.remove(&cause).unwrap_or_default(), cause, count };
     let causes: Vec<Cause> = status.causes.into_iter().map(cause).collect();
-    link.close().await;
     print(output, &causes, || in_words(job, &causes))
 }
 
-async fn examples(mut replay: Replay, mut newest: Newest, status: &JobStatus) -> Result<BTreeMap<String, Vec<Example>>, Failure> {
-    let mut examples: BTreeMap<String, Vec<Example>> = BTreeMap::new();
+async fn find(job: &Job, broker: &BrokerArgs) -> Result<(JobStatus, Examples), Failure> {
+    let link = connect(broker, &format!("rollcall producer: failures of {job}")).await?;
+    let topology = broker.topology();
+    let mut asker = Asker::open(&link, &topology).await?;
+    let status = asker.known(job).await?;
+    let newest = Newest::of(&link, &topology, &mut asker, &status).await?;
+    let examples = examples(Replay::open(link.channel().await?, &topology, &status).await?, newest, &status).await?;
+    link.close().await;
+    Ok((status, examples))
+}
+
+async fn examples(mut replay: Replay, mut newest: Newest, status: &JobStatus) -> Result<Examples, Failure> {
+    let mut examples = Examples::new();
     let mut wanted: u64 = status.causes.iter().map(|cause| cause.count.min(EXAMPLES as u64)).sum();
     while wanted > 0 {
         let Some(replayed) = replay.next().await? else { break };

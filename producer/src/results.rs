@@ -27,21 +27,37 @@ use write::Writer;
 /// [`Failure`]; also where the job has not ended and `--partial` is not given.
 pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
     let mut writer = args.to.as_deref().map(Writer::create).transpose()?;
+    let Fetched { status, rows, shown } = tokio::select! {
+        fetched = replay(&args, broker, writer.as_mut()) => fetched?,
+        () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was written".to_owned())),
+    };
+    match writer {
+        Some(writer) => conclude(writer, &status, rows, output),
+        None => show::show(&shown, output),
+    }
+}
+
+struct Fetched {
+    status: JobStatus,
+    /// How many companies had a result that counts.
+    rows: u64,
+    /// Their results, where no file takes them.
+    shown: Vec<Vec<u8>>,
+}
+
+/// Hands each result that counts to `writer`, or keeps the few that are to be shown.
+async fn replay(args: &ResultsArgs, broker: &BrokerArgs, mut writer: Option<&mut Writer>) -> Result<Fetched, Failure> {
     let link = connect(broker, &format!("rollcall producer: results of {}", args.job)).await?;
     let mut asker = Asker::open(&link, &broker.topology()).await?;
     let status = asker.known(&args.job).await?;
     refuse_unfinished(&status, args.partial)?;
     let expected = status.succeeded + status.failed;
     let most = if writer.is_some() { expected } else { expected.min(args.show.into()) };
-    let mut replay = Replay::open(link.channel().await?, &broker.topology(), &status).await?;
     let mut newest = Newest::of(&link, &broker.topology(), &mut asker, &status).await?;
+    let mut replay = Replay::open(link.channel().await?, &broker.topology(), &status).await?;
     let mut shown = Vec::new();
     while newest.seen() < most {
-        let next = tokio::select! {
-            next = replay.next() => next?,
-            () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was written".to_owned())),
-        };
-        let Some(replayed) = next else { break };
+        let Some(replayed) = replay.next().await? else { break };
         let Replayed::Result(counted, body) = replayed else { continue };
         if !newest.wins(&counted) {
             continue;
@@ -53,10 +69,7 @@ pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutd
         }
     }
     link.close().await;
-    match writer {
-        Some(writer) => conclude(writer, &status, newest.seen(), output),
-        None => show::show(&shown, output),
-    }
+    Ok(Fetched { status, rows: newest.seen(), shown })
 }
 
 fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), Failure> {

@@ -109,6 +109,11 @@ fn ctrl_c_ends_a_command_that_waits_for_its_input_or_has_much_to_write() {
         eventually("it waits for its input", || is_up(&waiting));
         assert_interruptible(&mut waiting);
     }
+    let pipe = fleet.path("pipe.csv");
+    assert!(fleet.command("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut waiting = fleet.start_producer(&["enqueue", pipe.to_str().unwrap(), "-m", "m"]);
+    eventually("it waits for a writer of its input", || is_up(&waiting));
+    assert_interruptible(&mut waiting);
     let mut generate = fleet.start_producer(&["generate", "--companies", "4000000000", "--to", "/dev/null"]);
     eventually("it writes", || is_up(&generate));
     assert_interruptible(&mut generate);

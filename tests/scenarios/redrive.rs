@@ -121,7 +121,15 @@ fn named_companies_are_done_again_with_the_records_of_a_mended_file() {
     let done = redrive(&fleet, &["--index", "0-1", "--file", mended.to_str().unwrap()], 1);
     assert_eq!(counts(&done), [3, 2, 1, 0]);
     assert_results(&fleet, &[("a", "failed"), ("b", "succeeded"), ("c", "succeeded")]);
-    for (more, words) in [(["--index", "3"], "0 to 2"), (["--index", "x"], "3,17-20"), (["--cause", "no_such"], "no_such")] {
+    let pipe = fleet.path("pipe.csv");
+    assert!(fleet.command("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.to_str().unwrap();
+    for (more, words) in [
+        (["--file", pipe], "read twice"),
+        (["--index", "3"], "0 to 2"),
+        (["--index", "x"], "3,17-20"),
+        (["--cause", "no_such"], "no_such"),
+    ] {
         let refused = fleet.producer(&["redrive", "j", more[0], more[1]]).expect(2);
         assert!(refused.stderr.contains(words), "{refused:?}");
     }

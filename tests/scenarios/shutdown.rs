@@ -87,10 +87,13 @@ fn asked_to_stop_before_the_broker_has_answered_each_process_ends_and_leaves_no_
     let fleet = Fleet::fresh().at(&format!("amqp://{}/%2f", silent.local_addr().unwrap()));
     let file = companies(&fleet, 3, &[]);
     let (file, scorer) = (file.to_str().unwrap(), noted(&fleet, "lasting"));
-    let starting: [(&str, &[&str], i32); 5] = [
+    let starting: [(&str, &[&str], i32); 8] = [
         ("producer", &["enqueue", file, "-m", "m"], INTERRUPTED),
         ("producer", &["enqueue", file, "-m", "m", "--job", "j", "--wait"], INTERRUPTED),
         ("producer", &["enqueue", file, "--resume", "j"], INTERRUPTED),
+        ("producer", &["redrive", "j"], INTERRUPTED),
+        ("producer", &["results", "j"], INTERRUPTED),
+        ("producer", &["failures", "j"], INTERRUPTED),
         ("consumer", &["--model", "m", "--scorer", &scorer, "--grace", GRACE], 0),
         ("aggregator", &["--log", "info"], 0),
     ];

@@ -89,6 +89,8 @@ impl Replay {
     /// The job's next result or redrive; nothing at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Replayed>, BrokerError> {
         while !self.ended {
+            // Records that are always there already would let nobody else have a turn, not even who asks to stop.
+            tokio::task::consume_budget().await;
             let Ok(delivery) = tokio::time::timeout(SILENCE, self.records.next()).await else { return Ok(None) };
             let delivery =
                 delivery.ok_or_else(|| BrokerError::Lost("the broker cancelled the replay's consumer".to_owned()))??;
