@@ -27,7 +27,7 @@ pub use query::{JobStatus, Query, Reply, Which};
 pub use result::{Counted, Outcome, ScoredCompany, ScoredResult};
 pub use retry::{BadRetryPolicy, RetryPolicy, delay_word};
 pub use settings::{Format, Priority, Reading, Settings};
-pub use tolerance::Tolerance;
+pub use tolerance::{Percentage, Tolerance};
 pub use work::{Work, earlier_deliveries};
 
 /// The `type` property of a work message.
