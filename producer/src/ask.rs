@@ -92,20 +92,26 @@ impl Asker {
         }
     }
 
-    /// Asks until the job stands as `expected`, and returns how.
+    /// Asks until the job stands as `expected`, which is what `words` say, and returns how.
     ///
     /// # Errors
-    /// [`AskError`]; [`AskError::NoAnswer`] also where it never does.
-    pub async fn until(&mut self, job: &Job, expected: impl Fn(&JobStatus) -> bool) -> Result<JobStatus, AskError> {
+    /// [`AskError`]; [`Failure::Other`] where the job stands otherwise to the end.
+    pub async fn until(&mut self, job: &Job, words: &str, expected: impl Fn(&JobStatus) -> bool) -> Result<JobStatus, Failure> {
+        let mut otherwise = None;
         let asked = async {
             loop {
-                if let Some(status) = self.job(job).await?.filter(|status| expected(status)) {
+                otherwise = self.job(job).await?;
+                if let Some(status) = otherwise.take_if(|status| expected(status)) {
                     return Ok(status);
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(AskError::NoAnswer))
+        match (tokio::time::timeout(ANSWER_WITHIN, asked).await, otherwise) {
+            (Ok(answered), _) => answered,
+            (Err(_), Some(status)) => Err(stands_otherwise(&status, words)),
+            (Err(_), None) => Err(AskError::NoAnswer.into()),
+        }
     }
 
     /// How every job stands.
@@ -166,6 +172,14 @@ impl Asker {
         self.channel.basic_publish("".into(), self.queue.as_str().into(), options, body, properties).await?;
         Ok(())
     }
+}
+
+fn stands_otherwise(status: &JobStatus, words: &str) -> Failure {
+    let JobStatus { job, state, .. } = status;
+    Failure::Other(format!(
+        "expected job {job} to {words} within {} s, found it {state}; `producer status {job}` shows whether it has in the meantime",
+        ANSWER_WITHIN.as_secs()
+    ))
 }
 
 fn unexpected(reply: &Reply) -> AskError {

@@ -18,7 +18,7 @@ use crate::status::{done_in_words, print};
 pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
     let reason = "a person cancelled it".to_owned();
     let event = JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None });
-    let status = order(job, event, broker, |status| status.done_at.is_some()).await?;
+    let status = order(job, event, broker, "end", |status| status.done_at.is_some()).await?;
     if status.state != State::Cancelled {
         return Err(Failure::Other(format!(
             "expected job {job} to be cancelled, found that it ended as {} in the meantime",
@@ -37,7 +37,7 @@ pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
 /// [`Failure`]; also where the job has ended.
 pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
     let event = JobEvent::Paused(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
-    let status = order(job, event, broker, |status| status.state == State::Paused).await?;
+    let status = order(job, event, broker, "be paused", |status| status.state == State::Paused).await?;
     print(output, &status, || format!("job {job} is paused; `producer resume {job}` goes on with it"))
 }
 
@@ -47,15 +47,16 @@ pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(),
 /// [`Failure`]; also where the job has ended.
 pub async fn resume(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
     let event = JobEvent::Resumed(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
-    let status = order(job, event, broker, |status| status.state != State::Paused).await?;
+    let status = order(job, event, broker, "go on", |status| status.state != State::Paused).await?;
     print(output, &status, || format!("job {job} is {}", status.state))
 }
 
-/// Says `event` of a job that has not ended, and waits until the job stands as `expected`.
+/// Says `event` of a job that has not ended, and waits until the job stands as `expected`, which is what `words` say.
 async fn order(
     job: &Job,
     event: JobEvent,
     broker: &BrokerArgs,
+    words: &str,
     expected: impl Fn(&JobStatus) -> bool,
 ) -> Result<JobStatus, Failure> {
     let link = connect(broker, &format!("rollcall producer: {} {job}", event.name())).await?;
@@ -69,7 +70,7 @@ async fn order(
         )));
     }
     say(&link, &topology, event).await?;
-    let status = asker.until(job, expected).await?;
+    let status = asker.until(job, words, expected).await?;
     link.close().await;
     Ok(status)
 }

@@ -99,7 +99,7 @@ async fn reopen(prepared: &mut Prepared, args: &RedriveArgs, broker: &BrokerArgs
     };
     let reopened = async {
         say(link, &broker.topology(), JobEvent::Redriven(redriven)).await?;
-        Ok(asker.until(&job, |status| status.redrives >= round).await?)
+        asker.until(&job, "be redriven", |status| status.redrives >= round).await
     };
     let now = tokio::select! {
         now = reopened => now,
