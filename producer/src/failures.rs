@@ -17,6 +17,9 @@ use crate::status::{print, thousands};
 /// Examples of each cause.
 const EXAMPLES: usize = 3;
 
+/// What the aggregator counts failures under when a job has more causes than it tells apart.
+const OTHER_CAUSES: &str = "other";
+
 #[derive(Serialize)]
 struct Cause {
     cause: String,
@@ -61,15 +64,17 @@ async fn find(job: &Job, broker: &BrokerArgs) -> Result<(JobStatus, Examples), F
 }
 
 async fn examples(mut replay: Replay, mut newest: Newest, status: &JobStatus) -> Result<Examples, Failure> {
-    let mut examples = Examples::new();
+    let mut examples: Examples = status.causes.iter().map(|cause| (cause.cause.clone(), Vec::new())).collect();
     let mut wanted: u64 = status.causes.iter().map(|cause| cause.count.min(EXAMPLES as u64)).sum();
     while wanted > 0 {
         let Some(replayed) = replay.next().await? else { break };
         let Replayed::Result(counted, body) = replayed else { continue };
-        let of_cause = examples.entry(counted.cause.clone()).or_default();
-        if !newest.wins(&counted) || counted.outcome != Outcome::Failed || of_cause.len() == EXAMPLES {
+        if !newest.wins(&counted) || counted.outcome != Outcome::Failed {
             continue;
         }
+        let Some(of_cause) = counted_as(&mut examples, &counted.cause).filter(|of_cause| of_cause.len() < EXAMPLES) else {
+            continue;
+        };
         let result = ResultBody::read(&body)?;
         of_cause.push(Example {
             index: result.index,
@@ -80,6 +85,12 @@ async fn examples(mut replay: Replay, mut newest: Newest, status: &JobStatus) ->
         wanted -= 1;
     }
     Ok(examples)
+}
+
+/// The examples among which a failure for `cause` belongs. A scorer may name any number of causes; the job has only so many.
+fn counted_as<'a>(examples: &'a mut Examples, cause: &str) -> Option<&'a mut Vec<Example>> {
+    let cause = if examples.contains_key(cause) { cause } else { OTHER_CAUSES };
+    examples.get_mut(cause)
 }
 
 fn in_words(job: &Job, causes: &[Cause]) -> String {
@@ -96,4 +107,22 @@ fn in_words(job: &Job, causes: &[Cause]) -> String {
     }
     lines.push(format!("`producer redrive {job} --cause CAUSE` enqueues those of one cause again"));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_example_of_a_cause_that_is_not_counted_by_itself_is_one_of_the_others() {
+        let mut examples: Examples = ["busy", OTHER_CAUSES].map(|cause| (cause.to_owned(), Vec::new())).into();
+        let example = |index| Example { index, company_id: String::new(), attempt: 1, message: String::new() };
+        for (index, cause) in [(0, "busy"), (1, "the 101st"), (2, "the 102nd")] {
+            counted_as(&mut examples, cause).unwrap().push(example(index));
+        }
+        let told: Vec<(&str, usize)> = examples.iter().map(|(cause, of_cause)| (cause.as_str(), of_cause.len())).collect();
+        assert_eq!(told, [("busy", 1), (OTHER_CAUSES, 2)]);
+        examples.remove(OTHER_CAUSES);
+        assert!(counted_as(&mut examples, "the 101st").is_none(), "of a job that has no others");
+    }
 }
