@@ -115,10 +115,12 @@ pub struct EnqueueArgs {
     /// high: ahead of every job of the same model with normal priority
     #[arg(long, env = "ROLLCALL_PRIORITY", value_enum, default_value = "normal")]
     pub priority: Priority,
-    /// Attempts at a company whose failure may pass [default: as the consumer says, which says 3 unless told otherwise]
+    /// Attempts at a company whose failure may pass [default: as the consumer says, which says 3 unless told otherwise; 3,
+    /// whatever it says, where --retry-delays is given]
     #[arg(long, env = "ROLLCALL_MAX_ATTEMPTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: Option<u32>,
-    /// Delays between attempts, such as 1s,10s,1m; the last serves for all further ones [default: as the consumer says]
+    /// Delays between attempts, such as 1s,10s,1m; the last serves for all further ones [default: as the consumer says;
+    /// 1s,10s,1m,10m, whatever it says, where --max-attempts is given]
     #[arg(long, env = "ROLLCALL_RETRY_DELAYS")]
     pub retry_delays: Option<String>,
     /// Failures with which the job still succeeds: a number of companies, or a part of the total such as 1%
