@@ -10,6 +10,8 @@ use rollcall_shared::message::{Model, RetryPolicy};
 use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
 use rollcall_shared::topology::DELIVERY_LIMIT;
 
+use crate::run::STUCK_AFTER;
+
 /// Score the companies of a model, from its work queue to the results exchange. Run as many as there are cores to use.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "consumer", version)]
@@ -44,7 +46,8 @@ pub struct ConsumerArgs {
     /// Delays between attempts, where the job does not say; the last serves for all further ones
     #[arg(long, env = "ROLLCALL_RETRY_DELAYS", default_value = RetryPolicy::DELAYS)]
     pub retry_delays: String,
-    /// Deliveries of a company without an answer, each most likely the death of a consumer, before it is given up
+    /// Deliveries of a company without an answer, each most likely the death of a consumer, before it is given up; one more where
+    /// it has not yet been scored by itself
     #[arg(long, env = "ROLLCALL_MAX_DELIVERIES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(DELIVERY_LIMIT)))]
     pub max_deliveries: u16,
     /// The broker's consumer_timeout: it takes back what is held for longer
@@ -83,19 +86,20 @@ impl ConsumerArgs {
     /// # Errors
     /// Where it may, with the arithmetic.
     pub fn check_holding_time(&self) -> Result<(), String> {
-        let (wait, score, limit) = (self.consumer_timeout / 2, self.score_timeout, self.consumer_timeout);
+        let (wait, score, limit) = (self.consumer_timeout / 2, self.score_timeout + STUCK_AFTER, self.consumer_timeout);
         let longest = wait + 2 * score;
         if longest < limit {
             return Ok(());
         }
         let words = humantime::format_duration;
         Err(format!(
-            "expected a company to be held for less than the broker's consumer timeout, found {} to wait at most + 2 x {} to score (in its batch, then alone) = {} of {}: lower --score-timeout below {}, or raise consumer_timeout on the broker and tell --consumer-timeout",
+            "expected a company to be held for less than the broker's consumer timeout, found {} to wait at most + 2 x {} to score (in its batch, then alone, each with {} to see that it hangs) = {} of {}: lower --score-timeout below {}, or raise consumer_timeout on the broker and tell --consumer-timeout",
             words(wait),
             words(score),
+            words(STUCK_AFTER),
             words(longest),
             words(limit),
-            words(limit / 4)
+            words((limit / 4).saturating_sub(STUCK_AFTER))
         ))
     }
 }
@@ -156,7 +160,7 @@ mod tests {
         };
         assert_eq!(args(&[]).check_holding_time(), Ok(()));
         let refused = args(&["--score-timeout", "10m"]).check_holding_time().unwrap_err();
-        assert!(refused.contains("15m to wait at most + 2 x 10m") && refused.contains("= 35m of 30m"), "{refused}");
+        assert!(refused.contains("15m to wait at most + 2 x 10m 15s") && refused.contains("= 35m 30s of 30m"), "{refused}");
         assert_eq!(args(&["--score-timeout", "10m", "--consumer-timeout", "2h"]).check_holding_time(), Ok(()));
     }
 }

@@ -23,7 +23,7 @@ use crate::waiting::Waiting;
 const LEAVE: Duration = Duration::from_millis(500);
 
 /// Beyond its own time-out, what a scorer may take before its thread is given up: a child is killed and started anew in this time.
-const STUCK_AFTER: Duration = Duration::from_secs(15);
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(15);
 
 /// Runs a consumer until `shutdown`.
 ///
