@@ -171,3 +171,22 @@ fn what_a_too_short_retention_has_taken_from_the_ledger_is_told_once_and_can_be_
     let redrive = ["redrive", "j", "--missing", "--file", file.to_str().unwrap(), "--wait", "--output", "json"];
     assert_eq!(counts(&fleet.producer(&redrive).expect(0).json()), [4_000, 4_000, 0, 0]);
 }
+
+#[test]
+fn a_redrive_that_is_interrupted_leaves_the_job_open_and_says_how_to_finish_it() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let (mut producer, _rest) = fleet.unfinished_enqueue("j", 3_000, &[]);
+    producer.interrupt();
+    producer.wait(Duration::from_secs(10)).expect(130);
+    fleet.finished("j");
+    let file = fleet.companies(100_000);
+    let mut redrive = fleet.start_producer(&["redrive", "j", "--missing", "--file", file.to_str().unwrap()]);
+    eventually("the redrive has begun", || (fleet.status("j")["redrives"] == 1).then_some(()));
+    redrive.interrupt();
+    let ended = redrive.wait(Duration::from_secs(10)).expect(130);
+    let rest = format!("`producer redrive j --missing --file {}`", file.display());
+    assert!(ended.error().contains(&rest) && !ended.error().contains("cancelled"), "{ended:?}");
+    let status = fleet.status("j");
+    assert!(status["done_at"].is_null() && status["total"] == 100_000, "{status}");
+}
