@@ -16,8 +16,10 @@ use crate::status::{done_in_words, print};
 /// # Errors
 /// [`Failure`]; also where it had ended before.
 pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
-    let reason = "a person cancelled it".to_owned();
-    let event = JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None });
+    let event = |status: &JobStatus| {
+        let (reason, redrives) = ("a person cancelled it".to_owned(), status.redrives);
+        JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None, redrives })
+    };
     let status = order(job, event, broker, "end", |status| status.done_at.is_some()).await?;
     if status.state != State::Cancelled {
         return Err(Failure::Other(format!(
@@ -36,7 +38,7 @@ pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
 /// # Errors
 /// [`Failure`]; also where the job has ended.
 pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
-    let event = JobEvent::Paused(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
+    let event = |_: &JobStatus| JobEvent::Paused(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
     let status = order(job, event, broker, "be paused", |status| status.state == State::Paused).await?;
     print(output, &status, || format!("job {job} is paused; `producer resume {job}` goes on with it"))
 }
@@ -46,7 +48,7 @@ pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(),
 /// # Errors
 /// [`Failure`]; also where the job has ended.
 pub async fn resume(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
-    let event = JobEvent::Resumed(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
+    let event = |_: &JobStatus| JobEvent::Resumed(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
     let status = order(job, event, broker, "go on", |status| status.state != State::Paused).await?;
     print(output, &status, || format!("job {job} is {}", status.state))
 }
@@ -54,12 +56,12 @@ pub async fn resume(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
 /// Says `event` of a job that has not ended, and waits until the job stands as `expected`, which is what `words` say.
 async fn order(
     job: &Job,
-    event: JobEvent,
+    event: impl FnOnce(&JobStatus) -> JobEvent,
     broker: &BrokerArgs,
     words: &str,
     expected: impl Fn(&JobStatus) -> bool,
 ) -> Result<JobStatus, Failure> {
-    let link = connect(broker, &format!("rollcall producer: {} {job}", event.name())).await?;
+    let link = connect(broker, &format!("rollcall producer: an order about {job}")).await?;
     let topology = broker.topology();
     let mut asker = Asker::open(&link, &topology).await?;
     let status = asker.known(job).await?;
@@ -69,7 +71,7 @@ async fn order(
             "expected a job that has not ended, found that {job} ended as {state} at {done_at}; {redrive}"
         )));
     }
-    say(&link, &topology, event).await?;
+    say(&link, &topology, event(&status)).await?;
     let status = asker.until(job, words, expected).await?;
     link.close().await;
     Ok(status)

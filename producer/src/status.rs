@@ -83,6 +83,12 @@ fn in_words(status: &JobStatus) -> String {
     if status.state == State::Unsealed {
         lines.push(unsealed_in_words(status));
     }
+    if status.state == State::Running && status.redrives > 0 {
+        let (job, redrives) = (&status.job, status.redrives);
+        lines.push(format!(
+            "  redrive {redrives} is under way; if its producer is gone, `producer redrive {job} --missing` enqueues the rest (with --file, where it was given)"
+        ));
+    }
     if status.state == State::Paused {
         lines.push(format!("  it is paused: `producer resume {}` goes on with it", status.job));
     }

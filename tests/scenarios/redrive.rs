@@ -189,4 +189,13 @@ fn a_redrive_that_is_interrupted_leaves_the_job_open_and_says_how_to_finish_it()
     assert!(ended.error().contains(&rest) && !ended.error().contains("cancelled"), "{ended:?}");
     let status = fleet.status("j");
     assert!(status["done_at"].is_null() && status["total"] == 100_000, "{status}");
+    assert!(fleet.producer(&["status", "j"]).expect(0).stdout.contains("redrive 1 is under way"));
+    fleet.producer(&["cancel", "j"]).expect(0);
+    let cancelled: Vec<u64> = named(&fleet, "cancelled").iter().map(|data| data["redrives"].as_u64().unwrap_or(0)).collect();
+    assert_eq!(cancelled, [0, 1]);
+}
+
+/// What the job's events of that name say.
+fn named(fleet: &Fleet, name: &str) -> Vec<Value> {
+    fleet.ledger("j").events.into_iter().filter(|(of, _)| of == name).map(|(_, data)| data).collect()
 }

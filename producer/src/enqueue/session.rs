@@ -285,7 +285,7 @@ impl Enqueuing {
             Ending::Crashed => "reading its file crashed".to_owned(),
             Ending::Interrupted => "its producer was interrupted".to_owned(),
         };
-        Some(JobEvent::Cancelled(Cancelled { job, reason, total: Some(total) }))
+        Some(JobEvent::Cancelled(Cancelled { job, reason, total: Some(total), redrives: 0 }))
     }
 }
 

@@ -113,6 +113,9 @@ pub struct Cancelled {
     pub reason: String,
     /// Companies enqueued up to then, where the one who cancels knows it.
     pub total: Option<u64>,
+    /// How often the job had been redriven.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redrives: u32,
 }
 
 /// The job's deadline passed.
@@ -309,7 +312,9 @@ impl Event {
             JobEvent::Enqueued(enqueued) => format!("{once}/{}", enqueued.position),
             JobEvent::Paused(pause) | JobEvent::Resumed(pause) => format!("{once}/{}", pause.at),
             JobEvent::Redriven(redriven) => format!("{once}/{}", redriven.round),
-            JobEvent::Done(done) if done.redrives > 0 => format!("{once}/{}", done.redrives),
+            JobEvent::Cancelled(Cancelled { redrives, .. }) | JobEvent::Done(Done { redrives, .. }) if *redrives > 0 => {
+                format!("{once}/{redrives}")
+            }
             _ => once,
         };
         Event { id, time, event }
@@ -398,6 +403,15 @@ pub fn timestamp(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_is_cancelled_again_after_a_redrive_is_another_event() {
+        let cancelled = |redrives| {
+            let job = "j".parse().unwrap();
+            Event::now(JobEvent::Cancelled(Cancelled { job, reason: String::new(), total: None, redrives })).id
+        };
+        assert_eq!([cancelled(0), cancelled(2)], ["j/cancelled", "j/cancelled/2"]);
+    }
 
     #[test]
     fn an_event_reads_back_as_it_was_written() {

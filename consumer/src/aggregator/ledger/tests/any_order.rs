@@ -1,0 +1,198 @@
+//! Whatever comes, and in whatever order.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The cause for which a company failed; nothing where it has a prediction.
+type Score = Option<String>;
+
+fn any_score() -> impl Strategy<Value = Score> {
+    prop_oneof![3 => Just(None), 2 => "timeout|crash|invalid_evidence".prop_map(Some)]
+}
+
+fn scored(index: u32, round: u32, score: &Score) -> Record {
+    let outcome = if score.is_some() { Failed } else { Succeeded };
+    let cause = score.clone().unwrap_or_default();
+    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round, cause })
+}
+
+fn shuffled(mut records: Vec<Record>, mut random: u64) -> Vec<Record> {
+    for last in (1..records.len()).rev() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        records.swap(last, (random >> 33) as usize % (last + 1));
+    }
+    records
+}
+
+fn may_become(before: State, after: State, is_redrive: bool) -> bool {
+    match (before, after) {
+        (before, after) if before == after => true,
+        (before, after) if before.is_final() => is_redrive && after != State::Unsealed,
+        (State::Running, State::Unsealed) => false,
+        _ => true,
+    }
+}
+
+fn other_job() -> Job {
+    "k".parse().unwrap()
+}
+
+fn of_job(job: &Job, mut record: Record) -> Record {
+    match &mut record {
+        Record::Result(result) => result.job = job.clone(),
+        Record::Event(JobEvent::Opened(opened)) => opened.job = job.clone(),
+        Record::Event(JobEvent::Sealed(sealed)) => sealed.job = job.clone(),
+        Record::Event(JobEvent::Cancelled(cancelled)) => cancelled.job = job.clone(),
+        Record::Event(JobEvent::Expired(expired)) => expired.job = job.clone(),
+        Record::Event(JobEvent::Paused(pause) | JobEvent::Resumed(pause)) => pause.job = job.clone(),
+        Record::Event(JobEvent::Redriven(redriven)) => redriven.job = job.clone(),
+        other => panic!("expected a record of a job, found {other:?}"),
+    }
+    record
+}
+
+fn any_outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![4 => Just(Outcome::Succeeded), 1 => Just(Outcome::Failed)]
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_any_duplication_of_records_counts_the_same(
+        (outcomes, copies, seed) in (proptest::collection::vec(any_outcome(), 1..60), 1_usize..4, any::<u64>())
+    ) {
+        let total = outcomes.len() as u64;
+        let once: Vec<Record> = (0..).zip(&outcomes).map(|(index, &outcome)| result(index, outcome))
+            .chain([opened(), sealed(total)]).collect();
+        let shuffled = shuffled(std::iter::repeat_n(once.clone(), copies).flatten().collect(), seed);
+        let counts = |ledger: &Ledger| {
+            let done = ledger.job(&job()).unwrap().done(&job(), String::new(), 1.0);
+            (done.state, done.total, done.succeeded, done.failed, done.causes)
+        };
+        prop_assert_eq!(counts(&fold(once)), counts(&fold(shuffled)));
+    }
+
+    #[test]
+    fn any_order_of_each_round_with_late_copies_of_earlier_rounds_between_counts_the_same(
+        (scores, again, shuffles) in (prop::collection::vec(any_score(), 1..30), prop::collection::vec(any_score(), 30), any::<[u64; 2]>())
+    ) {
+        let total = scores.len() as u64;
+        let first: Vec<Record> = (0..).zip(&scores).map(|(index, score)| scored(index, 0, score)).collect();
+        let failed: Vec<(u32, &Score)> = (0..).zip(&scores).filter(|(_, score)| score.is_some()).collect();
+        let second: Vec<Record> = failed.iter().map(|&(index, _)| scored(index, 1, &again[index as usize])).collect();
+        let indices = Indices(failed.iter().map(|&(index, _)| index).collect()).to_string();
+        let redrive = (!failed.is_empty()).then(|| redriven_of(Some(total), 1, "a", &indices));
+        let said = [opened()].into_iter()
+            .chain(shuffled([first.clone(), vec![sealed(total)], first.clone()].concat(), shuffles[0]))
+            .chain(redrive)
+            .chain(shuffled([second.clone(), first, second].concat(), shuffles[1]));
+        let ledger = live(said);
+        let last = |index: usize| if scores[index].is_some() { &again[index] } else { &None };
+        let causes: Vec<String> = (0..scores.len()).filter_map(|index| last(index).clone()).collect();
+        let failures = causes.len() as u64;
+        prop_assert_eq!(&counts(&ledger)[..4], &[total, total - failures, failures, 0]);
+        let status = ledger.job(&job()).unwrap().status(&job(), None, 0);
+        prop_assert_eq!(status.state, if failures == 0 { State::Succeeded } else { State::Failed });
+        for counted in status.causes {
+            prop_assert_eq!(counted.count, causes.iter().filter(|&cause| *cause == counted.cause).count() as u64);
+        }
+    }
+
+    #[test]
+    fn jobs_that_come_between_one_another_count_as_each_would_alone(
+        said in prop::collection::vec((any_record(), any::<bool>()), 1..100)
+    ) {
+        let mut ledger = Ledger::default();
+        for (record, of_the_other) in &said {
+            ledger.apply(ledger.next_offset(), if *of_the_other { of_job(&other_job(), record.clone()) } else { record.clone() });
+        }
+        for (name, other) in [(job(), false), (other_job(), true)] {
+            let own = said.iter().filter(|(_, of_the_other)| *of_the_other == other);
+            let alone = fold(own.map(|(record, _)| record.clone()));
+            let status = |ledger: &Ledger, job: &Job| ledger.job(job).map(|count| (count.state(), count.progress(&self::job(), 0.0)));
+            prop_assert_eq!(status(&ledger, &name), status(&alone, &job()));
+        }
+    }
+
+    #[test]
+    fn a_job_that_has_ended_stays_so_until_it_is_redriven_and_one_that_is_sealed_stays_sealed(
+        said in prop::collection::vec(any_record(), 1..200)
+    ) {
+        let mut ledger = Ledger::default();
+        let mut before = State::Unsealed;
+        for record in said {
+            let is_redrive = matches!(record, Record::Event(JobEvent::Redriven(_)));
+            ledger.apply(ledger.next_offset(), record);
+            let after = state(&ledger);
+            prop_assert!(may_become(before, after, is_redrive), "{before} became {after}");
+            if ledger.job(&job()).unwrap().is_due() {
+                let done = done(&ledger);
+                ledger.apply(ledger.next_offset(), done);
+                prop_assert_eq!(state(&ledger), after, "the done event says what was so before");
+            }
+            before = after;
+        }
+    }
+
+    #[test]
+    fn a_snapshot_taken_anywhere_changes_nothing(
+        (outcomes, cut) in (proptest::collection::vec((0_u32..50, any_outcome()), 1..80), any::<prop::sample::Index>())
+    ) {
+        let records: Vec<Record> = [opened(), sealed(40)].into_iter()
+            .chain(outcomes.into_iter().map(|(index, outcome)| result(index, outcome))).collect();
+        let cut = cut.index(records.len());
+        let mut ledger = fold(records[..cut].to_vec());
+        ledger = Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap();
+        for (offset, record) in (cut as u64..).zip(records[cut..].to_vec()) {
+            ledger.apply(offset, record);
+        }
+        prop_assert_eq!(ledger, fold(records));
+    }
+
+    #[test]
+    fn whatever_the_ledger_says_no_company_is_counted_twice_and_each_round_ends_once(
+        said in proptest::collection::vec(any_record(), 1..200)
+    ) {
+        let mut ledger = Ledger::default();
+        let mut ended = std::collections::BTreeSet::new();
+        for record in said {
+            ledger.apply(ledger.next_offset(), record);
+            let Some(count) = ledger.job(&job()) else { continue };
+            let status = count.status(&job(), None, 0);
+            prop_assert!(status.succeeded + status.failed + status.cancelled <= status.total.unwrap_or(u64::MAX));
+            prop_assert_eq!(status.failed, status.causes.iter().map(|cause| cause.count).sum::<u64>());
+            if status.done_at.is_none() {
+                let counted = count.companies(&Which::Counted).unwrap().0.len();
+                prop_assert_eq!(status.succeeded + status.failed, counted);
+            }
+            if count.is_due() {
+                prop_assert!(ended.insert(status.redrives), "round {} ended twice", status.redrives);
+                let done = done(&ledger);
+                ledger.apply(ledger.next_offset(), done);
+                prop_assert!(!ledger.job(&job()).unwrap().is_due());
+            }
+            let kept = Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap();
+            prop_assert_eq!(&kept, &ledger);
+        }
+    }
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let outcome = (0_u32..3, 0_u32..6, any_outcome()).prop_map(|(round, index, outcome)| in_round(round, result(index, outcome)));
+    let redrive = (1_u32..4, 0_u32..16, prop_oneof![Just(None), Just(Some(4))]).prop_map(|(round, bits, total)| {
+        let indices: Vec<String> = (0..4).filter(|bit| bits >> bit & 1 == 1).map(|bit: u32| bit.to_string()).collect();
+        redriven_of(total, round, "somebody", &indices.join(","))
+    });
+    let pause = || Pause { job: job(), at: String::new() };
+    let opened_fast = opened_with(Settings { fail_fast: true, tolerate_failures: "2".parse().unwrap(), ..Settings::default() });
+    prop_oneof![
+        20 => outcome,
+        3 => redrive,
+        1 => Just(sealed(4)),
+        1 => prop_oneof![Just(opened()), Just(opened_fast)],
+        1 => prop_oneof![Just(None), Just(Some(3))].prop_map(cancelled),
+        1 => Just(Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: String::new() }))),
+        1 => Just(Record::Event(JobEvent::Paused(pause()))),
+        1 => Just(Record::Event(JobEvent::Resumed(pause()))),
+    ]
+}

@@ -1,0 +1,73 @@
+//! Jobs whose companies are enqueued once more.
+
+use super::*;
+
+#[test]
+fn the_newest_round_counts_and_each_round_ends_with_a_done_event_of_its_own() {
+    let first = [opened(), sealed(4), result(0, Succeeded), result(1, Failed), result(2, Failed), result(3, Succeeded)];
+    let again = first.clone().into_iter().chain([redriven(1, "a", "1-2")]);
+    let ledger = live(again.clone());
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Running, [4, 2, 0, 0, 0]), "what is redriven no longer counts");
+    let late = in_round(0, result(1, Succeeded));
+    let ledger = live(again.clone().chain([late, in_round(1, result(1, Succeeded))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Running, [4, 3, 0, 0, 1]), "a late result of an earlier round");
+    let ledger = live(again.chain([in_round(1, result(1, Succeeded)), in_round(1, result(2, Failed))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Failed, [4, 3, 1, 0, 0]));
+    assert_eq!(ledger.job(&job()).unwrap().status(&job(), None, 0).redrives, 1);
+}
+
+#[test]
+fn of_two_who_redrive_at_the_same_time_the_first_does() {
+    let records = [opened(), sealed(1), result(0, Failed), redriven(1, "first", "0"), redriven(1, "second", "0")];
+    let status = live(records).job(&job()).unwrap().status(&job(), None, 0);
+    assert_eq!(status.redriven_by.as_deref(), Some("first"));
+}
+
+#[test]
+fn a_job_that_was_cut_short_is_whole_once_all_that_was_missing_is_redriven_and_not_before() {
+    let first = [opened(), sealed(4), result(0, Succeeded), result(1, Failed), cancelled(None)];
+    let part = first.clone().into_iter().chain([redriven(1, "a", "1"), in_round(1, result(1, Succeeded))]);
+    assert_eq!((state(&live(part.clone())), counts(&live(part.clone()))), (State::Cancelled, [4, 2, 0, 2, 0]));
+    let all = part.chain([redriven(2, "a", "2-3"), in_round(2, result(2, Succeeded)), in_round(2, result(3, Succeeded))]);
+    assert_eq!((state(&live(all.clone())), counts(&live(all))), (State::Succeeded, [4, 4, 0, 0, 0]));
+}
+
+#[test]
+fn a_job_that_was_cut_short_before_it_was_sealed_has_the_companies_that_its_file_has() {
+    let cut = [opened(), result(0, Succeeded), result(1, Failed), cancelled(Some(2))];
+    let part = cut.clone().into_iter().chain([redriven_without_file(1, "a", "1"), in_round(1, result(1, Succeeded))]);
+    assert_eq!(state(&live(part.clone())), State::Cancelled, "who knows what else there is");
+    let file = part.chain([redriven(2, "a", "2-3"), in_round(2, result(2, Succeeded)), in_round(2, result(3, Succeeded))]);
+    assert_eq!((state(&live(file.clone())), counts(&live(file))), (State::Succeeded, [4, 4, 0, 0, 0]));
+    let sealed_late = cut.into_iter().chain([sealed(3)]);
+    let job_status = live(sealed_late).job(&job()).unwrap().status(&job(), None, 0);
+    assert_eq!((job_status.state, job_status.total, job_status.sealed), (State::Cancelled, Some(2), Some(3)));
+}
+
+#[test]
+fn an_outcome_beyond_what_the_producer_told_of_is_kept_when_others_are_redriven() {
+    let cut = [opened(), result(5, Succeeded), result(1, Failed), cancelled(Some(2))];
+    let ledger = live(cut.into_iter().chain([redriven_without_file(1, "a", "1"), in_round(1, result(1, Succeeded))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [6, 2, 0, 4, 0]));
+}
+
+#[test]
+fn a_redriven_job_can_be_cancelled_too() {
+    let ledger = live([opened(), sealed(1), result(0, Failed), redriven(1, "a", "0"), cancelled(None)]);
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [1, 0, 0, 1, 0]));
+    assert_eq!(ledger.job(&job()).unwrap().dropped_round(), Some(1));
+}
+
+#[test]
+fn indices_that_the_job_does_not_have_are_not_waited_for_when_it_is_redriven() {
+    let first = [opened(), sealed(4), result(0, Failed), result(1, Succeeded), result(2, Succeeded), result(3, Succeeded)];
+    let ledger = live(first.into_iter().chain([redriven(1, "a", "0,4-9"), in_round(1, result(0, Succeeded))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Succeeded, [4, 4, 0, 0, 0]));
+}
+
+#[test]
+fn the_rate_of_a_job_that_was_redriven_is_known_after_its_companies_are_forgotten() {
+    let mut ledger = live([opened(), sealed(1), result(0, Failed), redriven(1, "a", "0"), in_round(1, result(0, Succeeded))]);
+    ledger.jobs.values_mut().for_each(JobCount::forget);
+    assert_eq!(ledger.job(&job()).unwrap().status(&job(), None, 0).companies_per_second, Some(1.0));
+}
