@@ -16,6 +16,8 @@ mod define;
 mod draws;
 mod evidence;
 mod fault;
+mod given;
+mod lanes;
 mod lexer;
 mod network;
 mod particles;
@@ -25,6 +27,7 @@ mod quote;
 mod table;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -38,8 +41,9 @@ use self::answer::Answers;
 use self::deadline::{Deadline, Late, TIMEOUT};
 use self::evidence::Evidence;
 pub use self::fault::Fault;
+use self::lanes::{BLOCK, Lanes};
 use self::network::Network;
-use self::particles::{BLOCK, Particles};
+use self::particles::Particles;
 use self::posterior::Posterior;
 use self::quote::quote;
 use super::{Company, Prediction, ScoreError, Scorer, Scores};
@@ -145,7 +149,7 @@ impl Bayes {
         let network = Network::parse(file)?;
         Ok(Self {
             evidence: Evidence::default(),
-            particles: Particles::new(&network),
+            particles: Particles::new(&network, Lanes::fastest()),
             posterior: Posterior::new(&network),
             model: Arc::new(Model {
                 answers: Answers::new(&network, settings.distributions),

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::bif;
 use super::define::{self, Definition};
+use super::draws;
 use super::fault::Fault;
 use super::quote::quote;
 
@@ -35,7 +36,9 @@ pub(super) struct Variable {
     pub(super) likelihoods: Box<[f64]>,
     /// For each configuration and each state but the last, the largest draw that still falls on this state or one
     /// before it; -1 where none does. The state of a draw is the number of limits below it.
-    pub(super) limits: Box<[i32]>,
+    limits: Box<[i32]>,
+    /// Their upper bits, as of a draw: those of the first limit in all configurations, of the second, and so on.
+    uppers: Box<[u16]>,
 }
 
 /// A parent and its part in the number of a configuration.
@@ -132,8 +135,39 @@ impl Variable {
             stride = stride.saturating_mul(count(state_counts[variable]));
         }
         parents.reverse();
-        let limits = definition.probabilities.chunks_exact(definition.states.len()).flat_map(limits).collect();
-        Self { name: definition.name, states: definition.states, parents, likelihoods: definition.probabilities.into(), limits }
+        let Definition { name, states, probabilities, .. } = definition;
+        let limits: Box<[i32]> = probabilities.chunks_exact(states.len()).flat_map(limits).collect();
+        let of_state = |state| limits.iter().skip(state).step_by(states.len() - 1).map(|&limit| draws::upper(limit));
+        let uppers = (0..states.len() - 1).flat_map(of_state).collect();
+        Self { name, states, parents, likelihoods: probabilities.into(), limits, uppers }
+    }
+
+    /// The last state; there are at most 255.
+    pub(super) fn last_state(&self) -> u8 {
+        u8::try_from(self.states.len() - 1).unwrap_or(u8::MAX)
+    }
+
+    /// For each limit, its upper bits in each configuration.
+    pub(super) fn uppers(&self) -> impl Iterator<Item = &[u16]> {
+        let configurations = self.likelihoods.len() / self.states.len();
+        self.uppers.chunks_exact(configurations)
+    }
+
+    /// The limits in a configuration.
+    pub(super) fn limits(&self, row: u32) -> &[i32] {
+        let count = self.states.len() - 1;
+        &self.limits[row as usize * count..][..count]
+    }
+
+    /// The state on which a draw with these upper bits falls in a configuration. Where they do not tell, the `whole` draw does.
+    pub(super) fn choose(&self, row: u32, upper: u16, whole: impl FnOnce() -> i32) -> u8 {
+        let limits = self.limits(row);
+        if limits.iter().any(|&limit| draws::upper(limit) == upper) {
+            let whole = whole();
+            limits.iter().map(|&limit| u8::from(whole > limit)).sum()
+        } else {
+            limits.iter().map(|&limit| u8::from(upper > draws::upper(limit))).sum()
+        }
     }
 
     /// The place of the state of this name.

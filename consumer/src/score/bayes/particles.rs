@@ -2,45 +2,54 @@
 //! stochastic simulation in Bayesian networks"; Koller & Friedman 2009, "Probabilistic Graphical Models", section 12.2).
 //!
 //! Parents first, each unobserved variable is drawn given its parents, and each observed one multiplies the particle's
-//! weight by the probability of what was observed. All particles of a block take each step together, in plain loops
-//! over arrays of one variable's states. What the particles say of the variables is summed up by [`super::posterior`].
+//! likelihood by the probability of what was observed. All particles of a block take each step together, in loops over arrays
+//! of one variable's states. What the particles say of the variables is summed up by [`super::posterior`].
 
 use super::deadline::{Deadline, Late};
-use super::draws::Draws;
+use super::draws::{Draws, STEP, whole};
 use super::evidence::Evidence;
+use super::given::Given;
+use super::lanes::{BLOCK, Lanes, Limit, Rows, States};
 use super::network::{Network, Variable};
+use super::weights::Weights;
 
-/// Particles in a block. Few, so that a network of some hundred variables stays in the processor's second-level cache;
-/// even, so that no word of the generator is torn between blocks.
-pub(super) const BLOCK: usize = 512;
-
-/// 2^256. Where the largest weight of a block falls below its inverse, all are multiplied by it, so that the factors of
-/// hundreds of observed variables can't underflow. A power of two changes no digit of a weight.
-pub(super) const RESCALE: f64 = f64::from_bits((1023 + 256) << 52);
+/// 2^256. Where the largest likelihood of a block falls below its inverse, all are multiplied by it, so that the factors of
+/// hundreds of observed variables can't underflow. A power of two changes no digit.
+const RESCALE: f64 = f64::from_bits((1023 + 256) << 52);
+const RESCALE_EXPONENT: i32 = 256;
 
 /// Up to [`BLOCK`] particles of one company.
 #[derive(Debug, Clone)]
 pub(super) struct Particles {
+    lanes: Lanes,
     len: usize,
     /// For each variable, the states of all particles. An observed variable's are not kept up.
-    states: Vec<u8>,
-    weights: Vec<f64>,
-    rescales: u32,
-    /// For each particle, the configuration of the parents of the variable in hand.
+    states: Vec<States>,
+    likelihoods: Vec<f64>,
+    /// How often all likelihoods were multiplied by [`RESCALE`].
+    rescales: i32,
+    weights: Weights,
+    given: Given,
+    limits: Vec<Limit>,
+    /// For each particle, the row of the variable in hand in what its observed parents leave of its table.
+    rows_left: States,
+    /// The same, in its whole table.
     rows: Vec<u32>,
-    /// For each particle, the draw for the variable in hand.
-    draws: Vec<i32>,
 }
 
 impl Particles {
-    pub(super) fn new(network: &Network) -> Self {
+    pub(super) fn new(network: &Network, lanes: Lanes) -> Self {
         Self {
+            lanes,
             len: 0,
-            states: vec![0; network.variables.len() * BLOCK],
-            weights: vec![0.0; BLOCK],
+            states: vec![States::new(); network.variables.len()],
+            likelihoods: vec![1.0; BLOCK],
             rescales: 0,
+            weights: Weights::new(),
+            given: Given::new(),
+            limits: vec![Limit::new(); usize::from(u8::MAX)],
+            rows_left: States::new(),
             rows: vec![0; BLOCK],
-            draws: vec![0; BLOCK],
         }
     }
 
@@ -58,146 +67,127 @@ impl Particles {
         len: usize,
         deadline: &mut Deadline,
     ) -> Result<bool, Late> {
-        self.len = len;
-        self.rescales = 0;
-        self.weights[..len].fill(1.0);
+        let mut draws = Draws::new(seed, first);
+        (self.len, self.rescales) = (len, 0);
+        let mut weighed = false;
         for &place in &network.order {
             let variable = &network.variables[place];
             deadline.spend(len * (1 + variable.parents.len()))?;
-            let row = self.find_rows(variable, evidence);
-            match (evidence.state(place), row) {
-                (None, _) => {
-                    Draws::new(seed, place).fill(first, &mut self.draws[..len]);
-                    self.choose(place, variable, row);
+            self.given.find(network, variable, evidence);
+            match evidence.state(place) {
+                None => {
+                    let whole = |particle, upper| whole(upper, seed, place, first.wrapping_add(particle));
+                    self.draw(variable, place, &mut draws, whole);
                 }
                 // The factor is the same for every particle and cancels out; that it is not 0 is checked before.
-                (Some(_), Row::Same(_)) => {}
-                (Some(state), Row::Each) => {
+                Some(_) if self.given.free.is_empty() => {}
+                Some(state) => {
+                    if !std::mem::replace(&mut weighed, true) {
+                        self.likelihoods.fill(1.0);
+                    }
                     if !self.weigh(variable, state) {
                         return Ok(false);
                     }
                 }
             }
         }
+        if weighed {
+            self.weights.set(&self.likelihoods[..len], self.rescales * RESCALE_EXPONENT);
+        } else {
+            self.weights.set_equal(len);
+        }
         Ok(true)
     }
 
+    /// The weights of all particles.
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
     /// The states of all particles, for an unobserved variable.
+    #[cfg(test)]
     pub(super) fn states(&self, variable: usize) -> &[u8] {
-        &self.states[variable * BLOCK..][..self.len]
+        &self.states[variable][..self.len]
     }
 
-    /// The weights of all particles. The true ones are smaller by [`Self::rescales`] times the factor [`RESCALE`].
-    pub(super) fn weights(&self) -> &[f64] {
-        &self.weights[..self.len]
+    /// For each state of an unobserved variable, the sum of the weights of the particles in it.
+    pub(super) fn sum_up(&self, variable: usize, sums: &mut [u64]) {
+        let states = &self.states[variable];
+        if self.weights.equal {
+            self.lanes.count(states, self.len, sums);
+        } else {
+            self.lanes.weigh(states, &self.weights.planes, sums);
+        }
     }
 
-    /// See [`Self::weights`].
-    pub(super) fn rescales(&self) -> u32 {
-        self.rescales
-    }
-
-    /// Finds each particle's configuration of the parents, in `rows` where they differ.
-    fn find_rows(&mut self, variable: &Variable, evidence: &Evidence) -> Row {
-        let observed = |variable| evidence.state(variable);
-        let fixed = variable.parents.iter().filter_map(|parent| Some(parent.share(observed(parent.variable)?)));
-        let mut found = Row::Same(fixed.sum());
-        let rows = &mut self.rows[..self.len];
-        for parent in variable.parents.iter().filter(|parent| observed(parent.variable).is_none()) {
-            let states = &self.states[parent.variable * BLOCK..][..self.len];
-            let shares = states.iter().map(|&state| parent.share(state));
-            if let Row::Same(fixed) = found {
-                rows.iter_mut().zip(shares).for_each(|(row, share)| *row = fixed + share);
-                found = Row::Each;
-            } else {
-                rows.iter_mut().zip(shares).for_each(|(row, share)| *row += share);
+    /// Draws the states of a variable. `whole` makes the whole of a draw from a particle and the upper bits.
+    fn draw(&mut self, variable: &Variable, place: usize, draws: &mut Draws, whole: impl Fn(u32, u16) -> i32) {
+        if variable.last_state() == 0 {
+            self.states[place].fill(0);
+        } else if let Some(rows) = self.given.rows_left() {
+            self.draw_by_rows_left(variable, place, rows, draws, whole);
+        } else {
+            self.find_rows();
+            let states = &mut self.states[place][..self.len];
+            let mut particles = (0..).zip(states.iter_mut().zip(&self.rows));
+            for _ in 0..self.len.div_ceil(STEP) {
+                for (upper, (particle, (state, &row))) in draws.step().into_iter().zip(&mut particles) {
+                    *state = variable.choose(row, upper, || whole(particle, upper));
+                }
             }
         }
-        found
     }
 
-    /// Turns the draws into states of a variable.
-    fn choose(&mut self, place: usize, variable: &Variable, row: Row) {
-        let states = &mut self.states[place * BLOCK..][..self.len];
-        let (draws, rows) = (&self.draws[..self.len], &self.rows[..self.len]);
-        let limits = &variable.limits;
-        match (variable.states.len() - 1, row) {
-            (0, _) => states.fill(0),
-            (count, Row::Same(row)) => choose_by(&limits[row as usize * count..][..count], draws, states),
-            (1, Row::Each) => choose_each::<1>(limits, rows, draws, states),
-            (2, Row::Each) => choose_each::<2>(limits, rows, draws, states),
-            (3, Row::Each) => choose_each::<3>(limits, rows, draws, states),
-            (4, Row::Each) => choose_each::<4>(limits, rows, draws, states),
-            (count, Row::Each) => choose_each_of_many(count, limits, rows, draws, states),
+    fn draw_by_rows_left(
+        &mut self,
+        variable: &Variable,
+        place: usize,
+        rows: usize,
+        draws: &mut Draws,
+        whole: impl Fn(u32, u16) -> i32,
+    ) {
+        let limits = &mut self.limits[..usize::from(variable.last_state())];
+        self.given.fill(variable, limits);
+        for (parent, free) in self.given.free.iter().enumerate() {
+            let states = &self.states[free.variable];
+            self.lanes.number(&mut self.rows_left, if parent == 0 { None } else { Some(free.bits) }, states);
+        }
+        let len = self.len.next_multiple_of(STEP);
+        let rows = (rows > 1).then(|| Rows { of_each: &self.rows_left[..len], count: rows });
+        let mut undecided = |particle: usize, upper| match u32::try_from(particle) {
+            Ok(number) if particle < self.len => {
+                let row = self.given.whole_row(rows.map_or(0, |rows| rows.of_each[particle]));
+                variable.choose(row, upper, || whole(number, upper))
+            }
+            _ => 0,
+        };
+        self.lanes.choose(draws, limits, rows, &mut self.states[place][..len], &mut undecided);
+    }
+
+    /// Finds each particle's row in the whole table, for a variable with unobserved parents.
+    fn find_rows(&mut self) {
+        let rows = &mut self.rows[..self.len];
+        rows.fill(self.given.fixed);
+        for free in &self.given.free {
+            let states = &self.states[free.variable][..self.len];
+            rows.iter_mut().zip(states).for_each(|(row, &state)| *row += free.stride * u32::from(state));
         }
     }
 
-    /// Multiplies each weight by the likelihood of `state`. False where all weights are 0 now.
+    /// Multiplies each likelihood by that of `state`. False where all are 0 now.
     fn weigh(&mut self, variable: &Variable, state: u8) -> bool {
-        let weights = &mut self.weights[..self.len];
+        self.find_rows();
+        let likelihoods = &mut self.likelihoods[..self.len];
         let mut largest = 0.0;
-        for (weight, &row) in weights.iter_mut().zip(&self.rows) {
-            *weight *= variable.likelihood(row, state);
-            largest = if *weight > largest { *weight } else { largest };
+        for (likelihood, &row) in likelihoods.iter_mut().zip(&self.rows) {
+            *likelihood *= variable.likelihood(row, state);
+            largest = if *likelihood > largest { *likelihood } else { largest };
         }
         while largest > 0.0 && largest < 1.0 / RESCALE {
-            weights.iter_mut().for_each(|weight| *weight *= RESCALE);
+            likelihoods.iter_mut().for_each(|likelihood| *likelihood *= RESCALE);
             largest *= RESCALE;
             self.rescales += 1;
         }
         largest > 0.0
-    }
-}
-
-/// Where the configuration of a variable's parents stands.
-#[derive(Clone, Copy)]
-enum Row {
-    /// All parents are observed: this one holds for every particle.
-    Same(u32),
-    /// In `rows`, for each particle.
-    Each,
-}
-
-/// The states of the draws under one distribution.
-fn choose_by(limits: &[i32], draws: &[i32], states: &mut [u8]) {
-    states.fill(0);
-    for &limit in limits {
-        states.iter_mut().zip(draws).for_each(|(state, &draw)| *state += u8::from(draw > limit));
-    }
-}
-
-/// The states of the draws, each under the distribution of its own row, of `LIMITS` + 1 states.
-fn choose_each<const LIMITS: usize>(limits: &[i32], rows: &[u32], draws: &[i32], states: &mut [u8]) {
-    let (limits, _) = limits.as_chunks::<LIMITS>();
-    for ((state, &row), &draw) in states.iter_mut().zip(rows).zip(draws) {
-        *state = limits[row as usize].iter().map(|&limit| u8::from(draw > limit)).sum();
-    }
-}
-
-/// As [`choose_each`], of any number of states.
-fn choose_each_of_many(count: usize, limits: &[i32], rows: &[u32], draws: &[i32], states: &mut [u8]) {
-    for ((state, &row), &draw) in states.iter_mut().zip(rows).zip(draws) {
-        let limits = &limits[row as usize * count..][..count];
-        *state = limits.iter().map(|&limit| u8::from(draw > limit)).sum();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_draw_on_a_limit_still_falls_on_the_state_before_it() {
-        let (limits, draws) = ([-1, 5, 5, i32::MAX], [0, 5, 6, i32::MAX]);
-        let expected = [1, 1, 3, 3];
-        let mut states = [9; 4];
-        choose_by(&limits, &draws, &mut states);
-        assert_eq!(states, expected);
-        // The same distribution as the second row of a table.
-        let (limits, rows) = ([[0; 4], limits].concat(), [1; 4]);
-        choose_each::<4>(&limits, &rows, &draws, &mut states);
-        assert_eq!(states, expected);
-        choose_each_of_many(4, &limits, &rows, &draws, &mut states);
-        assert_eq!(states, expected);
     }
 }

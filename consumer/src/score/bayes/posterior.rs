@@ -1,13 +1,11 @@
 //! Sums up what weighted particles say: how probable each state of each unobserved variable is.
 //!
-//! All sums are taken in one fixed order, so that every machine finds the same digits.
+//! Within a block the sums are exact. Blocks are added up in their order, so that every machine finds the same digits.
 
 use super::evidence::Evidence;
 use super::network::Network;
-use super::particles::{Particles, RESCALE};
-
-/// Sums that a state's weights are spread over: an addition need not wait for the one before it.
-const LANES: usize = 4;
+use super::particles::Particles;
+use super::weights::power_of_two;
 
 /// The weight on each state, and on all particles.
 #[derive(Debug, Clone)]
@@ -16,8 +14,10 @@ pub(super) struct Posterior {
     starts: Vec<usize>,
     weights: Vec<f64>,
     total: f64,
-    /// As in [`Particles::weights`], for all sums here.
-    rescales: u32,
+    /// As that of [`super::weights::Weights`], for all sums here.
+    exponent: i32,
+    /// Those of one variable and one block.
+    sums: [u64; 256],
 }
 
 impl Posterior {
@@ -28,23 +28,25 @@ impl Posterior {
         });
         let starts: Vec<usize> = std::iter::once(0).chain(ends).collect();
         let states = starts.last().copied().unwrap_or(0);
-        Self { starts, weights: vec![0.0; states], total: 0.0, rescales: 0 }
+        Self { starts, weights: vec![0.0; states], total: 0.0, exponent: 0, sums: [0; 256] }
     }
 
     /// Forgets all particles.
     pub(super) fn clear(&mut self) {
         self.weights.fill(0.0);
         self.total = 0.0;
-        self.rescales = 0;
     }
 
     /// Adds a block in which some particle has weight.
     pub(super) fn add(&mut self, evidence: &Evidence, particles: &Particles) {
-        let scale = self.meet_scale(particles.rescales());
-        self.total += scale * particles.weights().iter().sum::<f64>();
+        let weights = particles.weights();
+        let scale = self.meet_scale(weights.exponent);
+        self.total += scale * weights.total as f64;
         for variable in (0..self.starts.len() - 1).filter(|&variable| evidence.state(variable).is_none()) {
-            let weights = &mut self.weights[self.starts[variable]..self.starts[variable + 1]];
-            add_states(particles.states(variable), particles.weights(), scale, weights);
+            let sums_so_far = &mut self.weights[self.starts[variable]..self.starts[variable + 1]];
+            let sums = &mut self.sums[..sums_so_far.len()];
+            particles.sum_up(variable, sums);
+            sums_so_far.iter_mut().zip(sums).for_each(|(so_far, sum)| *so_far += scale * *sum as f64);
         }
     }
 
@@ -60,40 +62,16 @@ impl Posterior {
     }
 
     /// Brings these sums to the scale of the larger weights, their own or a block's; returns the factor for the block.
-    fn meet_scale(&mut self, rescales: u32) -> f64 {
+    fn meet_scale(&mut self, exponent: i32) -> f64 {
         if !self.has_weight() {
-            self.rescales = rescales;
+            self.exponent = exponent;
         }
-        let own = shrink(self.rescales.saturating_sub(rescales));
-        if own < 1.0 {
+        if exponent > self.exponent {
+            let own = power_of_two(self.exponent - exponent);
             self.weights.iter_mut().for_each(|weight| *weight *= own);
             self.total *= own;
-            self.rescales = rescales;
+            self.exponent = exponent;
         }
-        shrink(rescales - self.rescales)
-    }
-}
-
-/// The factor that undoes so many rescales; 0 where nothing would be left.
-fn shrink(rescales: u32) -> f64 {
-    (0..rescales.min(8)).fold(1.0, |factor, _| factor / RESCALE)
-}
-
-/// Adds each particle's weight to the sum of its state.
-fn add_states(states: &[u8], weights: &[f64], scale: f64, sums: &mut [f64]) {
-    // One place for each value of a byte, so that the loop needs no bounds checks.
-    let mut lanes = [[0.0; LANES]; 256];
-    let (state_groups, last_states) = states.as_chunks::<LANES>();
-    let (weight_groups, last_weights) = weights.as_chunks::<LANES>();
-    for (states, weights) in state_groups.iter().zip(weight_groups) {
-        for lane in 0..LANES {
-            lanes[usize::from(states[lane])][lane] += weights[lane];
-        }
-    }
-    for (&state, weight) in last_states.iter().zip(last_weights) {
-        lanes[usize::from(state)][0] += weight;
-    }
-    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-        *sum += scale * lanes.iter().sum::<f64>();
+        power_of_two(exponent - self.exponent)
     }
 }

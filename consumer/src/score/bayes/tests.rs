@@ -3,3 +3,4 @@
 mod exactness;
 mod hostile_files;
 mod promises;
+mod reference;

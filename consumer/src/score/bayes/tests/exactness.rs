@@ -114,11 +114,11 @@ fn standard_errors(bayes: &mut Bayes, record: &[u8], exact: &[Vec<f64>]) -> Vec<
         if !bayes.particles.sample(&bayes.model.network, &bayes.evidence, seed, first, count, &mut deadline).unwrap() {
             continue;
         }
-        assert_eq!(bayes.particles.rescales(), 0, "these weights need no rescaling");
-        weights += bayes.particles.weights().iter().sum::<f64>();
-        bayes.particles.weights().iter().for_each(|weight| all.add(*weight));
+        let of_block: Vec<f64> = (0..count).map(|particle| bayes.particles.weights().likelihood(particle)).collect();
+        weights += of_block.iter().sum::<f64>();
+        of_block.iter().for_each(|weight| all.add(*weight));
         for (variable, drawn) in drawn.iter_mut().enumerate().filter(|(_, drawn)| !drawn.is_empty()) {
-            let pairs = bayes.particles.states(variable).iter().zip(bayes.particles.weights());
+            let pairs = bayes.particles.states(variable).iter().zip(&of_block);
             pairs.for_each(|(&state, weight)| drawn[usize::from(state)].add(*weight));
         }
     }

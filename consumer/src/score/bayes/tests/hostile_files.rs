@@ -105,15 +105,15 @@ fn networks() -> impl Strategy<Value = Vec<Definition>> {
 }
 
 /// Some distribution over so many states.
-fn distribution(states: usize, seed: u64) -> Vec<f64> {
-    let mut draws = vec![0; states];
-    draws::Draws::new(seed, 0).fill(0, &mut draws);
+pub(super) fn distribution(states: usize, seed: u64) -> Vec<f64> {
+    let mut generator = draws::Draws::new(seed, 0);
+    let draws: Vec<u16> = std::iter::from_fn(|| Some(generator.step())).flatten().take(states).collect();
     let sum: f64 = draws.iter().map(|&draw| f64::from(draw) + 1.0).sum();
     draws.iter().map(|&draw| (f64::from(draw) + 1.0) / sum).collect()
 }
 
 /// Writes a network in the Bayesian Interchange Format, every name in quotes.
-fn print(definitions: &[Definition]) -> String {
+pub(super) fn print(definitions: &[Definition]) -> String {
     let mut text = "network n {\n}\n".to_owned();
     for Definition { name, states, .. } in definitions {
         let (count, states) = (states.len(), quoted(states));

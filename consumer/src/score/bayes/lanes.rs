@@ -1,0 +1,163 @@
+//! The loops that nearly all of a company's time goes into, over the particles of a block side by side: numbering
+//! the rows of a table by the parents' states, choosing the states of a variable by draws, counting them, and adding up their
+//! weights.
+//!
+//! Each is here twice: in plain loops, and for processors with registers of 512 bits, of which the one that runs is chosen
+//! at start. Both give the very same answers, since nothing is rounded here: draws, limits, states and weights are integers.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod plain;
+
+use std::ops::{Deref, DerefMut};
+
+use super::draws::{Draws, STEP};
+
+/// Particles in a block. Few, so that a network of some hundred variables stays in the processor's second-level cache.
+pub(super) const BLOCK: usize = 1024;
+
+/// Particles that are counted or weighed together.
+const GROUP: usize = 64;
+
+/// Rows that a [`Limit`] has room for.
+pub(super) const ROWS: usize = 64;
+
+/// The bytes of a weight.
+const PLANES: usize = 4;
+
+/// Which loops to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lanes {
+    /// On any machine.
+    Plain,
+    /// On x86-64 with AVX-512: its foundation, bytes and words, and the dot products of bytes ("VNNI").
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// Of one limit of a variable, the upper bits in each row of its table.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+pub(super) struct Limit {
+    pub(super) upper: [u16; ROWS],
+}
+
+impl Limit {
+    pub(super) fn new() -> Self {
+        Self { upper: [0; ROWS] }
+    }
+}
+
+/// The row of each particle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) of_each: &'a [u8],
+    /// How many rows there are, at most [`ROWS`].
+    pub(super) count: usize,
+}
+
+/// A byte for each particle of a block: its state, or its row.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+pub(super) struct States([u8; BLOCK]);
+
+impl States {
+    pub(super) fn new() -> Self {
+        Self([0; BLOCK])
+    }
+}
+
+impl Deref for States {
+    type Target = [u8; BLOCK];
+    fn deref(&self) -> &[u8; BLOCK] {
+        &self.0
+    }
+}
+
+impl DerefMut for States {
+    fn deref_mut(&mut self) -> &mut [u8; BLOCK] {
+        &mut self.0
+    }
+}
+
+/// A weight for each particle of a block: the lowest bytes of all, the second, and so on, since dot products take bytes.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+pub(super) struct Planes([[u8; BLOCK]; PLANES]);
+
+impl Planes {
+    pub(super) fn new() -> Self {
+        Self([[0; BLOCK]; PLANES])
+    }
+
+    pub(super) fn set(&mut self, particle: usize, weight: u32) {
+        for (plane, byte) in self.0.iter_mut().zip(weight.to_le_bytes()) {
+            plane[particle] = byte;
+        }
+    }
+
+    pub(super) fn get(&self, particle: usize) -> u32 {
+        u32::from_le_bytes([0, 1, 2, 3].map(|plane: usize| self.0[plane][particle]))
+    }
+}
+
+/// Told which particle of the block a draw is for and its upper bits, gives the state where these do not decide.
+pub(super) type Undecided<'a> = dyn FnMut(usize, u16) -> u8 + 'a;
+
+impl Lanes {
+    /// The fastest that this machine can run.
+    pub(super) fn fastest() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if avx512::is_there() {
+            return Self::Avx512;
+        }
+        Self::Plain
+    }
+
+    /// Gives each particle the state on which its draw falls: the number of limits that are below the draw, in the
+    /// particle's row, or in row 0 where there are no `rows`. The particles are a multiple of [`STEP`].
+    pub(super) fn choose(
+        self,
+        draws: &mut Draws,
+        limits: &[Limit],
+        rows: Option<Rows<'_>>,
+        states: &mut [u8],
+        undecided: &mut Undecided<'_>,
+    ) {
+        debug_assert!(states.len().is_multiple_of(STEP) && rows.is_none_or(|rows| rows.of_each.len() == states.len()));
+        match self {
+            Self::Plain => plain::choose(draws, limits, rows, states, undecided),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::choose(draws, limits, rows, states, undecided),
+        }
+    }
+
+    /// Numbers rows by their parents' states: behind the bits of earlier parents, of which there are none where `bits` is
+    /// none, each row gets those of this parent's state.
+    pub(super) fn number(self, rows: &mut States, bits: Option<u32>, states: &States) {
+        match self {
+            Self::Plain => plain::number(rows, bits, states),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::number(rows, bits, states),
+        }
+    }
+
+    /// How many of the first `len` particles are in each state; one more in a state that `counts` does not have counts
+    /// nowhere.
+    pub(super) fn count(self, states: &States, len: usize, counts: &mut [u64]) {
+        match self {
+            Self::Plain => plain::count(states, len, counts),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::count(states, len, counts),
+        }
+    }
+
+    /// The sum of the weights of the particles in each state.
+    pub(super) fn weigh(self, states: &States, weights: &Planes, sums: &mut [u64]) {
+        match self {
+            Self::Plain => plain::weigh(states, weights, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::weigh(states, weights, sums),
+        }
+    }
+}

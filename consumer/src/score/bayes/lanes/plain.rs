@@ -1,0 +1,59 @@
+//! The loops on any machine.
+
+use super::super::draws::{Draws, STEP};
+use super::{Limit, Planes, ROWS, Rows, States, Undecided};
+
+#[inline(always)]
+pub(super) fn number(rows: &mut States, bits: Option<u32>, states: &States) {
+    match bits {
+        None => **rows = **states,
+        Some(bits) => rows.iter_mut().zip(states.iter()).for_each(|(row, state)| *row = *row << bits | state),
+    }
+}
+
+pub(super) fn choose(
+    draws: &mut Draws,
+    limits: &[Limit],
+    rows: Option<Rows<'_>>,
+    states: &mut [u8],
+    undecided: &mut Undecided<'_>,
+) {
+    for (step, states) in states.as_chunks_mut::<STEP>().0.iter_mut().enumerate() {
+        let draws = draws.step();
+        let first = step * STEP;
+        let mut near = [false; STEP];
+        *states = [0; STEP];
+        for Limit { upper } in limits {
+            let upper: [u16; STEP] = match rows {
+                None => [upper[0]; STEP],
+                Some(Rows { of_each, .. }) => std::array::from_fn(|lane| upper[usize::from(of_each[first + lane]) % ROWS]),
+            };
+            for lane in 0..STEP {
+                states[lane] += u8::from(draws[lane] > upper[lane]);
+                near[lane] |= draws[lane] == upper[lane];
+            }
+        }
+        if near.contains(&true) {
+            for lane in (0..STEP).filter(|&lane| near[lane]) {
+                states[lane] = undecided(first + lane, draws[lane]);
+            }
+        }
+    }
+}
+
+pub(super) fn count(states: &States, len: usize, counts: &mut [u64]) {
+    for (state, count) in (0..=u8::MAX).zip(counts) {
+        // Sums of so few fit a byte, which the compiler then counts many of at once.
+        let groups = states[..len].chunks(255);
+        *count = groups.map(|group| u64::from(group.iter().map(|&other| u8::from(other == state)).sum::<u8>())).sum();
+    }
+}
+
+pub(super) fn weigh(states: &States, weights: &Planes, sums: &mut [u64]) {
+    // One place for each value of a byte, so that the loop needs no bounds checks.
+    let mut all = [0; 256];
+    for (particle, &state) in states.iter().enumerate() {
+        all[usize::from(state)] += u64::from(weights.get(particle));
+    }
+    sums.copy_from_slice(&all[..sums.len()]);
+}

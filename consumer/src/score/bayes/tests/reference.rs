@@ -1,0 +1,140 @@
+//! The sampler against its reference: one particle after another, one variable after another, with whole draws and nothing
+//! left out or put together. What the fast loops say must be the same to the last digit, whichever of them run.
+
+use proptest::prelude::*;
+
+use super::super::define::Definition;
+use super::super::draws::{Draws, STEP, whole};
+use super::super::*;
+use super::hostile_files::{distribution, print};
+
+/// The probabilities of each unobserved variable's states, in the order of the network file; nothing where no particle has any
+/// weight.
+fn reference(network: &Network, evidence: &Evidence, seed: u64, particles: u32) -> Option<Vec<Vec<f64>>> {
+    let mut sums: Vec<Vec<f64>> = network.variables.iter().map(|variable| vec![0.0; variable.states.len()]).collect();
+    let mut total = 0.0;
+    for (first, len) in blocks(particles) {
+        let (states, likelihoods) = sample_block(network, evidence, seed, first, len);
+        let largest = likelihoods.iter().copied().fold(0.0, f64::max);
+        let told_apart = likelihoods.iter().any(|likelihood| *likelihood != 1.0) && largest > 0.0;
+        // The largest, with 32 bits before the point.
+        let scale = if told_apart { (31.0 - largest.log2().floor()).exp2() } else { 1.0 };
+        for (states, likelihood) in states.iter().zip(&likelihoods) {
+            let weight = (likelihood * scale).floor() / scale;
+            total += weight;
+            states.iter().zip(&mut sums).for_each(|(&state, sums)| sums[usize::from(state)] += weight);
+        }
+    }
+    (total > 0.0).then(|| {
+        let unobserved = (0..sums.len()).filter(|&variable| evidence.state(variable).is_none());
+        unobserved.map(|variable| sums[variable].iter().map(|sum| sum / total).collect()).collect()
+    })
+}
+
+/// The state of each variable in each particle of a block, and the likelihood of the evidence in each.
+fn sample_block(network: &Network, evidence: &Evidence, seed: u64, first: u32, len: usize) -> (Vec<Vec<u8>>, Vec<f64>) {
+    let mut draws = Draws::new(seed, first);
+    let mut states = vec![vec![0; network.variables.len()]; len];
+    let mut likelihoods = vec![1.0; len];
+    for &place in &network.order {
+        let variable = &network.variables[place];
+        let row = |states: &[u8]| variable.parents.iter().map(|parent| parent.share(states[parent.variable])).sum::<u32>();
+        let all_parents_observed = variable.parents.iter().all(|parent| evidence.state(parent.variable).is_some());
+        if let Some(observed) = evidence.state(place) {
+            for (states, likelihood) in states.iter_mut().zip(&mut likelihoods) {
+                states[place] = observed;
+                if !all_parents_observed {
+                    *likelihood *= variable.likelihood(row(states), observed);
+                }
+            }
+        } else if variable.states.len() > 1 {
+            let uppers = (0..len.div_ceil(STEP)).flat_map(|_| draws.step()).collect::<Vec<u16>>();
+            for ((particle, states), upper) in (first..).zip(&mut states).zip(uppers) {
+                let draw = whole(upper, seed, place, particle);
+                let limits = variable.limits(row(states));
+                states[place] = limits.iter().map(|&limit| u8::from(draw > limit)).sum();
+            }
+        }
+    }
+    (states, likelihoods)
+}
+
+/// A network, what is observed of it, a seed and a number of particles.
+fn cases() -> impl Strategy<Value = (Vec<Definition>, Vec<Option<u8>>, u64, u32)> {
+    let states = prop::sample::select(vec![1_usize, 2, 3, 4, 4, 5, 6, 8, 11, 14, 40]);
+    let variable = (states, prop::collection::vec(0..12_usize, 0..4), any::<u64>(), any::<(bool, u8)>());
+    let particles = prop_oneof![1..100_u32, Just(1000), Just(1024), 1000..3000_u32];
+    (prop::collection::vec(variable, 1..12), any::<u64>(), particles).prop_map(|(drawn, seed, particles)| {
+        let mut definitions: Vec<Definition> = Vec::new();
+        let mut evidence = Vec::new();
+        for (place, (count, mut parents, seed, (observed, state))) in drawn.into_iter().enumerate() {
+            parents.retain(|&parent| parent < place);
+            parents.sort_unstable();
+            parents.dedup();
+            let rows: usize = parents.iter().map(|&parent| definitions[parent].states.len()).product();
+            let probabilities = (0..rows).flat_map(|row| with_gaps(distribution(count, seed.wrapping_add(row as u64)))).collect();
+            let states = (0..count).map(|state| format!("s{state}")).collect();
+            definitions.push(Definition { name: format!("v{place}"), states, parents, probabilities, line: 0 });
+            evidence.push(observed.then(|| state % u8::try_from(count).unwrap()));
+        }
+        (definitions, evidence, seed, particles)
+    })
+}
+
+/// Of every other distribution, without its least probable state.
+fn with_gaps(mut distribution: Vec<f64>) -> Vec<f64> {
+    let least = (0..distribution.len()).min_by(|&a, &b| distribution[a].total_cmp(&distribution[b])).unwrap();
+    if distribution.len() > 1 && distribution[0] < 0.5 {
+        distribution[least] = 0.0;
+    }
+    let sum: f64 = distribution.iter().sum();
+    distribution.iter().map(|probability| probability / sum).collect()
+}
+
+fn lanes_of_this_machine() -> Vec<Lanes> {
+    let mut lanes = vec![Lanes::Plain, Lanes::fastest()];
+    lanes.dedup();
+    lanes
+}
+
+fn record(definitions: &[Definition], evidence: &[Option<u8>], seed: u64) -> String {
+    let observed = definitions
+        .iter()
+        .zip(evidence)
+        .filter_map(|(definition, state)| Some(format!(r#""{}":"s{}""#, definition.name, (*state)?)));
+    format!("{{{}}}", std::iter::once(format!(r#""seed":{seed}"#)).chain(observed).collect::<Vec<_>>().join(","))
+}
+
+fn check(network: &str, record: &str, particles: u32) {
+    let settings = Settings { particles, distributions: true, timeout: Duration::MAX };
+    for lanes in lanes_of_this_machine() {
+        let mut bayes = Bayes::parse(network.as_bytes(), settings).unwrap();
+        bayes.particles = Particles::new(&bayes.model.network, lanes);
+        let predicted = bayes.predict(record.as_bytes(), &mut Deadline::after(Duration::MAX));
+        if possible::contradiction(&bayes.model.network, &bayes.evidence).is_some() {
+            continue;
+        }
+        let expected = reference(&bayes.model.network, &bayes.evidence, bayes.model.seed(record.as_bytes()), particles);
+        let found = predicted.is_ok().then(|| {
+            let unobserved = (0..bayes.model.network.variables.len()).filter(|&place| bayes.evidence.state(place).is_none());
+            unobserved.map(|place| bayes.posterior.probabilities(place).collect::<Vec<_>>()).collect::<Vec<_>>()
+        });
+        assert_eq!(found, expected, "{lanes:?}, {particles} particles of {record}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_loop_says_what_the_reference_says((definitions, evidence, seed, particles) in cases()) {
+        check(&print(&definitions), &record(&definitions, &evidence, seed), particles);
+    }
+}
+
+#[test]
+fn on_the_questionnaire_too_every_loop_says_what_the_reference_says() {
+    let network = include_str!("../../../../../deploy/demo/questionnaire.bif");
+    let facts = ["", r#""sector":"Energy","employees":"small""#, r#""has_ciso":"yes","iso_27001":"certified","soc_2":"none""#];
+    for (facts, particles) in facts.into_iter().zip([1000, 3000, 5000]) {
+        check(network, &format!("{{{facts}}}"), particles);
+    }
+}
