@@ -6,7 +6,7 @@ use std::process::{self, ChildStderr, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -39,6 +39,8 @@ pub(super) struct Child {
     requests: Option<Sender<Vec<u8>>>,
     answers: Receiver<io::Result<String>>,
     last_words: Arc<Mutex<String>>,
+    /// Ends when nobody can write to its standard error any more.
+    log: Option<JoinHandle<()>>,
 }
 
 impl Child {
@@ -57,11 +59,11 @@ impl Child {
         if let Some(stdout) = process.stdout.take() {
             thread::spawn(move || read_answers(stdout, &read));
         }
-        if let Some(stderr) = process.stderr.take() {
+        let log = process.stderr.take().map(|stderr| {
             let last_words = Arc::clone(&last_words);
-            thread::spawn(move || pass_on_log(stderr, &last_words));
-        }
-        Ok(Child { process, requests: Some(requests), answers, last_words })
+            thread::spawn(move || pass_on_log(stderr, &last_words))
+        });
+        Ok(Child { process, requests: Some(requests), answers, last_words, log })
     }
 
     /// Sends a line and waits for the line that answers it.
@@ -92,8 +94,19 @@ impl Child {
             },
             Err(error) => error.to_string(),
         };
+        self.hear_out();
         let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
         ChildError::Died(if last_words.is_empty() { how } else { format!("{how}; its last words: {last_words}") })
+    }
+
+    /// Waits until its last words have been read, but not for somebody else who keeps its standard error open.
+    fn hear_out(&self) {
+        for _ in 0..10 {
+            if self.log.as_ref().is_none_or(JoinHandle::is_finished) {
+                return;
+            }
+            thread::sleep(LOOK_UP / 10);
+        }
     }
 
     fn kill(&mut self) {
