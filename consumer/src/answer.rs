@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lapin::Channel;
 use lapin::options::BasicAckOptions;
-use rollcall_shared::broker::{BrokerError, Publisher};
+use rollcall_shared::broker::{BrokerError, COALESCE, Publisher};
 use rollcall_shared::message::{Message, Model, ScoredCompany, ScoredResult, Work};
 use rollcall_shared::telemetry::ConsumerMetrics;
 use rollcall_shared::topology::Topology;
@@ -95,6 +95,15 @@ impl Answers {
     /// Messages published and not yet confirmed.
     pub(crate) fn pending(&self) -> usize {
         self.publisher.pending()
+    }
+
+    /// Waits until it can take as many messages as are published together.
+    pub(crate) async fn make_room(&mut self) -> Result<(), BrokerError> {
+        while self.room() < COALESCE {
+            let confirmed = self.confirmed().await?;
+            self.settle(confirmed).await?;
+        }
+        Ok(())
     }
 
     /// Publishes results, and moves what is to be tried again.

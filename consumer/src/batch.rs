@@ -20,7 +20,7 @@ pub(crate) struct Scored {
     pub(crate) taken: Taken,
     pub(crate) settle: Settle,
     /// When, as RFC 3339 in UTC.
-    pub(crate) scored_at: String,
+    pub(crate) scored_at: Arc<str>,
     /// How long it took; within a batch, its share.
     pub(crate) duration: Duration,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Scored {
 /// What every scoring thread needs.
 pub(crate) struct Room {
     pub(crate) waiting: Arc<Waiting>,
-    pub(crate) scored: UnboundedSender<Scored>,
+    pub(crate) scored: UnboundedSender<Vec<Scored>>,
     pub(crate) metrics: Arc<ConsumerMetrics>,
     /// Companies scored in one call, at most.
     pub(crate) batch: usize,
@@ -108,14 +108,14 @@ impl Room {
         took: Duration,
     ) -> Result<(), Gone> {
         let duration = took / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
-        let scored_at = timestamp(SystemTime::now());
-        for (taken, score) in batch.into_iter().zip(scores) {
+        let scored_at: Arc<str> = timestamp(SystemTime::now()).into();
+        let scored = batch.into_iter().zip(scores).map(|(taken, score)| {
             self.metrics.attempts.inc();
             self.metrics.score_duration.observe(duration.as_secs_f64());
             let settle = settle(&taken.work, score, &self.retry);
-            self.scored.send(Scored { taken, settle, scored_at: scored_at.clone(), duration }).map_err(|_| Gone)?;
-        }
-        Ok(())
+            Scored { taken, settle, scored_at: Arc::clone(&scored_at), duration }
+        });
+        self.scored.send(scored.collect()).map_err(|_| Gone)
     }
 }
 

@@ -238,9 +238,10 @@ mod tests {
         let desks = Desks::open(vec![first], room, Box::new(new_scorer));
         let mut ended: Vec<(u32, bool, Vec<u8>)> = Vec::new();
         while ended.len() < 10 {
-            let Scored { taken, settle, .. } = outcomes.blocking_recv().unwrap();
-            let failed = matches!(settle, Settle::Answer(ScoredCompany::Error { cause, .. }) if cause == "timeout");
-            ended.push((taken.work.index.0, failed, taken.work.record));
+            for Scored { taken, settle, .. } in outcomes.blocking_recv().unwrap() {
+                let failed = matches!(settle, Settle::Answer(ScoredCompany::Error { cause, .. }) if cause == "timeout");
+                ended.push((taken.work.index.0, failed, taken.work.record));
+            }
         }
         ended.sort();
         let expected = |index| if index == 4 { (4, true, b"stuck".to_vec()) } else { (index, false, b"{}".to_vec()) };

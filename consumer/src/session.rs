@@ -39,7 +39,7 @@ struct Open {
 
 impl Session<'_> {
     /// Takes work and answers for it until `shutdown`, or until the connection is lost.
-    pub(crate) async fn run(&self, scored: &mut UnboundedReceiver<Scored>, shutdown: &Shutdown) -> Result<(), BrokerError> {
+    pub(crate) async fn run(&self, scored: &mut UnboundedReceiver<Vec<Scored>>, shutdown: &Shutdown) -> Result<(), BrokerError> {
         // What an earlier session took, the broker gives out again.
         drop(self.waiting.clear());
         let ConsumerArgs { broker, model, prefetch, .. } = self.args;
@@ -66,7 +66,7 @@ impl Session<'_> {
     async fn serve(
         &self,
         mut open: Open,
-        scored: &mut UnboundedReceiver<Scored>,
+        scored: &mut UnboundedReceiver<Vec<Scored>>,
         shutdown: &Shutdown,
     ) -> Result<(), BrokerError> {
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -76,7 +76,7 @@ impl Session<'_> {
             let room = answers.room() >= COALESCE;
             tokio::select! {
                 arrival = intake.next(), if room => self.take(&mut open, arrival?).await?,
-                outcome = scored.recv(), if room => self.answer(answers, outcome, scored).await?,
+                outcomes = scored.recv(), if room => self.answer(answers, outcomes, scored).await?,
                 confirmed = answers.confirmed(), if answers.pending() > 0 => answers.settle(confirmed?).await?,
                 said = orders.next() => {
                     let job = orders.take_in(&said?, standing).await?;
@@ -159,16 +159,26 @@ impl Session<'_> {
         self.admit(open, concerned).await
     }
 
-    /// Publishes an outcome, and with it what has already come behind it.
+    /// Publishes a batch's outcomes, and with them those that have already come behind it.
     async fn answer(
         &self,
         answers: &mut Answers,
-        outcome: Option<Scored>,
-        scored: &mut UnboundedReceiver<Scored>,
+        outcomes: Option<Vec<Scored>>,
+        scored: &mut UnboundedReceiver<Vec<Scored>>,
     ) -> Result<(), BrokerError> {
-        let more = std::iter::from_fn(|| scored.try_recv().ok());
-        let ours = outcome.into_iter().chain(more).take(COALESCE).filter(|scored| self.is_ours(&scored.taken));
-        answers.publish(ours).await
+        let mut ready = outcomes.unwrap_or_default();
+        while ready.len() < COALESCE
+            && let Ok(more) = scored.try_recv()
+        {
+            ready.extend(more);
+        }
+        ready.retain(|scored| self.is_ours(&scored.taken));
+        let mut ready = ready.into_iter().peekable();
+        while ready.peek().is_some() {
+            answers.make_room().await?;
+            answers.publish(ready.by_ref().take(COALESCE)).await?;
+        }
+        Ok(())
     }
 
     /// The broker closes the channel of a consumer that holds a company for too long. What has not been begun in half that
@@ -186,7 +196,7 @@ impl Session<'_> {
     }
 
     /// Stops taking, gives back what nobody has begun, and answers for the rest.
-    async fn finish(&self, open: &mut Open, scored: &mut UnboundedReceiver<Scored>) -> Result<(), BrokerError> {
+    async fn finish(&self, open: &mut Open, scored: &mut UnboundedReceiver<Vec<Scored>>) -> Result<(), BrokerError> {
         let mut unseen = open.intake.close().await?;
         self.note(open, &mut unseen).await?;
         let unbegun = unseen.taken.into_iter().chain(self.ours(self.waiting.clear()));
@@ -206,10 +216,10 @@ impl Session<'_> {
         self.answer_all(&mut open.answers, scored).await
     }
 
-    async fn answer_all(&self, answers: &mut Answers, scored: &mut UnboundedReceiver<Scored>) -> Result<(), BrokerError> {
+    async fn answer_all(&self, answers: &mut Answers, scored: &mut UnboundedReceiver<Vec<Scored>>) -> Result<(), BrokerError> {
         while answers.acks.open() > 0 {
             tokio::select! {
-                outcome = scored.recv(), if answers.room() >= COALESCE => self.answer(answers, outcome, scored).await?,
+                outcomes = scored.recv(), if answers.room() >= COALESCE => self.answer(answers, outcomes, scored).await?,
                 confirmed = answers.confirmed(), if answers.pending() > 0 => answers.settle(confirmed?).await?,
             }
         }
@@ -219,10 +229,7 @@ impl Session<'_> {
     /// Sends companies back as new messages: to give back one that was delivered before would count as another delivery.
     async fn send_back(&self, answers: &mut Answers, companies: Vec<Taken>) -> Result<(), BrokerError> {
         for chunk in companies.chunks(COALESCE) {
-            while answers.room() < COALESCE {
-                let confirmed = answers.confirmed().await?;
-                answers.settle(confirmed).await?;
-            }
+            answers.make_room().await?;
             answers.move_to(chunk.iter().cloned().map(|taken| (taken, Place::Back))).await?;
         }
         Ok(())

@@ -127,6 +127,9 @@ pub struct ScoredResult<'a> {
     pub duration_ms: f64,
 }
 
+/// What a body without its prediction mostly fits in.
+const HEAD_BYTES: usize = 512;
+
 #[derive(Serialize)]
 struct Head<'a> {
     job: &'a Job,
@@ -184,7 +187,7 @@ impl ScoredResult<'_> {
             ScoredCompany::Prediction(_) => (None, None),
             ScoredCompany::Error { cause, message } => (Some(HeadError { cause, message }), Some(self.record()?)),
         };
-        let mut body = serde_json::to_vec(&Head {
+        let head = Head {
             job: &self.work.job,
             index: self.work.index,
             company_id: &self.work.company_id,
@@ -195,7 +198,10 @@ impl ScoredResult<'_> {
             duration_ms: self.duration_ms,
             error,
             record,
-        })?;
+        };
+        let prediction = if let ScoredCompany::Prediction(prediction) = self.scored { prediction.as_str() } else { "" };
+        let mut body = Vec::with_capacity(HEAD_BYTES + prediction.len());
+        serde_json::to_writer(&mut body, &head)?;
         if let ScoredCompany::Prediction(prediction) = self.scored {
             body.pop();
             body.extend_from_slice(br#","prediction":"#);

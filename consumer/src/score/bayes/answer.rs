@@ -10,6 +10,8 @@ use super::posterior::Posterior;
 pub(super) struct Answers {
     variables: Vec<Labels>,
     distributions: bool,
+    /// No prediction has more bytes.
+    longest: usize,
 }
 
 /// A variable's name and those of its states, as JSON strings.
@@ -27,12 +29,15 @@ impl Answers {
             name: json_string(&variable.name),
             states: variable.states.iter().map(|state| json_string(state)).collect(),
         });
-        Self { variables: labels.collect(), distributions }
+        let variables: Vec<Labels> = labels.collect();
+        let longest = 2 + variables.iter().map(|labels| labels.longest(distributions)).sum::<usize>();
+        Self { variables, distributions, longest }
     }
 
     /// The prediction that a posterior makes.
     pub(super) fn write(&self, evidence: &Evidence, posterior: &Posterior) -> Prediction {
-        let mut text = String::from("{");
+        let mut text = String::with_capacity(self.longest);
+        text.push('{');
         for (place, labels) in self.variables.iter().enumerate().filter(|(place, _)| evidence.state(*place).is_none()) {
             separate(&mut text);
             text.push_str(&labels.name);
@@ -45,6 +50,15 @@ impl Answers {
         }
         text.push('}');
         text
+    }
+}
+
+impl Labels {
+    /// The most bytes that this variable takes in a prediction.
+    fn longest(&self, distributions: bool) -> usize {
+        let with_probability = self.states.iter().map(|state| state.len() + ":0.000000,".len());
+        let states: usize = if distributions { with_probability.sum() } else { with_probability.max().unwrap_or_default() };
+        self.name.len() + ":{},".len() + states
     }
 }
 
@@ -89,14 +103,15 @@ fn write_probability(text: &mut String, probability: f64) {
         text.push(if millionths == 0 { '0' } else { '1' });
         return;
     }
-    text.push_str("0.");
+    let mut digits = ['0'; 6];
     let mut rest = millionths;
-    let mut unit = 100_000;
-    while rest > 0 {
-        text.extend(char::from_digit(rest / unit, 10));
-        rest %= unit;
-        unit /= 10;
+    for digit in digits.iter_mut().rev() {
+        *digit = char::from_digit(rest % 10, 10).unwrap_or('0');
+        rest /= 10;
     }
+    let last = digits.iter().rposition(|digit| *digit != '0').unwrap_or_default();
+    text.push_str("0.");
+    text.extend(&digits[..=last]);
 }
 
 #[cfg(test)]

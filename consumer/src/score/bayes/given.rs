@@ -2,7 +2,7 @@
 //! anew by the states of the other parents. In that number each of those has, in their order, as many bits as its states need.
 
 use super::evidence::Evidence;
-use super::lanes::{Limit, ROWS};
+use super::lanes::{Lanes, Limit, ROWS};
 use super::network::{Network, Variable};
 
 /// The parents of the variable in hand, and the rows they leave.
@@ -59,12 +59,10 @@ impl Given {
     }
 
     /// Puts what is left together: for each limit, its upper bits in each row.
-    pub(super) fn fill(&mut self, variable: &Variable, limits: &mut [Limit]) {
+    pub(super) fn fill(&mut self, variable: &Variable, limits: &mut [Limit], lanes: Lanes) {
         let count = self.find_rows();
         for (limit, uppers) in limits.iter_mut().zip(variable.uppers()) {
-            for (upper, &row) in limit.upper[..count].iter_mut().zip(&self.rows) {
-                *upper = uppers[row as usize];
-            }
+            lanes.pick(uppers, &self.rows, count, limit);
         }
     }
 
@@ -74,9 +72,11 @@ impl Given {
         for Free { stride, states, bits, .. } in &self.free {
             // From the last, so that none is overwritten before it is read.
             for number in (0..count).rev() {
-                let row = self.rows[number];
-                for (state, row_of) in (0..).zip(&mut self.rows[number << bits..][..1 << bits]) {
-                    *row_of = row + stride * state.min(states - 1);
+                let (first, last) = (self.rows[number], self.rows[number] + stride * (states - 1));
+                let mut row = first;
+                for row_of_state in &mut self.rows[number << bits..][..1 << bits] {
+                    *row_of_state = row;
+                    row = (row + stride).min(last);
                 }
             }
             count <<= bits;

@@ -132,18 +132,26 @@ impl Lanes {
         }
     }
 
-    /// Numbers rows by their parents' states: behind the bits of earlier parents, of which there are none where `bits` is
-    /// none, each row gets those of this parent's state.
-    pub(super) fn number(self, rows: &mut States, bits: Option<u32>, states: &States) {
+    /// Picks the first `count` of these rows out of a limit's upper bits in all rows.
+    pub(super) fn pick(self, uppers: &[u16], rows: &[u32; ROWS], count: usize, limit: &mut Limit) {
         match self {
-            Self::Plain => plain::number(rows, bits, states),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::number(rows, bits, states),
+            Self::Avx512 if uppers.len() <= ROWS => avx512::pick(uppers, rows, count, limit),
+            _ => plain::pick(uppers, rows, count, limit),
         }
     }
 
-    /// How many of the first `len` particles are in each state; one more in a state that `counts` does not have counts
-    /// nowhere.
+    /// Numbers rows by the states of two parents, or of those whose states are in `rows` and one more: `bits` are those of the
+    /// last.
+    pub(super) fn number(self, rows: &mut States, first: Option<&States>, bits: u32, last: &States) {
+        match self {
+            Self::Plain => plain::number(rows, first, bits, last),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::number(rows, first, bits, last),
+        }
+    }
+
+    /// How many of the first `len` particles are in each state.
     pub(super) fn count(self, states: &States, len: usize, counts: &mut [u64]) {
         match self {
             Self::Plain => plain::count(states, len, counts),

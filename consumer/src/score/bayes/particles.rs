@@ -8,7 +8,7 @@
 use super::deadline::{Deadline, Late};
 use super::draws::{Draws, STEP, whole};
 use super::evidence::Evidence;
-use super::given::Given;
+use super::given::{Free, Given};
 use super::lanes::{BLOCK, Lanes, Limit, Rows, States};
 use super::network::{Network, Variable};
 use super::weights::Weights;
@@ -142,18 +142,34 @@ impl Particles {
         &mut self,
         variable: &Variable,
         place: usize,
-        rows: usize,
+        rows_left: usize,
         draws: &mut Draws,
         whole: impl Fn(u32, u16) -> i32,
     ) {
         let limits = &mut self.limits[..usize::from(variable.last_state())];
-        self.given.fill(variable, limits);
-        for (parent, free) in self.given.free.iter().enumerate() {
-            let states = &self.states[free.variable];
-            self.lanes.number(&mut self.rows_left, if parent == 0 { None } else { Some(free.bits) }, states);
-        }
+        self.given.fill(variable, limits, self.lanes);
         let len = self.len.next_multiple_of(STEP);
-        let rows = (rows > 1).then(|| Rows { of_each: &self.rows_left[..len], count: rows });
+        let (states, rows_of_each) = match self.given.free[..] {
+            [] => (&mut self.states[place], None),
+            // Of a single parent, the states are the rows.
+            [Free { variable: parent, .. }] => match self.states.get_disjoint_mut([place, parent]) {
+                Ok([states, rows]) => (states, Some(&*rows)),
+                Err(_) => return,
+            },
+            [first, second, ref others @ ..] => {
+                self.lanes.number(
+                    &mut self.rows_left,
+                    Some(&self.states[first.variable]),
+                    second.bits,
+                    &self.states[second.variable],
+                );
+                for other in others {
+                    self.lanes.number(&mut self.rows_left, None, other.bits, &self.states[other.variable]);
+                }
+                (&mut self.states[place], Some(&self.rows_left))
+            }
+        };
+        let rows = rows_of_each.map(|rows| Rows { of_each: &rows[..len], count: rows_left });
         let mut undecided = |particle: usize, upper| match u32::try_from(particle) {
             Ok(number) if particle < self.len => {
                 let row = self.given.whole_row(rows.map_or(0, |rows| rows.of_each[particle]));
@@ -161,7 +177,7 @@ impl Particles {
             }
             _ => 0,
         };
-        self.lanes.choose(draws, limits, rows, &mut self.states[place][..len], &mut undecided);
+        self.lanes.choose(draws, limits, rows, &mut states[..len], &mut undecided);
     }
 
     /// Finds each particle's row in the whole table, for a variable with unobserved parents.

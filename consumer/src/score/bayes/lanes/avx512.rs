@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 
 use super::super::draws::{Draws, LANES, STEP};
-use super::{GROUP, Limit, PLANES, Planes, Rows, States, Undecided, plain};
+use super::{GROUP, Limit, PLANES, Planes, ROWS, Rows, States, Undecided, plain};
 
 /// Rows of a limit that one register holds.
 const ROWS_A_REGISTER: usize = 32;
@@ -20,15 +20,34 @@ pub(super) fn is_there() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni")
 }
 
-pub(super) fn number(rows: &mut States, bits: Option<u32>, states: &States) {
+/// Of at most [`ROWS`] rows in all.
+pub(super) fn pick(uppers: &[u16], rows: &[u32; ROWS], count: usize, limit: &mut Limit) {
     // SAFETY: who comes here has asked `is_there`.
-    unsafe { number_wide(rows, bits, states) }
+    unsafe { pick_by_registers(uppers, rows, count, limit) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pick_by_registers(uppers: &[u16], rows: &[u32; ROWS], count: usize, limit: &mut Limit) {
+    let (low, high) = uppers.split_at(uppers.len().min(ROWS_A_REGISTER));
+    let table = [load_some_words(low), load_some_words(high)];
+    let (rows, _) = rows.as_chunks::<ROWS_A_REGISTER>();
+    let (picked, _) = limit.upper.as_chunks_mut::<ROWS_A_REGISTER>();
+    for (rows, picked) in rows.iter().zip(picked).take(count.div_ceil(ROWS_A_REGISTER)) {
+        let (halves, _) = rows.as_chunks::<16>();
+        let row = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(narrow(&halves[0])), narrow(&halves[1]));
+        *picked = words(_mm512_permutex2var_epi16(table[0], row, table[1]));
+    }
+}
+
+pub(super) fn number(rows: &mut States, first: Option<&States>, bits: u32, last: &States) {
+    // SAFETY: who comes here has asked `is_there`.
+    unsafe { number_wide(rows, first, bits, last) }
 }
 
 /// The compiler makes the most of it, once it may.
 #[target_feature(enable = "avx512f,avx512bw")]
-fn number_wide(rows: &mut States, bits: Option<u32>, states: &States) {
-    plain::number(rows, bits, states);
+fn number_wide(rows: &mut States, first: Option<&States>, bits: u32, last: &States) {
+    plain::number(rows, first, bits, last);
 }
 
 pub(super) fn choose(
@@ -176,7 +195,8 @@ pub(super) fn count(states: &States, len: usize, counts: &mut [u64]) {
 fn count_by_masks(states: &States, len: usize, counts: &mut [u64]) {
     let (groups, _) = states.as_chunks::<GROUP>();
     let (whole, rest) = (len / GROUP, len % GROUP);
-    for (state, count) in (0..=u8::MAX).zip(counts) {
+    let [first, others @ ..] = counts else { return };
+    for (state, count) in (1..=u8::MAX).zip(&mut *others) {
         let state = _mm512_set1_epi8(state.cast_signed());
         let are_in = |group: &[u8; GROUP]| _mm512_cmpeq_epi8_mask(load_bytes(group), state);
         *count = groups[..whole].iter().map(|group| u64::from(are_in(group).count_ones())).sum();
@@ -184,6 +204,7 @@ fn count_by_masks(states: &States, len: usize, counts: &mut [u64]) {
             *count += u64::from((are_in(&groups[whole]) & ((1 << rest) - 1)).count_ones());
         }
     }
+    *first = len as u64 - others.iter().sum::<u64>();
 }
 
 pub(super) fn weigh(states: &States, weights: &Planes, sums: &mut [u64]) {
@@ -228,6 +249,22 @@ fn load_bytes(bytes: &[u8; GROUP]) -> __m512i {
 fn load_words(words: &[u16; ROWS_A_REGISTER]) -> __m512i {
     // SAFETY: as above.
     unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_some_words(words: &[u16]) -> __m512i {
+    let there = if words.len() < ROWS_A_REGISTER { (1 << words.len()) - 1 } else { u32::MAX };
+    // SAFETY: as above; what the mask leaves out is not read.
+    unsafe { _mm512_maskz_loadu_epi16(there, words.as_ptr().cast()) }
+}
+
+/// Sixteen rows in 16 bits each, of which they need no more.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn narrow(rows: &[u32; 16]) -> __m256i {
+    // SAFETY: as above.
+    _mm512_cvtepi32_epi16(unsafe { _mm512_loadu_si512(rows.as_ptr().cast()) })
 }
 
 #[inline]

@@ -3,11 +3,20 @@
 use super::super::draws::{Draws, STEP};
 use super::{Limit, Planes, ROWS, Rows, States, Undecided};
 
+pub(super) fn pick(uppers: &[u16], rows: &[u32; ROWS], count: usize, limit: &mut Limit) {
+    for (upper, &row) in limit.upper.iter_mut().zip(&rows[..count]) {
+        *upper = uppers[row as usize];
+    }
+}
+
 #[inline(always)]
-pub(super) fn number(rows: &mut States, bits: Option<u32>, states: &States) {
-    match bits {
-        None => **rows = **states,
-        Some(bits) => rows.iter_mut().zip(states.iter()).for_each(|(row, state)| *row = *row << bits | state),
+pub(super) fn number(rows: &mut States, first: Option<&States>, bits: u32, last: &States) {
+    match first {
+        Some(first) => {
+            let pairs = first.iter().zip(last.iter());
+            rows.iter_mut().zip(pairs).for_each(|(row, (first, last))| *row = first << bits | last);
+        }
+        None => rows.iter_mut().zip(last.iter()).for_each(|(row, last)| *row = *row << bits | last),
     }
 }
 
