@@ -7,7 +7,10 @@ rustdoc := -D warnings -A rustdoc::private_intra_doc_links
 
 advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 
-.PHONY: help build demo test chaos cluster fuzz test-next bench-takeover lint up down clean compiler pika
+# Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
+bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
+
+.PHONY: help build demo test chaos cluster fuzz test-next bench-seed bench-overhead bench-takeover lint up down clean compiler pika
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -37,8 +40,14 @@ test-next: pika build ## run the scenarios against another RabbitMQ, such as the
 	  "\`docker run -p 5672:5672 rabbitmq:4\`, and set AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f" >&2; exit 2; }
 	env -u ROLLCALL_TEST_BROKER cargo test --release --workspace --test scenarios
 
+bench-seed: build ## the run to beat: 227,000 companies, 255 answers, 1,000 particles, from enqueue to the done event
+	$(bench) seed
+
+bench-overhead: build ## what a job costs beside a bare loop through the same queues
+	$(bench) overhead
+
 bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger; how long does nobody count?
-	BENCH_COMPANIES=$(or $(COMPANIES),1000000) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench takeover
+	$(bench) takeover
 
 fuzz: compiler ## give each reader of outside bytes made-up input for SECONDS=10, up to the first that brings it down
 	tests/fuzz/run $(or $(SECONDS),10)

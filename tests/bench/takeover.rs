@@ -3,12 +3,15 @@
 //! `make bench-takeover COMPANIES=1000000`: from kill -9 to the standby's first counted result that its predecessor had not
 //! counted. Three times in one job, since one time says little.
 
-#![expect(clippy::unwrap_used, reason = "in a benchmark, the unexpected ends it")]
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rollcall_tests::{Fleet, Process, free_address, metrics, value, within};
+use serde_json::json;
+
+use crate::report::{Size, begin, table, write};
+
+const COMPANIES: u32 = 1_000_000;
 
 const TAKEOVERS: u32 = 3;
 
@@ -17,35 +20,42 @@ const BEYOND: u32 = 50_000;
 
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
-fn main() {
-    let Some(companies) = std::env::var("BENCH_COMPANIES").ok().filter(|text| !text.is_empty()) else {
-        return println!("takeover: not asked for; run it by `make bench-takeover`");
-    };
-    let companies: u32 = companies.parse().unwrap();
+pub fn run() {
+    let size = Size::asked_for(COMPANIES);
     let fleet = Fleet::fresh();
     let (mut active, mut standby) = (Counting::start(&fleet), Counting::start(&fleet));
     within(PATIENCE, "one of them counts", || (active.counts() || standby.counts()).then_some(()));
     if standby.counts() {
         std::mem::swap(&mut active, &mut standby);
     }
-    let rows: String = (0..companies + TAKEOVERS * BEYOND).map(|row| format!("{row}\n")).collect();
+    let rows: String = (0..size.companies + TAKEOVERS * BEYOND).map(|row| format!("{row}\n")).collect();
     let file = fleet.file("companies.csv", format!("company_id\n{rows}"));
     let network = "bayes:consumer/src/score/bayes/asia.bif";
     let _consumer = fleet.consumer("m", network, &["--particles", "1", "--threads", "1"]);
     let _producer = fleet.start_enqueue(&file, "m", "j", &[]);
-    println!("results in the ledger  seconds from kill -9 to the next counted result");
+    let mut takeovers = Vec::new();
     for takeover in 0..TAKEOVERS {
         within(PATIENCE, "the ledger is long enough", || {
-            (active.offset() > f64::from(companies + takeover * BEYOND)).then_some(())
+            (active.offset() > f64::from(size.companies + takeover * BEYOND)).then_some(())
         });
         let next = Counting::start(&fleet);
         let counted = active.offset();
         active.process.kill_9();
         let killed = Instant::now();
         within(PATIENCE, "the standby counts", || (standby.counts() && standby.offset() > counted).then_some(()));
-        println!("{counted:>21}  {:.2}", killed.elapsed().as_secs_f64());
+        takeovers.push((counted, killed.elapsed().as_secs_f64()));
         active = std::mem::replace(&mut standby, next);
     }
+    tell(size, &takeovers);
+}
+
+fn tell(size: Size, takeovers: &[(f64, f64)]) {
+    begin("Takeover: the aggregator that counts is killed, and a standby goes on", &[size.in_words()]);
+    let rows: Vec<_> = takeovers.iter().map(|(counted, seconds)| vec![format!("{counted}"), format!("{seconds:.2}")]).collect();
+    table(&["results in the ledger", "seconds from kill -9 to the next counted result"], &rows);
+    let each = takeovers.iter().map(|(counted, seconds)| json!({ "results_in_the_ledger": counted, "seconds": seconds }));
+    let settings = json!({ "companies": size.companies, "full_size": size.is_full(), "takeovers": takeovers.len() });
+    write("takeover", settings, json!({ "takeovers": each.collect::<Vec<_>>() }));
 }
 
 /// An aggregator and where it tells how far it is.

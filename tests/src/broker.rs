@@ -69,6 +69,19 @@ impl Broker {
         Some(Broker { name, url, seat: None })
     }
 
+    /// Its folder: configuration, data, log and process id.
+    pub fn folder(&self) -> PathBuf {
+        project().join(".rollcall").join(&self.name)
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn process_id(&self) -> u32 {
+        fs::read_to_string(self.folder().join("pid")).unwrap().trim().parse().unwrap()
+    }
+
     /// Its URL, vhost included.
     pub fn url(&self) -> &str {
         &self.url
@@ -93,7 +106,7 @@ impl Broker {
 
     /// The folder of every quorum queue and stream: made when it is declared.
     fn queue_folders(&self) -> Vec<PathBuf> {
-        let data = project().join(".rollcall").join(&self.name).join("data");
+        let data = self.folder().join("data");
         let of_kind = |kind: &str| entries(&data).into_iter().map(|node| node.join(kind)).collect::<Vec<_>>();
         let nodes = ["quorum", "coordination"].iter().flat_map(|kind| of_kind(kind));
         nodes.flat_map(|kind| entries(&kind)).flat_map(|node| entries(&node)).filter(|entry| entry.is_dir()).collect()

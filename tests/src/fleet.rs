@@ -49,6 +49,11 @@ impl Fleet {
         Fleet::of(Vhost::fresh())
     }
 
+    /// A fleet without processes yet, on a broker that has made nothing for any other.
+    pub fn alone() -> Fleet {
+        Fleet::of(Vhost::alone())
+    }
+
     /// A fleet without processes yet, and the only one, on a broker of its own.
     pub fn on(broker: &Broker) -> Fleet {
         Fleet::of(Vhost { url: broker.url().to_owned(), prefix: "rollcall".to_owned() })

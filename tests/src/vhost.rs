@@ -24,13 +24,28 @@ impl Vhost {
     /// # Panics
     /// Where `AMQP_URL` is not set: `make test` sets it.
     pub fn fresh() -> Vhost {
+        static MADE: OnceLock<()> = OnceLock::new();
+        Vhost::numbered(|broker, run, _| {
+            MADE.get_or_init(|| make(broker, run, 1, VHOSTS));
+        })
+    }
+
+    /// The same, made when it is asked for: the broker then has nothing beside it, which a benchmark would measure too.
+    ///
+    /// # Panics
+    /// Where `AMQP_URL` is not set.
+    pub fn alone() -> Vhost {
+        Vhost::numbered(|broker, run, number| make(broker, run, number, number))
+    }
+
+    fn numbered(make: impl Fn(&str, &str, usize)) -> Vhost {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let url = std::env::var("AMQP_URL").expect("expected AMQP_URL to name a broker; run the tests by `make test`");
         let run = run_name();
         match std::env::var("ROLLCALL_TEST_BROKER") {
             Ok(broker) => {
-                make_all(&broker, run);
+                make(&broker, run, number);
                 let (server, _) = url.rsplit_once('/').expect("expected a vhost at the end of AMQP_URL");
                 Vhost { url: format!("{server}/{run}-{number}"), prefix: "rollcall".to_owned() }
             }
@@ -45,16 +60,12 @@ fn run_name() -> &'static str {
     RUN.get_or_init(|| format!("test-{}", std::process::id()))
 }
 
-fn make_all(broker: &str, run: &str) {
-    static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let make = format!(
-            r#"[begin V = iolist_to_binary(io_lib:format("{run}-~b", [N])), rabbit_vhost:add(V, <<"tests">>),
-               rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
-               end || N <- lists:seq(1, {VHOSTS})], ok."#
-        );
-        let made =
-            Command::new(project().join("deploy/local/broker")).args(["ctl", broker, "-q", "eval", &make]).output().unwrap();
-        assert!(made.status.success(), "cannot make vhosts: {}", String::from_utf8_lossy(&made.stderr));
-    });
+fn make(broker: &str, run: &str, first: usize, last: usize) {
+    let make = format!(
+        r#"[begin V = iolist_to_binary(io_lib:format("{run}-~b", [N])), rabbit_vhost:add(V, <<"tests">>),
+           rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
+           end || N <- lists:seq({first}, {last})], ok."#
+    );
+    let made = Command::new(project().join("deploy/local/broker")).args(["ctl", broker, "-q", "eval", &make]).output().unwrap();
+    assert!(made.status.success(), "cannot make vhosts: {}", String::from_utf8_lossy(&made.stderr));
 }

@@ -1,0 +1,251 @@
+//! What the bare loop does, in the order of a message's way: enqueue, answer, count.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, PublisherConfirm};
+use rollcall_producer::companies::Company;
+use rollcall_shared::message::{Index, Job, Model, Outcome, Priority, RESULT_TYPE, Work};
+use rollcall_shared::topology::Topology;
+use tokio::sync::Barrier;
+
+use crate::usage::Cpu;
+
+/// Messages handed to lapin together, as Rollcall does it: it then writes them together.
+const COALESCE: usize = 64;
+
+/// Confirms awaited at most.
+const WINDOW: usize = 1_000;
+
+/// Companies that the broker sends ahead of their acknowledgements.
+const PREFETCH: u16 = 512;
+
+/// Companies acknowledged together, unless nothing more is on its way.
+const ACKNOWLEDGED_TOGETHER: usize = 256;
+
+/// Results that the broker sends ahead of their acknowledgements.
+const READ_AHEAD: u16 = 2_000;
+
+/// Results acknowledged together.
+const READ_TOGETHER: u64 = 500;
+
+/// What all roles know.
+#[derive(Clone)]
+pub struct Loop {
+    pub url: String,
+    pub topology: Topology,
+    pub job: Job,
+    pub model: Model,
+    pub companies: usize,
+    /// Of each result's body.
+    pub result_bytes: usize,
+    /// Nobody begins before everybody is connected.
+    pub ready: Arc<Barrier>,
+}
+
+impl Loop {
+    async fn connect(&self) -> (Connection, Channel) {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        (connection, channel)
+    }
+
+    /// Declares what Rollcall declares, all of it.
+    pub async fn declare(&self) {
+        let (connection, channel) = self.connect().await;
+        self.topology.declare(&channel).await.unwrap();
+        self.topology.declare_model(&channel, &self.model).await.unwrap();
+        connection.close(200, "".into()).await.unwrap();
+    }
+
+    /// Publishes every company; says when it began, and what the process had used by then.
+    pub async fn enqueue(self, companies: Vec<Company>) -> (Instant, Cpu) {
+        let (_connection, channel) = self.connect().await;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let (exchange, key) = (ShortString::from(self.topology.work()), ShortString::from(self.model.as_str()));
+        let common = self.work("", 0).properties();
+        self.ready.wait().await;
+        let began = (Instant::now(), Cpu::of(std::process::id()));
+        let mut unconfirmed = Unconfirmed::default();
+        for chunk in companies.chunks(COALESCE) {
+            unconfirmed.shrink_to(WINDOW - COALESCE).await;
+            let sends = chunk.iter().map(|company| {
+                let properties = self.of_company(&common, company);
+                channel.basic_publish(exchange.clone(), key.clone(), MANDATORY, &company.record, properties)
+            });
+            unconfirmed.add(join_all(sends).await.into_iter().map(|confirm| (0, confirm.unwrap())));
+        }
+        unconfirmed.shrink_to(0).await;
+        began
+    }
+
+    fn work(&self, company_id: &str, index: u32) -> Work {
+        Work {
+            job: self.job.clone(),
+            index: Index(index),
+            company_id: company_id.to_owned(),
+            attempt: 1,
+            round: 0,
+            priority: Priority::Normal,
+            deliveries: 0,
+            retry: None,
+            traceparent: traceparent(index),
+            record: Vec::new(),
+        }
+    }
+
+    /// The properties that all companies share, with what is each one's own.
+    fn of_company(&self, common: &BasicProperties, company: &Company) -> BasicProperties {
+        let mut headers = common.headers().clone().unwrap();
+        headers.insert("index".into(), AMQPValue::LongLongInt(company.index.into()));
+        headers.insert("company_id".into(), AMQPValue::LongString(company.company_id.as_str().into()));
+        headers.insert("traceparent".into(), AMQPValue::LongString(traceparent(company.index).into()));
+        common.clone().with_message_id(format!("{}/{}", self.job, company.index).into()).with_headers(headers)
+    }
+
+    /// Takes every company and publishes a result for it; acknowledges it when that is confirmed.
+    pub async fn answer(self) {
+        let (_consuming, work) = self.connect().await;
+        let (_publishing, results) = self.connect().await;
+        results.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let mut companies = consume(&work, &self.topology.work_queue(&self.model, Priority::Normal), PREFETCH, None).await;
+        self.ready.wait().await;
+        let (mut unconfirmed, mut answered, mut confirmed, mut acknowledged) = (Unconfirmed::default(), 0, 0, 0);
+        let out = Out::new(&self, results);
+        while confirmed < self.companies {
+            tokio::select! {
+                company = companies.next(), if unconfirmed.0.len() <= WINDOW - COALESCE && answered < self.companies => {
+                    let more = std::iter::from_fn(|| companies.next().now_or_never().flatten());
+                    let batch: Vec<_> = company.into_iter().chain(more).take(COALESCE).map(Result::unwrap).collect();
+                    answered += batch.len();
+                    unconfirmed.add(out.publish(&batch).await);
+                }
+                tag = unconfirmed.oldest(), if !unconfirmed.0.is_empty() => {
+                    let (more, last) = unconfirmed.settled_by_now();
+                    confirmed += 1 + more;
+                    // Companies come in order and are confirmed in order: one tag stands for all before it.
+                    if confirmed - acknowledged >= ACKNOWLEDGED_TOGETHER || unconfirmed.0.is_empty() {
+                        acknowledged = confirmed;
+                        work.basic_ack(last.unwrap_or(tag), BasicAckOptions { multiple: true }).await.unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads every result; says when it had read the last.
+    pub async fn count(self) -> Instant {
+        let (_connection, channel) = self.connect().await;
+        let first = ("x-stream-offset", AMQPValue::LongString("first".into()));
+        let mut results = consume(&channel, &self.topology.ledger(), READ_AHEAD, Some(first)).await;
+        self.ready.wait().await;
+        for _ in 0..self.companies {
+            let tag = results.next().await.unwrap().unwrap().delivery_tag;
+            if tag.is_multiple_of(READ_TOGETHER) {
+                channel.basic_ack(tag, BasicAckOptions { multiple: true }).await.unwrap();
+            }
+        }
+        Instant::now()
+    }
+}
+
+const MANDATORY: BasicPublishOptions = BasicPublishOptions { mandatory: true, immediate: false };
+
+fn traceparent(index: u32) -> String {
+    format!("00-0198c1d2e3f47a5b8c9d0e1f2a3b4c5d-{:016x}-01", u64::from(index) + 1)
+}
+
+async fn consume(channel: &Channel, queue: &str, prefetch: u16, argument: Option<(&str, AMQPValue)>) -> Consumer {
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await.unwrap();
+    let mut arguments = FieldTable::default();
+    if let Some((key, value)) = argument {
+        arguments.insert(key.into(), value);
+    }
+    channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments).await.unwrap()
+}
+
+/// The way out of the one that answers.
+struct Out {
+    results: Channel,
+    exchange: ShortString,
+    key: ShortString,
+    model: AMQPValue,
+    outcome: AMQPValue,
+    body: Vec<u8>,
+}
+
+impl Out {
+    fn new(of: &Loop, results: Channel) -> Out {
+        let outcome = Outcome::Succeeded.as_str();
+        Out {
+            results,
+            exchange: of.topology.results().into(),
+            key: format!("{}.{}.{outcome}", of.model, of.job).into(),
+            model: AMQPValue::LongString(of.model.as_str().into()),
+            outcome: AMQPValue::LongString(outcome.into()),
+            body: vec![b'x'; of.result_bytes],
+        }
+    }
+
+    async fn publish(&self, companies: &[Delivery]) -> impl Iterator<Item = (u64, PublisherConfirm)> {
+        let sends = companies.iter().map(|company| {
+            let properties = self.of_result(&company.properties);
+            self.results.basic_publish(self.exchange.clone(), self.key.clone(), MANDATORY, &self.body, properties)
+        });
+        let confirms = join_all(sends).await;
+        let tags = companies.iter().map(|company| company.delivery_tag);
+        tags.zip(confirms).map(|(tag, confirm)| (tag, confirm.unwrap())).collect::<Vec<_>>().into_iter()
+    }
+
+    /// A result has all that its company had, and two headers more.
+    fn of_result(&self, company: &BasicProperties) -> BasicProperties {
+        let mut headers = company.headers().clone().unwrap();
+        headers.insert("model".into(), self.model.clone());
+        headers.insert("outcome".into(), self.outcome.clone());
+        company.clone().with_type(RESULT_TYPE.into()).with_headers(headers)
+    }
+}
+
+/// Messages published and not yet confirmed, oldest first, each with a tag.
+#[derive(Default)]
+struct Unconfirmed(VecDeque<(u64, PublisherConfirm)>);
+
+impl Unconfirmed {
+    fn add(&mut self, published: impl Iterator<Item = (u64, PublisherConfirm)>) {
+        self.0.extend(published);
+    }
+
+    async fn shrink_to(&mut self, size: usize) {
+        while self.0.len() > size {
+            self.oldest().await;
+        }
+    }
+
+    /// Waits for the oldest to be stored; returns its tag.
+    async fn oldest(&mut self) -> u64 {
+        let confirmation = (&mut self.0.front_mut().unwrap().1).await;
+        self.pop(confirmation)
+    }
+
+    /// How many more are stored by now, and the tag of the last of them.
+    fn settled_by_now(&mut self) -> (usize, Option<u64>) {
+        let (mut settled, mut last) = (0, None);
+        while let Some((_, oldest)) = self.0.front_mut() {
+            let Some(confirmation) = oldest.now_or_never() else { break };
+            last = Some(self.pop(confirmation));
+            settled += 1;
+        }
+        (settled, last)
+    }
+
+    fn pop(&mut self, confirmation: lapin::Result<Confirmation>) -> u64 {
+        assert_eq!(confirmation.unwrap(), Confirmation::Ack(None), "the broker has not stored a message");
+        self.0.pop_front().unwrap().0
+    }
+}

@@ -1,0 +1,26 @@
+//! Rollcall's benchmarks, each a word: `cargo bench -p rollcall-tests --bench bench -- overhead`, or rather `make bench-overhead`,
+//! which builds the programs and starts a broker for it.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "in a benchmark, the unexpected ends it")]
+
+mod bare_loop;
+mod job;
+mod machine;
+mod overhead;
+mod report;
+mod scorers;
+mod seed;
+mod takeover;
+mod usage;
+
+fn main() {
+    // Cargo adds a word of its own.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.first().map(String::as_str) {
+        Some("seed") => seed::run(),
+        Some("overhead") => overhead::run(),
+        Some("takeover") => takeover::run(),
+        Some(bare_loop::WORD) => bare_loop::main(&words[1..]),
+        _ => println!("bench: seed, overhead, scale, parallel, latency or takeover; run them by `make bench-seed` and so on"),
+    }
+}
