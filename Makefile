@@ -10,7 +10,7 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
-.PHONY: help build demo test chaos cluster fuzz test-next bench-seed bench-overhead bench-takeover lint up down clean compiler pika
+.PHONY: help build demo test chaos cluster fuzz test-next bench-seed bench-overhead bench-scale bench-parallel bench-takeover lint up down clean compiler pika
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -45,6 +45,12 @@ bench-seed: build ## the run to beat: 227,000 companies, 255 answers, 1,000 part
 
 bench-overhead: build ## what a job costs beside a bare loop through the same queues
 	$(bench) overhead
+
+bench-scale: build ## jobs of 10,000, 100,000 and 1,000,000 companies: rate and memory; COMPANIES=10000000 adds that size
+	BENCH_SIZES=$(SIZES) $(bench) scale
+
+bench-parallel: build ## 100,000 companies that only wait, 10,000 of them at a time: how much longer than that does it take?
+	$(bench) parallel
 
 bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger; how long does nobody count?
 	$(bench) takeover

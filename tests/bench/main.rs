@@ -7,7 +7,9 @@ mod bare_loop;
 mod job;
 mod machine;
 mod overhead;
+mod parallel;
 mod report;
+mod scale;
 mod scorers;
 mod seed;
 mod takeover;
@@ -19,8 +21,11 @@ fn main() {
     match words.first().map(String::as_str) {
         Some("seed") => seed::run(),
         Some("overhead") => overhead::run(),
+        Some("scale") => scale::run(),
+        Some("parallel") => parallel::run(),
         Some("takeover") => takeover::run(),
         Some(bare_loop::WORD) => bare_loop::main(&words[1..]),
+        Some(scorers::WAIT_WORD) => scorers::wait(&words[1..]),
         _ => println!("bench: seed, overhead, scale, parallel, latency or takeover; run them by `make bench-seed` and so on"),
     }
 }

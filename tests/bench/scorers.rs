@@ -1,6 +1,12 @@
 //! The scorers that benchmarks use beside the demo's: one that costs nothing, and one that only waits.
 
+use std::collections::BTreeMap;
+use std::io::{Write, stdin, stdout};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use rollcall_tests::Fleet;
+use serde_json::value::RawValue;
 
 /// Results are then about 1.5 kB long.
 const STATE_BYTES: usize = 1_300;
@@ -13,4 +19,27 @@ pub fn costs_nothing(fleet: &Fleet) -> String {
         "x".repeat(STATE_BYTES)
     );
     format!("bayes:{}", fleet.file("nothing.bif", network).display())
+}
+
+/// Makes this program a scorer that only waits.
+pub const WAIT_WORD: &str = "wait-scorer";
+
+/// A scorer that only waits, once for a whole batch: this program, started once more.
+pub fn only_waits(wait: Duration) -> String {
+    format!("command:'{}' {WAIT_WORD} {}", std::env::current_exe().unwrap().display(), wait.as_millis())
+}
+
+/// The waiting scorer's process; its argument is how long to wait, in milliseconds.
+pub fn wait(arguments: &[String]) {
+    let wait = Duration::from_millis(arguments[0].parse().unwrap());
+    for batch in stdin().lines() {
+        let batch = batch.unwrap();
+        let until = Instant::now() + wait;
+        // Nothing in a company is looked at.
+        let batch: BTreeMap<&str, &RawValue> = serde_json::from_str(&batch).unwrap();
+        let companies: Vec<&RawValue> = serde_json::from_str(batch["instances"].get()).unwrap();
+        let answer = format!("{{\"id\":{},\"predictions\":[{}]}}\n", batch["id"], vec!["1"; companies.len()].join(","));
+        sleep(until.saturating_duration_since(Instant::now()));
+        stdout().write_all(answer.as_bytes()).unwrap();
+    }
 }

@@ -1,0 +1,65 @@
+//! How well many companies are kept in flight: a scorer that only waits for 1 s, and 10,000 companies that wait in it at a time.
+//!
+//! `make bench-parallel`: 100,000 companies would take 10 s if nothing but the waiting took time. That, over the time from the start
+//! of the producer's process until it has told of the done event, is the efficiency of the orchestration.
+//!
+//! A thread of a consumer has one batch with its scorer at a time, and the scorer waits once for all companies of a batch. So those
+//! in flight are consumers x threads x companies a batch.
+
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use rollcall_tests::Fleet;
+use serde_json::json;
+
+use crate::job::{Consumers, Job, companies_file, forget};
+use crate::report::{Size, begin, table, write};
+use crate::scorers::only_waits;
+
+const COMPANIES: u32 = 100_000;
+
+/// 4 x 5 x 500 = 10,000 in flight: several processes, and few enough that they do not stand in each other's way on two cores.
+const CONSUMERS: u32 = 4;
+const THREADS: u32 = 5;
+const BATCH: u32 = 500;
+const IN_FLIGHT: u32 = CONSUMERS * THREADS * BATCH;
+
+/// Twice what a consumer's threads have in flight: while one batch is waited for, the next of each thread is there, and what has
+/// been answered and not yet been confirmed takes no batch's place.
+const PREFETCH: u32 = 2 * THREADS * BATCH;
+
+const WAIT: Duration = Duration::from_secs(1);
+
+pub fn run() {
+    let size = Size::asked_for(COMPANIES);
+    let fleet = Fleet::alone();
+    let file = companies_file(&fleet, size.companies);
+    let [threads, batch, prefetch] = [THREADS, BATCH, PREFETCH].map(|number| number.to_string());
+    let arguments = ["--threads", &threads, "--batch", &batch, "--prefetch", &prefetch];
+    let consumers = Consumers::new(usize::try_from(CONSUMERS).unwrap(), &only_waits(WAIT), &arguments);
+    let job = Job::run(&fleet, &consumers, &file, size.companies);
+    forget(&fleet);
+    tell(size, &job);
+}
+
+fn tell(size: Size, job: &Job) {
+    let ideal = f64::from(size.companies) / f64::from(IN_FLIGHT) * WAIT.as_secs_f64();
+    let efficiency = ideal / job.seconds;
+    let in_flight = format!(
+        "in flight: {CONSUMERS} consumers x {THREADS} threads x {BATCH} companies a batch = {IN_FLIGHT}; prefetch {PREFETCH} a consumer"
+    );
+    let head = format!("{}; a scorer that waits {} s for a batch", size.in_words(), WAIT.as_secs());
+    begin("Parallel: companies that only wait", &[head, in_flight]);
+    let cores = available_parallelism().unwrap();
+    let rows = [
+        vec!["ideal, s".to_owned(), format!("{ideal:.1}")],
+        vec!["from enqueue to the done event, s".to_owned(), format!("{:.2}", job.seconds)],
+        vec!["efficiency".to_owned(), format!("{efficiency:.3}")],
+        vec!["companies/s".to_owned(), format!("{:.0}", job.companies_per_second())],
+    ];
+    table(&["", &format!("on {cores} cores")], &rows);
+    job.tell_processes();
+    let settings = json!({ "companies": size.companies, "full_size": size.is_full(), "wait_seconds": WAIT.as_secs_f64(), "consumers": CONSUMERS,
+        "threads": THREADS, "batch": BATCH, "prefetch": PREFETCH, "in_flight": IN_FLIGHT });
+    write("parallel", settings, json!({ "ideal_seconds": ideal, "efficiency": efficiency, "rollcall": job.json() }));
+}
