@@ -10,7 +10,7 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
-.PHONY: help build demo test chaos cluster fuzz test-next bench-seed bench-overhead bench-scale bench-parallel bench-takeover lint up down clean compiler pika
+.PHONY: help build demo test chaos cluster fuzz test-next bench bench-seed bench-overhead bench-scale bench-parallel bench-latency bench-takeover lint up down clean compiler pika
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -40,6 +40,9 @@ test-next: pika build ## run the scenarios against another RabbitMQ, such as the
 	  "\`docker run -p 5672:5672 rabbitmq:4\`, and set AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f" >&2; exit 2; }
 	env -u ROLLCALL_TEST_BROKER cargo test --release --workspace --test scenarios
 
+bench: ## all benchmarks, one after another
+	@for name in seed overhead scale parallel latency takeover; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
+
 bench-seed: build ## the run to beat: 227,000 companies, 255 answers, 1,000 particles, from enqueue to the done event
 	$(bench) seed
 
@@ -51,6 +54,9 @@ bench-scale: build ## jobs of 10,000, 100,000 and 1,000,000 companies: rate and 
 
 bench-parallel: build ## 100,000 companies that only wait, 10,000 of them at a time: how much longer than that does it take?
 	$(bench) parallel
+
+bench-latency: build ## from submit to first result, from a company to its result, from the last result to the done event
+	$(bench) latency
 
 bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger; how long does nobody count?
 	$(bench) takeover

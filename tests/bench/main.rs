@@ -5,6 +5,7 @@
 
 mod bare_loop;
 mod job;
+mod latency;
 mod machine;
 mod overhead;
 mod parallel;
@@ -23,6 +24,7 @@ fn main() {
         Some("overhead") => overhead::run(),
         Some("scale") => scale::run(),
         Some("parallel") => parallel::run(),
+        Some("latency") => latency::run(),
         Some("takeover") => takeover::run(),
         Some(bare_loop::WORD) => bare_loop::main(&words[1..]),
         Some(scorers::WAIT_WORD) => scorers::wait(&words[1..]),

@@ -30,7 +30,7 @@ impl Size {
 
     /// For the head of a table.
     pub fn in_words(self) -> String {
-        let trial = if self.is_full() { String::new() } else { format!("; a TRIAL: the full size is {}", self.full) };
+        let trial = if self.is_full() { String::new() } else { format!(" (a TRIAL: the full size is {})", self.full) };
         format!("{} companies{trial}", self.companies)
     }
 }

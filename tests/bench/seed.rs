@@ -66,7 +66,7 @@ fn tell(size: Size, result_bytes: usize, job: &Job, bare: &BareLoop) {
     }
     rows.push(figure("bare loop, seconds", format!("{:.1}", bare.seconds)));
     rows.push(figure("seconds / bare loop's seconds", format!("{of_bare:.2}")));
-    table(&["", "from enqueue to the done event"], &rows);
+    table(&["from enqueue to the done event", ""], &rows);
     job.tell_processes();
     let settings = json!({ "companies": size.companies, "full_size": size.is_full(), "answers": ANSWERS, "particles": PARTICLES,
         "consumers": CONSUMERS, "threads": THREADS, "result_bytes": result_bytes });
