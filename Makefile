@@ -7,7 +7,8 @@ rustdoc := -D warnings -A rustdoc::private_intra_doc_links
 
 advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 
-# Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
+# Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it;
+# of bench-scale, SIZES=1000,5000.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
 .PHONY: help build demo test chaos cluster fuzz test-next bench bench-seed bench-overhead bench-scale bench-parallel bench-latency bench-takeover lint up down clean compiler pika

@@ -1,6 +1,7 @@
 //! Whether a job ten times as long goes as fast, and what grows with it.
 //!
-//! `make bench-scale`: 10,000, 100,000 and 1,000,000 companies, and `COMPANIES=10000000` adds so many; with a scorer that costs
+//! `make bench-scale`: 10,000, 100,000 and 1,000,000 companies, and `COMPANIES=10000000` adds so many (`SIZES=1000,5000` are other
+//! sizes, for a trial); with a scorer that costs
 //! nothing, each size through a fleet and queues of its own. For each, companies/s and the most memory of each process; from one
 //! size to the next, the bytes a company that the aggregator's memory grew by.
 
@@ -18,6 +19,7 @@ pub fn run() {
     let trial = numbers("BENCH_SIZES");
     let mut sizes = trial.clone().unwrap_or_else(|| SIZES.to_vec());
     sizes.extend(number("BENCH_COMPANIES"));
+    sizes.sort_unstable();
     let jobs: Vec<Job> = sizes.into_iter().map(through_a_fleet).collect();
     tell(&jobs, trial.is_some());
 }

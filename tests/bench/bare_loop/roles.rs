@@ -17,6 +17,10 @@ use tokio::sync::Barrier;
 
 use crate::usage::Cpu;
 
+// Tried on two cores. No difference beyond chance: a window of 4,000, a prefetch of 2,000, acknowledgements of 64, one connection for
+// both ways of the one who answers. Slower, or more of the broker's CPU: 256 messages together, a window of 400, an enqueuer that
+// waits where 2,000 or 8,000 companies are ahead of the answers.
+
 /// Messages handed to lapin together, as Rollcall does it: it then writes them together.
 const COALESCE: usize = 64;
 
