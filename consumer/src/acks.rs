@@ -8,8 +8,10 @@ pub(crate) struct Acks {
     /// Unsettled or settled and not yet covered by an acknowledgement, from the tag `first` on.
     slots: VecDeque<Slot>,
     first: u64,
+    /// Finished, and not yet acknowledged.
     ahead: usize,
     ahead_most: usize,
+    together: usize,
     open: usize,
 }
 
@@ -33,14 +35,15 @@ pub(crate) struct Ack {
 
 impl Acks {
     /// Nothing delivered yet. Up to `ahead_most` finished deliveries wait for an earlier unfinished one, to be acknowledged
-    /// with it; more would keep the broker from sending work while one slow company is scored.
-    pub(crate) fn new(ahead_most: usize) -> Acks {
-        Acks { slots: VecDeque::new(), first: 1, ahead: 0, ahead_most, open: 0 }
+    /// with it; more would keep the broker from sending work while one slow company is scored. And `together` of them wait for each
+    /// other: each acknowledgement is work for the broker and its queue.
+    pub(crate) fn new(ahead_most: usize, together: usize) -> Acks {
+        Acks { slots: VecDeque::new(), first: 1, ahead: 0, ahead_most, together, open: 0 }
     }
 
     /// From now on nothing finished waits for anything: there may be no time for it.
     pub(crate) fn wait_no_more(&mut self) {
-        self.ahead_most = 0;
+        (self.ahead_most, self.together) = (0, 0);
     }
 
     /// A delivery has arrived.
@@ -80,9 +83,12 @@ impl Acks {
         }
     }
 
-    /// The acknowledgements to send now.
-    pub(crate) fn due(&mut self) -> Vec<Ack> {
+    /// The acknowledgements to send now. Where it `is_quiet`, nobody finished waits for others to be: none may come.
+    pub(crate) fn due(&mut self, is_quiet: bool) -> Vec<Ack> {
         let mut due = Vec::new();
+        if self.ahead < self.together && !is_quiet {
+            return due;
+        }
         let mut last_finished = None;
         while let Some(slot) = self.slots.front().filter(|slot| **slot != Slot::Open) {
             if *slot == Slot::Finished {
@@ -115,7 +121,7 @@ mod tests {
     const MULTIPLE: bool = true;
 
     fn arrived(tags: u64, ahead_most: usize) -> Acks {
-        let mut acks = Acks::new(ahead_most);
+        let mut acks = Acks::new(ahead_most, 1);
         (1..=tags).for_each(|tag| acks.arrived(tag));
         acks
     }
@@ -124,10 +130,10 @@ mod tests {
     fn one_acknowledgement_covers_all_up_to_the_first_unfinished() {
         let mut acks = arrived(5, 100);
         [2, 1, 4].into_iter().for_each(|tag| acks.finish(tag));
-        assert_eq!(acks.due(), [Ack { tag: 2, multiple: MULTIPLE }]);
-        assert_eq!(acks.due(), []);
+        assert_eq!(acks.due(false), [Ack { tag: 2, multiple: MULTIPLE }]);
+        assert_eq!(acks.due(false), []);
         acks.finish(3);
-        assert_eq!(acks.due(), [Ack { tag: 4, multiple: MULTIPLE }]);
+        assert_eq!(acks.due(false), [Ack { tag: 4, multiple: MULTIPLE }]);
         assert_eq!(acks.open(), 1);
     }
 
@@ -135,18 +141,30 @@ mod tests {
     fn a_slow_company_does_not_hold_back_the_rest_for_ever() {
         let mut acks = arrived(4, 1);
         [2, 3].into_iter().for_each(|tag| acks.finish(tag));
-        assert_eq!(acks.due(), [Ack { tag: 2, multiple: false }, Ack { tag: 3, multiple: false }]);
+        assert_eq!(acks.due(false), [Ack { tag: 2, multiple: false }, Ack { tag: 3, multiple: false }]);
         acks.finish(1);
-        assert_eq!(acks.due(), [Ack { tag: 1, multiple: MULTIPLE }]);
+        assert_eq!(acks.due(false), [Ack { tag: 1, multiple: MULTIPLE }]);
     }
 
     #[test]
     fn in_a_hurry_nothing_finished_waits_for_a_slow_company() {
         let mut acks = arrived(3, 100);
         acks.finish(3);
-        assert_eq!(acks.due(), []);
+        assert_eq!(acks.due(false), []);
         acks.wait_no_more();
-        assert_eq!(acks.due(), [Ack { tag: 3, multiple: false }]);
+        assert_eq!(acks.due(false), [Ack { tag: 3, multiple: false }]);
+    }
+
+    #[test]
+    fn what_is_finished_waits_for_more_of_its_kind_but_not_where_it_is_quiet() {
+        let mut acks = Acks::new(100, 3);
+        (1..=5).for_each(|tag| acks.arrived(tag));
+        [1, 2].into_iter().for_each(|tag| acks.finish(tag));
+        assert_eq!(acks.due(false), []);
+        acks.finish(3);
+        assert_eq!(acks.due(false), [Ack { tag: 3, multiple: MULTIPLE }]);
+        acks.finish(4);
+        assert_eq!(acks.due(true), [Ack { tag: 4, multiple: MULTIPLE }]);
     }
 
     proptest! {
@@ -159,7 +177,7 @@ mod tests {
             for tag in order {
                 acks.finish(tag);
                 finished.insert(tag);
-                for ack in acks.due() {
+                for ack in acks.due(false) {
                     let from = if ack.multiple { 1 } else { ack.tag };
                     acknowledged.extend(from..=ack.tag);
                 }

@@ -17,6 +17,9 @@ use crate::batch::Scored;
 use crate::intake::Taken;
 use crate::settle::Settle;
 
+/// Companies acknowledged together, at most. What a consumer that is killed has not acknowledged is scored again.
+const ACKNOWLEDGED_TOGETHER: usize = 64;
+
 /// Where a company is to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -79,7 +82,7 @@ impl Answers {
         Answers {
             publisher,
             work,
-            acks: Acks::new(usize::from(prefetch) / 2),
+            acks: Acks::new(usize::from(prefetch) / 2, usize::from(prefetch / 8).min(ACKNOWLEDGED_TOGETHER)),
             topology,
             model: model.clone(),
             declared: HashSet::new(),
@@ -216,7 +219,7 @@ impl Answers {
 
     /// Sends the acknowledgements that are due.
     pub(crate) async fn acknowledge(&mut self) -> Result<(), BrokerError> {
-        for ack in self.acks.due() {
+        for ack in self.acks.due(self.publisher.pending() == 0) {
             self.work.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple }).await?;
         }
         Ok(())

@@ -157,10 +157,10 @@ impl Tally<'_> {
     /// Reads the ledger up to `marker`.
     async fn catch_up(&mut self, records: &mut Records, marker: &str) -> Result<(), BrokerError> {
         loop {
-            let batch = tokio::time::timeout(NEXT_WITHIN, records.next()).await.map_err(|_| left_alone())??;
-            records.ask_for_more(batch.last_tag).await?;
+            let read = tokio::time::timeout(NEXT_WITHIN, records.next()).await.map_err(|_| left_alone())??;
+            records.ask_for_more().await?;
             let mut reached = false;
-            for record in batch.records {
+            for record in read {
                 reached |= record.marker.as_deref() == Some(marker);
                 self.take_in(record);
             }
@@ -176,16 +176,19 @@ impl Tally<'_> {
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                batch = records.next() => {
-                    let batch = batch?;
-                    records.ask_for_more(batch.last_tag).await?;
-                    self.take_in_batch(batch.records).await?;
+                read = records.next() => {
+                    let read = read?;
+                    records.ask_for_more().await?;
+                    self.take_in_batch(read).await?;
                 }
                 redundant = self.baton.redundant() => self.baton.discard(redundant?).await?,
                 question = questions.next() => question?.answer(&self.ledger).await?,
                 dead = self.dead.next() => self.fail(dead?).await?,
                 resumed = self.paused.next(&self.topology) => resumed?.put_back(&mut self.publisher).await?,
-                _ = second.tick() => self.each_second().await?,
+                _ = second.tick() => {
+                    records.acknowledge().await?;
+                    self.each_second().await?;
+                }
                 () = shutdown.requested() => return self.checkpoint().await,
             }
         }

@@ -16,8 +16,12 @@ use crate::aggregator::ledger::Record;
 /// Records that the broker sends ahead of their acknowledgements.
 const PREFETCH: u16 = 2_000;
 
-/// Records taken in together, at most: acknowledged once, announced once.
+/// Records taken in together, at most: announced once.
 const BATCH: usize = 500;
+
+/// Records acknowledged together. The broker sends as many more at once, and is asked less often; it goes on all the while, since
+/// this is less than the prefetch.
+const ACKNOWLEDGED_TOGETHER: u64 = 500;
 
 /// A reader of the ledger.
 pub(super) struct Records {
@@ -25,13 +29,7 @@ pub(super) struct Records {
     consumer: Consumer,
     /// Tags leave no gap, unlike offsets: a delivery that we lost shows here.
     last_tag: u64,
-}
-
-/// Records that came together.
-pub(super) struct Batch {
-    pub(super) records: Vec<Read>,
-    /// The delivery tag of the last, to ask for more by.
-    pub(super) last_tag: u64,
+    acknowledged: u64,
 }
 
 /// A record as it was read.
@@ -53,23 +51,23 @@ impl Records {
             _ => AMQPValue::LongString(LongString::from("first")),
         };
         let consumer = subscribe(&channel, topology, from).await?;
-        Ok(Records { channel, consumer, last_tag: 0 })
+        Ok(Records { channel, consumer, last_tag: 0, acknowledged: 0 })
     }
 
     /// Waits for the next records: one, and those that have already arrived behind it. Safe to cancel.
-    pub(super) async fn next(&mut self) -> Result<Batch, BrokerError> {
+    pub(super) async fn next(&mut self) -> Result<Vec<Read>, BrokerError> {
         // Nothing is awaited after the first: what has been taken would be lost with the future.
         let first = self.consumer.next().await;
-        let mut batch = Batch { last_tag: 0, records: Vec::new() };
-        self.sort(&mut batch, first)?;
-        while batch.records.len() < BATCH {
+        let mut records = Vec::new();
+        self.sort(&mut records, first)?;
+        while records.len() < BATCH {
             let Some(next) = self.consumer.next().now_or_never() else { break };
-            self.sort(&mut batch, next)?;
+            self.sort(&mut records, next)?;
         }
-        Ok(batch)
+        Ok(records)
     }
 
-    fn sort(&mut self, batch: &mut Batch, next: Option<lapin::Result<Delivery>>) -> Result<(), BrokerError> {
+    fn sort(&mut self, records: &mut Vec<Read>, next: Option<lapin::Result<Delivery>>) -> Result<(), BrokerError> {
         let Some(delivery) = next else {
             return Err(BrokerError::Lost("the broker cancelled the ledger's consumer".to_owned()));
         };
@@ -81,14 +79,22 @@ impl Records {
                 self.last_tag, delivery.delivery_tag
             )));
         }
-        batch.last_tag = self.last_tag;
-        batch.records.extend(read(&delivery));
+        records.extend(read(&delivery));
         Ok(())
     }
 
-    /// Asks the broker for more records: that is all that acknowledging means in a stream.
-    pub(super) async fn ask_for_more(&self, last_tag: u64) -> Result<(), BrokerError> {
-        Ok(self.channel.basic_ack(last_tag, BasicAckOptions { multiple: true }).await?)
+    /// Asks the broker for more records, where there is room: that is all that acknowledging means in a stream.
+    pub(super) async fn ask_for_more(&mut self) -> Result<(), BrokerError> {
+        if self.last_tag - self.acknowledged >= ACKNOWLEDGED_TOGETHER { self.acknowledge().await } else { Ok(()) }
+    }
+
+    /// Acknowledges all that has been read: the broker takes a reader for stuck that holds a record for too long.
+    pub(super) async fn acknowledge(&mut self) -> Result<(), BrokerError> {
+        if self.last_tag > self.acknowledged {
+            self.channel.basic_ack(self.last_tag, BasicAckOptions { multiple: true }).await?;
+            self.acknowledged = self.last_tag;
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::evidence::Evidence;
 use super::lanes::{Lanes, Limit, ROWS};
-use super::network::{Network, Variable};
+use super::network::Variable;
 
 /// The parents of the variable in hand, and the rows they leave.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(super) struct Free {
     pub(super) variable: usize,
     /// What each of its states adds to the number of a row in the whole table.
     pub(super) stride: u32,
-    states: u32,
+    last_state: u8,
     pub(super) bits: u32,
 }
 
@@ -32,7 +32,7 @@ impl Given {
     }
 
     /// Takes a variable in hand.
-    pub(super) fn find(&mut self, network: &Network, variable: &Variable, evidence: &Evidence) {
+    pub(super) fn find(&mut self, variable: &Variable, evidence: &Evidence) {
         (self.fixed, self.bits) = (0, 0);
         self.free.clear();
         for parent in &variable.parents {
@@ -40,11 +40,9 @@ impl Given {
                 self.fixed += parent.share(state);
                 continue;
             }
-            let last_state = network.variables[parent.variable].last_state();
-            let bits = u8::BITS - last_state.leading_zeros();
+            let bits = u8::BITS - parent.last_state.leading_zeros();
             self.bits += bits;
-            let (variable, stride) = (parent.variable, parent.share(1));
-            self.free.push(Free { variable, stride, states: u32::from(last_state) + 1, bits });
+            self.free.push(Free { variable: parent.variable, stride: parent.share(1), last_state: parent.last_state, bits });
         }
     }
 
@@ -69,10 +67,10 @@ impl Given {
     fn find_rows(&mut self) -> usize {
         let mut count = 1;
         self.rows[0] = self.fixed;
-        for Free { stride, states, bits, .. } in &self.free {
+        for Free { stride, last_state, bits, .. } in &self.free {
             // From the last, so that none is overwritten before it is read.
             for number in (0..count).rev() {
-                let (first, last) = (self.rows[number], self.rows[number] + stride * (states - 1));
+                let (first, last) = (self.rows[number], self.rows[number] + stride * u32::from(*last_state));
                 let mut row = first;
                 for row_of_state in &mut self.rows[number << bits..][..1 << bits] {
                     *row_of_state = row;

@@ -30,7 +30,8 @@ const PLANES: usize = 4;
 pub(super) enum Lanes {
     /// On any machine.
     Plain,
-    /// On x86-64 with AVX-512: its foundation, bytes and words, and the dot products of bytes ("VNNI").
+    /// On x86-64 with AVX-512: its foundation, bytes and words, shorter registers, and the dot
+    /// products of bytes ("VNNI").
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }

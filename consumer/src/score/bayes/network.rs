@@ -45,6 +45,7 @@ pub(super) struct Variable {
 #[derive(Debug)]
 pub(super) struct Parent {
     pub(super) variable: usize,
+    pub(super) last_state: u8,
     stride: u32,
 }
 
@@ -131,7 +132,8 @@ impl Variable {
         let mut parents = Vec::new();
         let mut stride = 1;
         for &variable in definition.parents.iter().rev() {
-            parents.push(Parent { variable, stride });
+            let last_state = u8::try_from(state_counts[variable] - 1).unwrap_or(u8::MAX);
+            parents.push(Parent { variable, last_state, stride });
             stride = stride.saturating_mul(count(state_counts[variable]));
         }
         parents.reverse();

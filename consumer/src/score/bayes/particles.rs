@@ -73,7 +73,7 @@ impl Particles {
         for &place in &network.order {
             let variable = &network.variables[place];
             deadline.spend(len * (1 + variable.parents.len()))?;
-            self.given.find(network, variable, evidence);
+            self.given.find(variable, evidence);
             match evidence.state(place) {
                 None => {
                     let whole = |particle, upper| whole(upper, seed, place, first.wrapping_add(particle));

@@ -17,7 +17,10 @@ const STATES_A_PASS: usize = 4;
 
 /// Whether this machine has what the functions here need.
 pub(super) fn is_there() -> bool {
-    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni")
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
 }
 
 /// Of at most [`ROWS`] rows in all.
@@ -77,7 +80,7 @@ pub(super) fn choose(
 }
 
 /// Picks the way in which the limits of each particle's row are found.
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn choose_by<const LIMITS: usize>(
     draws: &mut Draws,
     limits: &[Limit],
@@ -118,7 +121,7 @@ fn choose_by<const LIMITS: usize>(
 
 /// The states of one step's draws, given each particle's limits.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn choose_step<const LIMITS: usize>(
     generator: &mut Generator,
     upper: &[__m512i; LIMITS],
@@ -127,18 +130,17 @@ fn choose_step<const LIMITS: usize>(
     undecided: &mut Undecided<'_>,
 ) {
     let draws = generator.step();
-    let one = _mm512_set1_epi16(1);
-    let mut state = _mm512_setzero_si512();
-    let mut nearest = _mm512_set1_epi16(-1);
+    let one = _mm256_set1_epi8(1);
+    let mut state = _mm256_setzero_si256();
+    let mut decided = u32::MAX;
     for &upper in upper {
         let beyond = _mm512_cmpgt_epu16_mask(draws, upper);
-        state = _mm512_mask_add_epi16(state, beyond, state, one);
-        nearest = _mm512_min_epu16(nearest, _mm512_xor_si512(draws, upper));
+        state = _mm256_mask_add_epi8(state, beyond, state, one);
+        decided = _mm512_mask_cmpneq_epu16_mask(decided, draws, upper);
     }
-    store_half(states, _mm512_cvtepi16_epi8(state));
-    let near = _mm512_testn_epi16_mask(nearest, nearest);
-    if near != 0 {
-        decide(near, draws, step, states, undecided);
+    store_half(states, state);
+    if decided != u32::MAX {
+        decide(!decided, draws, step, states, undecided);
     }
 }
 
@@ -146,10 +148,12 @@ fn choose_step<const LIMITS: usize>(
 #[cold]
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
-fn decide(near: u32, draws: __m512i, step: usize, states: &mut [u8; STEP], undecided: &mut Undecided<'_>) {
+fn decide(mut near: u32, draws: __m512i, step: usize, states: &mut [u8; STEP], undecided: &mut Undecided<'_>) {
     let draws = words(draws);
-    for lane in (0..STEP).filter(|lane| near >> lane & 1 == 1) {
+    while near != 0 {
+        let lane = near.trailing_zeros() as usize;
         states[lane] = undecided(step * STEP + lane, draws[lane]);
+        near &= near - 1;
     }
 }
 
