@@ -44,7 +44,8 @@ pub fn run() {
 }
 
 fn tell(size: Size, job: &Job) {
-    let ideal = f64::from(size.companies) / f64::from(IN_FLIGHT) * WAIT.as_secs_f64();
+    // Nobody waits for less than once.
+    let ideal = (f64::from(size.companies) / f64::from(IN_FLIGHT)).max(1.0) * WAIT.as_secs_f64();
     let efficiency = ideal / job.seconds;
     let in_flight = format!(
         "in flight: {CONSUMERS} consumers x {THREADS} threads x {BATCH} companies a batch = {IN_FLIGHT}; prefetch {PREFETCH} a consumer"

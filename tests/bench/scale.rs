@@ -1,9 +1,8 @@
 //! Whether a job ten times as long goes as fast, and what grows with it.
 //!
-//! `make bench-scale`: 10,000, 100,000 and 1,000,000 companies, and `COMPANIES=10000000` adds so many (`SIZES=1000,5000` are other
-//! sizes, for a trial); with a scorer that costs
-//! nothing, each size through a fleet and queues of its own. For each, companies/s and the most memory of each process; from one
-//! size to the next, the bytes a company that the aggregator's memory grew by.
+//! `make bench-scale`: 10,000, 100,000 and 1,000,000 companies; `COMPANIES=10000000` adds so many, `SIZES=1000,5000` takes other
+//! sizes, for a trial. The scorer costs nothing, and each size goes through a fleet and queues of its own. For each, companies/s
+//! and the most memory of each process; from one size to the next, the bytes a company that the aggregator's memory grew by.
 
 use rollcall_tests::Fleet;
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ pub fn run() {
     let mut sizes = trial.clone().unwrap_or_else(|| SIZES.to_vec());
     sizes.extend(number("BENCH_COMPANIES"));
     sizes.sort_unstable();
+    sizes.dedup();
     let jobs: Vec<Job> = sizes.into_iter().map(through_a_fleet).collect();
     tell(&jobs, trial.is_some());
 }
