@@ -181,7 +181,8 @@ impl Tally<'_> {
                     records.ask_for_more().await?;
                     self.take_in_batch(read).await?;
                 }
-                redundant = self.baton.redundant() => self.baton.discard(redundant?).await?,
+                baton = self.baton.next() => self.baton.take_in(baton?).await?,
+                confirmed = self.publisher.confirmed(), if self.publisher.pending() > 0 => drop(confirmed?),
                 question = questions.next() => question?.answer(&self.ledger).await?,
                 dead = self.dead.next() => self.fail(dead?).await?,
                 resumed = self.paused.next(&self.topology) => resumed?.put_back(&mut self.publisher).await?,
@@ -239,7 +240,8 @@ impl Tally<'_> {
                 if count.was_paused() {
                     self.paused.forget(self.reading, &self.topology, &job).await?;
                 }
-                self.publisher.publish_now((), message).await?;
+                // Not waited for: others are to be counted meanwhile. Should it get lost, so is the connection, and this session.
+                self.publisher.publish(vec![((), message)]).await?;
                 self.metrics.last_result_to_done.observe(read_at.elapsed().as_secs_f64());
                 tracing::info!(%job, %state, "announced done");
             }
@@ -275,7 +277,11 @@ impl Tally<'_> {
         self.measure();
         let changed = self.ledger.next_offset() != self.checkpointed_offset;
         let due = if changed { CHECKPOINT_EVERY } else { RENEW_EVERY };
-        if self.checkpointed.elapsed() >= due { self.checkpoint().await } else { Ok(()) }
+        if self.checkpointed.elapsed() >= due {
+            self.baton.begin_to_renew(&mut self.publisher, &self.ledger).await?;
+            self.note_checkpoint();
+        }
+        Ok(())
     }
 
     /// A consumer that heard of the end of a paused job too late may have set companies of it aside after its queue was deleted.
@@ -293,9 +299,13 @@ impl Tally<'_> {
 
     async fn checkpoint(&mut self) -> Result<(), BrokerError> {
         self.baton.renew(&mut self.publisher, &self.ledger).await?;
+        self.note_checkpoint();
+        Ok(())
+    }
+
+    fn note_checkpoint(&mut self) {
         self.checkpointed = Instant::now();
         self.checkpointed_offset = self.ledger.next_offset();
-        Ok(())
     }
 }
 

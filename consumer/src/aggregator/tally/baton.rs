@@ -7,7 +7,7 @@
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use rollcall_shared::broker::{BrokerError, Publisher};
 use rollcall_shared::lifecycle::Shutdown;
@@ -28,6 +28,8 @@ const LARGEST_STATE: usize = 12 << 20;
 pub(super) struct Baton {
     consumer: Consumer,
     held: Delivery,
+    /// The id of a fresh one that is on its way.
+    renewing: Option<String>,
     queue: String,
 }
 
@@ -52,7 +54,7 @@ impl Baton {
         };
         let fence = Job::unique().to_string();
         put(publisher, &queue, empty, fence.clone()).await?;
-        let mut baton = Baton { consumer, held: first, queue };
+        let mut baton = Baton { consumer, held: first, renewing: None, queue };
         let mut ledger = state(&baton.held);
         // The queue is in order: every baton that was there before the fence comes before it.
         loop {
@@ -75,8 +77,19 @@ impl Baton {
         Ok(Some((baton, ledger)))
     }
 
-    /// Puts the present state in the baton's place.
+    /// Puts the present state in the baton's place, and waits until it is there.
     pub(super) async fn renew(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
+        self.renewed().await?;
+        self.begin_to_renew(publisher, ledger).await?;
+        publisher.flush().await?;
+        self.renewed().await
+    }
+
+    /// Sends the present state to the baton's place. It is there when it comes back; until then nothing more is sent.
+    pub(super) async fn begin_to_renew(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
+        if self.renewing.is_some() {
+            return Ok(());
+        }
         let fresh = Job::unique().to_string();
         let mut body = written(ledger)?;
         if body.len() > LARGEST_STATE {
@@ -86,24 +99,37 @@ impl Baton {
             );
             body.clone_from(&self.held.data);
         }
-        put(publisher, &self.queue, body, fresh.clone()).await?;
-        loop {
-            let other = next(&mut self.consumer).await?;
-            if other.properties.message_id().as_ref().is_some_and(|id| id.as_str() == fresh) {
-                let older = std::mem::replace(&mut self.held, other);
-                return self.discard(older).await;
-            }
-            self.discard(other).await?;
-        }
+        publisher.publish(vec![((), message(&self.queue, body, fresh.clone()))]).await?;
+        self.renewing = Some(fresh);
+        Ok(())
     }
 
-    /// Waits for a baton that another aggregator puts in at its start.
-    pub(super) async fn redundant(&mut self) -> Result<Delivery, BrokerError> {
+    async fn renewed(&mut self) -> Result<(), BrokerError> {
+        while self.renewing.is_some() {
+            let baton = self.next().await?;
+            self.take_in(baton).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a baton: the one that was sent, or one that another aggregator puts in at its start. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Result<Delivery, BrokerError> {
         next(&mut self.consumer).await
     }
 
+    /// Holds the baton that was sent in place of the older one; discards any other.
+    pub(super) async fn take_in(&mut self, baton: Delivery) -> Result<(), BrokerError> {
+        let id = baton.properties.message_id().as_ref().map(ShortString::as_str);
+        if id.is_some() && id == self.renewing.as_deref() {
+            self.renewing = None;
+            let older = std::mem::replace(&mut self.held, baton);
+            return self.discard(older).await;
+        }
+        self.discard(baton).await
+    }
+
     /// Takes a baton that does not count out of the queue.
-    pub(super) async fn discard(&self, baton: Delivery) -> Result<(), BrokerError> {
+    async fn discard(&self, baton: Delivery) -> Result<(), BrokerError> {
         if baton.ack(BasicAckOptions::default()).await? {
             Ok(())
         } else {
@@ -117,14 +143,17 @@ fn written(ledger: &Ledger) -> Result<Vec<u8>, BrokerError> {
 }
 
 async fn put(publisher: &mut Publisher<()>, queue: &str, body: Vec<u8>, id: String) -> Result<(), BrokerError> {
-    let message = Message {
+    publisher.publish_now((), message(queue, body, id)).await?;
+    Ok(())
+}
+
+fn message(queue: &str, body: Vec<u8>, id: String) -> Message {
+    Message {
         exchange: String::new(),
         routing_key: queue.to_owned(),
         properties: persistent(BATON_TYPE, id).with_content_type("application/json".into()),
         body,
-    };
-    publisher.publish_now((), message).await?;
-    Ok(())
+    }
 }
 
 async fn next(consumer: &mut Consumer) -> Result<Delivery, BrokerError> {
