@@ -11,7 +11,7 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # of bench-scale, SIZES=1000,5000.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
-.PHONY: help build demo test chaos cluster fuzz test-next bench bench-seed bench-overhead bench-scale bench-parallel bench-latency bench-takeover lint up down clean compiler pika
+.PHONY: help build demo test chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-parallel bench-latency bench-takeover lint up down clean compiler pika
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -42,13 +42,16 @@ test-next: pika build ## run the scenarios against another RabbitMQ, such as the
 	env -u ROLLCALL_TEST_BROKER cargo test --release --workspace --test scenarios
 
 bench: ## all benchmarks, one after another
-	@for name in seed overhead scale parallel latency takeover; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
+	@for name in seed overhead peers scale parallel latency takeover; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
 
 bench-seed: build ## the run to beat: 227,000 companies, 255 answers, 1,000 particles, from enqueue to the done event
 	$(bench) seed
 
 bench-overhead: build ## what a job costs beside a bare loop through the same queues
 	$(bench) overhead
+
+bench-peers: build ## the same companies through Celery, Dramatiq and Ray, which it installs into .rollcall
+	$(bench) peers
 
 bench-scale: build ## jobs of 10,000, 100,000 and 1,000,000 companies: rate and memory; COMPANIES=10000000 adds that size
 	BENCH_SIZES=$(SIZES) $(bench) scale

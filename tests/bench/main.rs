@@ -9,6 +9,7 @@ mod latency;
 mod machine;
 mod overhead;
 mod parallel;
+mod peers;
 mod report;
 mod scale;
 mod scorers;
@@ -22,12 +23,15 @@ fn main() {
     match words.first().map(String::as_str) {
         Some("seed") => seed::run(),
         Some("overhead") => overhead::run(),
+        Some("peers") => peers::run(),
         Some("scale") => scale::run(),
         Some("parallel") => parallel::run(),
         Some("latency") => latency::run(),
         Some("takeover") => takeover::run(),
         Some(bare_loop::WORD) => bare_loop::main(&words[1..]),
         Some(scorers::WAIT_WORD) => scorers::wait(&words[1..]),
-        _ => println!("bench: seed, overhead, scale, parallel, latency or takeover; run them by `make bench-seed` and so on"),
+        _ => println!(
+            "bench: seed, overhead, peers, scale, parallel, latency or takeover; run them by `make bench-seed` and so on"
+        ),
     }
 }
