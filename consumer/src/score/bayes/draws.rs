@@ -46,10 +46,10 @@ impl Draws {
 
     /// The next 32 draws' upper bits: of draw `i`, the 16 bits of lane `i / 4` from bit `i % 4 x 16` on.
     pub(super) fn step(&mut self) -> [u16; STEP] {
-        let mut draws = [0; STEP];
+        let mut words = [0; LANES];
         let [s0, s1, s2, s3] = &mut self.state;
         for lane in 0..LANES {
-            let word = s0[lane].wrapping_add(s3[lane]).rotate_left(23).wrapping_add(s0[lane]);
+            words[lane] = s0[lane].wrapping_add(s3[lane]).rotate_left(23).wrapping_add(s0[lane]);
             let shifted = s1[lane] << 17;
             s2[lane] ^= s0[lane];
             s3[lane] ^= s1[lane];
@@ -57,7 +57,10 @@ impl Draws {
             s0[lane] ^= s3[lane];
             s2[lane] ^= shifted;
             s3[lane] = s3[lane].rotate_left(45);
-            draws[4 * lane..][..4].copy_from_slice(&quarters(word));
+        }
+        let mut draws = [0; STEP];
+        for (draws, word) in draws.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *draws = quarters(word);
         }
         draws
     }

@@ -30,24 +30,32 @@ pub(super) fn choose(
     for (step, states) in states.as_chunks_mut::<STEP>().0.iter_mut().enumerate() {
         let draws = draws.step();
         let first = step * STEP;
-        let mut near = [false; STEP];
-        *states = [0; STEP];
+        // As wide as the draws, so that the compiler takes several at once.
+        let (mut beyond, mut near) = ([0_u16; STEP], [0_u16; STEP]);
         for Limit { upper } in limits {
-            let upper: [u16; STEP] = match rows {
+            let upper = match rows {
                 None => [upper[0]; STEP],
-                Some(Rows { of_each, .. }) => std::array::from_fn(|lane| upper[usize::from(of_each[first + lane]) % ROWS]),
+                Some(Rows { of_each, .. }) => of_rows(upper, &of_each.as_chunks::<STEP>().0[step]),
             };
             for lane in 0..STEP {
-                states[lane] += u8::from(draws[lane] > upper[lane]);
-                near[lane] |= draws[lane] == upper[lane];
+                beyond[lane] += u16::from(draws[lane] > upper[lane]);
+                near[lane] |= u16::from(draws[lane] == upper[lane]);
             }
         }
-        if near.contains(&true) {
-            for lane in (0..STEP).filter(|&lane| near[lane]) {
+        for lane in 0..STEP {
+            [states[lane], _] = beyond[lane].to_le_bytes();
+        }
+        if near.iter().fold(0, |any, near| any | near) != 0 {
+            for lane in (0..STEP).filter(|&lane| near[lane] != 0) {
                 states[lane] = undecided(first + lane, draws[lane]);
             }
         }
     }
+}
+
+#[inline(always)]
+fn of_rows(upper: &[u16; ROWS], rows: &[u8; STEP]) -> [u16; STEP] {
+    rows.map(|row| upper[usize::from(row) % ROWS])
 }
 
 pub(super) fn count(states: &States, len: usize, counts: &mut [u64]) {
