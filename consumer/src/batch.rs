@@ -32,6 +32,8 @@ pub(crate) struct Room {
     pub(crate) metrics: Arc<ConsumerMetrics>,
     /// Companies scored in one call, at most.
     pub(crate) batch: usize,
+    /// How many threads share what waits.
+    pub(crate) desks: usize,
     /// How long a call may take before its thread is given up.
     pub(crate) patience: Duration,
     /// What holds for jobs that have no policy of their own.
@@ -48,7 +50,7 @@ pub(crate) struct Desk {
 impl Desk {
     /// Scores until there is no more to come, or until it took too long and was replaced.
     pub(crate) fn work(mut self) {
-        while let Some(batch) = self.room.waiting.take(self.room.batch) {
+        while let Some(batch) = self.room.waiting.take(self.room.batch, self.room.desks) {
             let Some((batch, scores, took)) = self.score(batch) else { return };
             match scores {
                 Ok(scores) => {

@@ -224,6 +224,7 @@ mod tests {
             scored,
             metrics: Arc::new(ConsumerMetrics::new().unwrap()),
             batch: 10,
+            desks: 1,
             patience: Duration::from_millis(50),
             retry: RetryPolicy::default(),
         });

@@ -45,6 +45,7 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         scored,
         metrics: Arc::clone(&metrics),
         batch: usize::from(args.batch),
+        desks: args.threads(),
         patience: args.score_timeout + STUCK_AFTER,
         retry,
     };

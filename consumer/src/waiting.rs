@@ -20,8 +20,6 @@ struct Queues {
     alone: VecDeque<Taken>,
     express: VecDeque<Taken>,
     normal: VecDeque<Taken>,
-    /// Threads that wait for companies.
-    idle: usize,
     closed: bool,
 }
 
@@ -60,9 +58,9 @@ impl Waiting {
         self.arrived.notify_all();
     }
 
-    /// Waits for companies and takes one that must be alone, or as many of the others as leave each idle thread its share: at least
+    /// Waits for companies and takes one that must be alone, or a fair share of the others for one of `threads`: at least
     /// one, at most `most`, without waiting for more. None once it is closed.
-    pub(crate) fn take(&self, most: usize) -> Option<Vec<Taken>> {
+    pub(crate) fn take(&self, most: usize, threads: usize) -> Option<Vec<Taken>> {
         let mut queues = self.lock();
         loop {
             if queues.closed {
@@ -72,13 +70,10 @@ impl Waiting {
                 return Some(vec![alone]);
             }
             if queues.batched() > 0 {
-                // A thread at work has its share already, and may be at it for long.
-                let share = queues.batched().div_ceil(queues.idle + 1).min(most);
+                let share = queues.batched().div_ceil(threads).clamp(1, most);
                 return Some(std::iter::from_fn(|| queues.pop()).take(share).collect());
             }
-            queues.idle += 1;
             queues = self.arrived.wait(queues).unwrap_or_else(PoisonError::into_inner);
-            queues.idle -= 1;
         }
     }
 
@@ -110,60 +105,5 @@ impl Waiting {
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::thread;
-
-    use rollcall_shared::message::{Index, Work};
-
-    use super::*;
-
-    fn companies(count: u32) -> impl Iterator<Item = Taken> {
-        (0..count).map(|index| Taken {
-            work: Work {
-                job: "j".parse().unwrap(),
-                index: Index(index),
-                company_id: String::new(),
-                attempt: 1,
-                round: 0,
-                priority: Priority::Normal,
-                deliveries: 0,
-                retry: None,
-                traceparent: String::new(),
-                record: Vec::new(),
-            },
-            tag: index.into(),
-            session: 0,
-            deliveries: 0,
-            suspect: false,
-            guilty: false,
-            alone: false,
-            taken_at: std::time::Instant::now(),
-        })
-    }
-
-    #[test]
-    fn a_thread_at_work_is_left_no_share() {
-        let waiting = Waiting::default();
-        waiting.add(companies(10));
-        assert_eq!(waiting.take(100).unwrap().len(), 10);
-    }
-
-    #[test]
-    fn an_idle_thread_is_left_its_share() {
-        let waiting = Arc::new(Waiting::default());
-        let other = thread::spawn({
-            let waiting = Arc::clone(&waiting);
-            move || waiting.take(100).unwrap().len()
-        });
-        while waiting.lock().idle == 0 {
-            thread::yield_now();
-        }
-        waiting.add(companies(10));
-        assert_eq!((waiting.take(100).unwrap().len(), other.join().unwrap()), (5, 5));
     }
 }
