@@ -24,8 +24,10 @@ fn a_consumer_and_an_aggregator_show_their_health_and_what_they_have_done() {
         assert_eq!(value(&metrics(address), "rollcall_reconnections_total"), Some(0.0));
     }
     assert_consumer_counted(&metrics(scoring));
-    eventually("the aggregator shows the job", || {
-        value(&metrics(counting), r#"rollcall_jobs{state="failed"}"#).filter(|&jobs| jobs == 1.0)
+    eventually("the aggregator shows the job and its done event", || {
+        let metrics = metrics(counting);
+        let shown = [r#"rollcall_jobs{state="failed"}"#, "rollcall_last_result_to_done_seconds_count"];
+        shown.iter().all(|series| value(&metrics, series) == Some(1.0)).then_some(())
     });
     assert_aggregator_counted(&metrics(counting));
 }

@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use lapin::Channel;
 use rollcall_shared::broker::{BrokerError, Link, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Job, MARKER_TYPE, Message, persistent};
+use rollcall_shared::message::{Job, JobEvent, MARKER_TYPE, Message, persistent};
 use rollcall_shared::telemetry::{AggregatorMetrics, Readiness};
 use rollcall_shared::topology::Topology;
 
 use super::cli::AggregatorArgs;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Record};
 use super::serve::Questions;
 use announce::Announcer;
 use baton::Baton;
@@ -218,6 +218,12 @@ impl Tally<'_> {
             self.metrics.malformed.inc();
         }
         self.metrics.ledger_lag.set(read.age_seconds);
+        if let Record::Event(JobEvent::Done(done)) = &read.record
+            && let Some(known_since) = self.announcer.heard(done)
+        {
+            self.metrics.last_result_to_done.observe(known_since.elapsed().as_secs_f64());
+            tracing::info!(job = %done.job, state = %done.state, "announced done");
+        }
         let touched = self.ledger.apply(read.offset, read.record)?;
         if !self.moved.contains(&touched) {
             self.moved.insert(touched.clone());
@@ -233,17 +239,14 @@ impl Tally<'_> {
             if !count.is_due() {
                 continue;
             }
-            let state = count.state();
-            if let Some(message) = self.announcer.done(&job, count) {
+            if let Some(message) = self.announcer.done(&job, count, read_at) {
                 // Before the world is told: whoever comes after this aggregator says no more than the event.
                 self.orders.drop_rest(&mut self.publisher, &job, count).await?;
                 if count.was_paused() {
                     self.paused.forget(self.reading, &self.topology, &job).await?;
                 }
-                // Not waited for: others are to be counted meanwhile. Should it get lost, so is the connection, and this session.
+                // Not waited for: others are to be counted meanwhile. Should it not be stored, this session ends, and the next says it.
                 self.publisher.publish(vec![((), message)]).await?;
-                self.metrics.last_result_to_done.observe(read_at.elapsed().as_secs_f64());
-                tracing::info!(%job, %state, "announced done");
             }
         }
         Ok(())
@@ -278,8 +281,10 @@ impl Tally<'_> {
         let changed = self.ledger.next_offset() != self.checkpointed_offset;
         let due = if changed { CHECKPOINT_EVERY } else { RENEW_EVERY };
         if self.checkpointed.elapsed() >= due {
-            self.baton.begin_to_renew(&mut self.publisher, &self.ledger).await?;
-            self.note_checkpoint();
+            let sent = self.baton.begin_to_renew(&mut self.publisher, &self.ledger).await?;
+            if sent {
+                self.note_checkpoint();
+            }
         }
         Ok(())
     }

@@ -122,14 +122,19 @@ impl<T> Publisher<T> {
             // Whoever calls may leave at any moment and call again: it is looked first, and then waited.
             let forgotten = self.is_forgotten();
             let Some(oldest) = self.pending.front_mut() else { return Ok(None) };
-            let look = if forgotten { Duration::ZERO } else { LOOK_EVERY };
-            match tokio::time::timeout(look, &mut oldest.confirm).await {
-                Ok(confirmation) => return self.settle(confirmation).map(Some),
-                Err(_) if forgotten => {
+            let confirmation = if forgotten {
+                // Without a timer, which whoever leaves in time would never see go off.
+                (&mut oldest.confirm).now_or_never()
+            } else {
+                tokio::time::timeout(LOOK_EVERY, &mut oldest.confirm).await.ok()
+            };
+            match confirmation {
+                Some(confirmation) => return self.settle(confirmation).map(Some),
+                None if forgotten => {
                     let seconds = FORGOTTEN_AFTER.as_secs();
                     return Err(BrokerError::Lost(format!("no confirm for {seconds} s: the broker has forgotten a message")));
                 }
-                Err(_) => {}
+                None => {}
             }
         }
     }

@@ -93,7 +93,7 @@ pub struct AggregatorMetrics {
     pub ledger_offset: IntGauge,
     /// Age of the record read last while there are more to read, in seconds.
     pub ledger_lag: Gauge,
-    /// From reading a job's last outcome to its done event being confirmed, in seconds.
+    /// From reading a job's last outcome to reading its done event back from the ledger, in seconds.
     pub last_result_to_done: Histogram,
     /// Times the connection was built anew.
     pub reconnections: IntCounter,
@@ -120,7 +120,7 @@ impl AggregatorMetrics {
             last_result_to_done: histogram(
                 &registry,
                 "rollcall_last_result_to_done_seconds",
-                "From reading a job's last outcome to its done event being confirmed",
+                "From reading a job's last outcome to reading its done event back from the ledger",
                 seconds,
             )?,
             reconnections: counter(&registry, "rollcall_reconnections_total", "Times the connection was built anew")?,

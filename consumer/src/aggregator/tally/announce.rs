@@ -1,11 +1,12 @@
 //! Job events: the one that says a job is done, and progress on the way.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 
 use lapin::Channel;
 use rollcall_shared::broker::BrokerError;
-use rollcall_shared::message::{Event, Expired, Job, JobEvent, Message, timestamp};
+use rollcall_shared::message::{Done, Event, Expired, Job, JobEvent, Message, timestamp};
 use rollcall_shared::topology::Topology;
 
 use crate::aggregator::ledger::{JobCount, Ledger};
@@ -15,8 +16,8 @@ use crate::aggregator::seconds_since;
 pub(super) struct Announcer {
     progress: Channel,
     exchange: String,
-    /// Each job with how often it had been redriven.
-    announced: HashSet<(Job, u32)>,
+    /// What was said and has not been read back yet, and when it was known: each job with how often it had been redriven.
+    announced: HashMap<(Job, u32), Instant>,
     expired: HashSet<Job>,
     last_progress: HashMap<Job, (Instant, u64)>,
 }
@@ -27,21 +28,30 @@ impl Announcer {
         Announcer {
             progress,
             exchange: topology.events(),
-            announced: HashSet::new(),
+            announced: HashMap::new(),
             expired: HashSet::new(),
             last_progress: HashMap::new(),
         }
     }
 
-    /// The done event of a job that is due; nothing where it was already made and has only not been read back yet.
-    pub(super) fn done(&mut self, job: &Job, count: &JobCount) -> Option<Message> {
+    /// The done event of a job that is due, as is known since `read_at`; nothing where it was already made and has only not been
+    /// read back yet.
+    pub(super) fn done(&mut self, job: &Job, count: &JobCount, read_at: Instant) -> Option<Message> {
         let now = SystemTime::now();
         let seconds = count.began_at().map_or(0.0, |began_at| seconds_since(began_at, now));
         let done = count.done(job, timestamp(now), seconds);
-        if !self.announced.insert((job.clone(), done.redrives)) {
-            return None;
-        }
+        match self.announced.entry((job.clone(), done.redrives)) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(unsaid) => unsaid.insert(read_at),
+        };
         self.message(JobEvent::Done(done))
+    }
+
+    /// A done event has been read back; where it is one of these, since when its job was known to be due. Another job may come by
+    /// the same name.
+    pub(super) fn heard(&mut self, done: &Done) -> Option<Instant> {
+        self.expired.remove(&done.job);
+        self.announced.remove(&(done.job.clone(), done.redrives))
     }
 
     /// The event that says of each job that it was not done by its deadline; once.

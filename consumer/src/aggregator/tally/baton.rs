@@ -79,16 +79,19 @@ impl Baton {
 
     /// Puts the present state in the baton's place, and waits until it is there.
     pub(super) async fn renew(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
+        // What the broker did not store never comes back.
+        publisher.flush().await?;
         self.renewed().await?;
         self.begin_to_renew(publisher, ledger).await?;
         publisher.flush().await?;
         self.renewed().await
     }
 
-    /// Sends the present state to the baton's place. It is there when it comes back; until then nothing more is sent.
-    pub(super) async fn begin_to_renew(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
+    /// Sends the present state to the baton's place, and says whether it did: it is there when it comes back, and until then
+    /// nothing more is sent.
+    pub(super) async fn begin_to_renew(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<bool, BrokerError> {
         if self.renewing.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let fresh = Job::unique().to_string();
         let mut body = written(ledger)?;
@@ -101,7 +104,7 @@ impl Baton {
         }
         publisher.publish(vec![((), message(&self.queue, body, fresh.clone()))]).await?;
         self.renewing = Some(fresh);
-        Ok(())
+        Ok(true)
     }
 
     async fn renewed(&mut self) -> Result<(), BrokerError> {

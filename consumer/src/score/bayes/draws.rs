@@ -1,4 +1,4 @@
-//! Random draws that depend on nothing but their place: seed, block, variable and particle.
+//! Random draws that depend on nothing but the company, its evidence and their place among its particles and variables.
 //!
 //! A draw has 31 bits. Its upper 16 come from a generator that makes 32 of them at a time, and in nearly every case they say
 //! which state it falls on. Where they do not, because a limit has the same upper 16 bits, the lower 15 are asked for, and

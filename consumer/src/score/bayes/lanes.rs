@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::draws::{Draws, STEP};
 
-/// Particles in a block. Few, so that a network of some hundred variables stays in the processor's second-level cache.
+/// Particles in a block: for each variable a kilobyte, so that a network of some hundred stays near the processor.
 pub(super) const BLOCK: usize = 1024;
 
 /// Particles that are counted or weighed together.
@@ -33,7 +33,7 @@ pub(super) enum Lanes {
     /// On x86-64 with AVX-512: its foundation, bytes and words, shorter registers, and the dot
     /// products of bytes ("VNNI").
     #[cfg(target_arch = "x86_64")]
-    Avx512,
+    Avx512(avx512::Present),
 }
 
 /// Of one limit of a variable, the upper bits in each row of its table.
@@ -109,8 +109,8 @@ impl Lanes {
     /// The fastest that this machine can run.
     pub(super) fn fastest() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if avx512::is_there() {
-            return Self::Avx512;
+        if let Some(present) = avx512::present() {
+            return Self::Avx512(present);
         }
         Self::Plain
     }
@@ -129,7 +129,7 @@ impl Lanes {
         match self {
             Self::Plain => plain::choose(draws, limits, rows, states, undecided),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::choose(draws, limits, rows, states, undecided),
+            Self::Avx512(present) => avx512::choose(present, draws, limits, rows, states, undecided),
         }
     }
 
@@ -137,7 +137,7 @@ impl Lanes {
     pub(super) fn pick(self, uppers: &[u16], rows: &[u32; ROWS], count: usize, limit: &mut Limit) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 if uppers.len() <= ROWS => avx512::pick(uppers, rows, count, limit),
+            Self::Avx512(present) if uppers.len() <= ROWS => avx512::pick(present, uppers, rows, count, limit),
             _ => plain::pick(uppers, rows, count, limit),
         }
     }
@@ -148,7 +148,7 @@ impl Lanes {
         match self {
             Self::Plain => plain::number(rows, first, bits, last),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::number(rows, first, bits, last),
+            Self::Avx512(present) => avx512::number(present, rows, first, bits, last),
         }
     }
 
@@ -157,7 +157,7 @@ impl Lanes {
         match self {
             Self::Plain => plain::count(states, len, counts),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::count(states, len, counts),
+            Self::Avx512(present) => avx512::count(present, states, len, counts),
         }
     }
 
@@ -166,7 +166,7 @@ impl Lanes {
         match self {
             Self::Plain => plain::weigh(states, weights, sums),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::weigh(states, weights, sums),
+            Self::Avx512(present) => avx512::weigh(present, states, weights, sums),
         }
     }
 }

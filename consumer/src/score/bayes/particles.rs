@@ -154,7 +154,7 @@ impl Particles {
             // Of a single parent, the states are the rows.
             [Free { variable: parent, .. }] => match self.states.get_disjoint_mut([place, parent]) {
                 Ok([states, rows]) => (states, Some(&*rows)),
-                Err(_) => return,
+                Err(_) => unreachable!("a variable is no parent of its own"),
             },
             [first, second, ref others @ ..] => {
                 self.lanes.number(

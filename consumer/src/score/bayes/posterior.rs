@@ -75,3 +75,21 @@ impl Posterior {
         power_of_two(exponent - self.exponent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_different_scale_meet_at_the_larger() {
+        let (small, large, vanishing) = (-300, -260, -5_000);
+        let mut posterior = Posterior { starts: vec![0, 2], weights: vec![0.0; 2], total: 0.0, exponent: 0, sums: [0; 256] };
+        assert_eq!(posterior.meet_scale(small), 1.0);
+        (posterior.weights, posterior.total) = (vec![3.0, 1.0], 4.0);
+        assert_eq!(posterior.meet_scale(large), 1.0);
+        let scale = 2_f64.powi(-40);
+        assert_eq!((posterior.weights.as_slice(), posterior.total), ([3.0 * scale, scale].as_slice(), 4.0 * scale));
+        assert_eq!(posterior.meet_scale(small), scale);
+        assert_eq!(posterior.meet_scale(vanishing), 0.0);
+    }
+}

@@ -1,7 +1,7 @@
 //! The weights of a block's particles, as integers: their sums are exact, and the same in whatever order they are taken.
 //!
-//! The largest likelihood of a block gets 32 bits, and the others are cut off at its lowest. A particle loses less than 2^-32
-//! of the largest, and so a probability less than 1,024 times that: 0.00000024, half of what its last digit may be off.
+//! The largest likelihood of a block gets 32 bits, and the others are cut off at its lowest. A particle loses less than 2^-31
+//! of the largest, and so a probability less than 1,024 times that: 0.0000005, as much as rounding takes from its last digit.
 
 use super::lanes::{BLOCK, Planes};
 

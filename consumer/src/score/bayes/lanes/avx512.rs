@@ -15,17 +15,23 @@ const ROWS_A_REGISTER: usize = 32;
 /// States that are summed up in one pass: their sums stay in registers.
 const STATES_A_PASS: usize = 4;
 
-/// Whether this machine has what the functions here need.
-pub(super) fn is_there() -> bool {
-    is_x86_feature_detected!("avx512f")
+/// Says that this machine has what the functions here need: there is none where it has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Present(());
+
+/// Asks the processor.
+pub(super) fn present() -> Option<Present> {
+    let all = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("popcnt");
+    all.then_some(Present(()))
 }
 
 /// Of at most [`ROWS`] rows in all.
-pub(super) fn pick(uppers: &[u16], rows: &[u32; ROWS], count: usize, limit: &mut Limit) {
-    // SAFETY: who comes here has asked `is_there`.
+pub(super) fn pick(_: Present, uppers: &[u16], rows: &[u32; ROWS], count: usize, limit: &mut Limit) {
+    // SAFETY: there is a `Present`.
     unsafe { pick_by_registers(uppers, rows, count, limit) }
 }
 
@@ -42,8 +48,8 @@ fn pick_by_registers(uppers: &[u16], rows: &[u32; ROWS], count: usize, limit: &m
     }
 }
 
-pub(super) fn number(rows: &mut States, first: Option<&States>, bits: u32, last: &States) {
-    // SAFETY: who comes here has asked `is_there`.
+pub(super) fn number(_: Present, rows: &mut States, first: Option<&States>, bits: u32, last: &States) {
+    // SAFETY: there is a `Present`.
     unsafe { number_wide(rows, first, bits, last) }
 }
 
@@ -54,13 +60,14 @@ fn number_wide(rows: &mut States, first: Option<&States>, bits: u32, last: &Stat
 }
 
 pub(super) fn choose(
+    _: Present,
     draws: &mut Draws,
     limits: &[Limit],
     rows: Option<Rows<'_>>,
     states: &mut [u8],
     undecided: &mut Undecided<'_>,
 ) {
-    // SAFETY: who comes here has asked `is_there`.
+    // SAFETY: there is a `Present`.
     unsafe {
         match limits.len() {
             1 => choose_by::<1>(draws, limits, rows, states, undecided),
@@ -190,8 +197,8 @@ impl Generator {
     }
 }
 
-pub(super) fn count(states: &States, len: usize, counts: &mut [u64]) {
-    // SAFETY: who comes here has asked `is_there`.
+pub(super) fn count(_: Present, states: &States, len: usize, counts: &mut [u64]) {
+    // SAFETY: there is a `Present`.
     unsafe { count_by_masks(states, len, counts) }
 }
 
@@ -211,9 +218,9 @@ fn count_by_masks(states: &States, len: usize, counts: &mut [u64]) {
     *first = len as u64 - others.iter().sum::<u64>();
 }
 
-pub(super) fn weigh(states: &States, weights: &Planes, sums: &mut [u64]) {
-    for (first, sums) in (0..).step_by(STATES_A_PASS).zip(sums.chunks_mut(STATES_A_PASS)) {
-        // SAFETY: who comes here has asked `is_there`.
+pub(super) fn weigh(_: Present, states: &States, weights: &Planes, sums: &mut [u64]) {
+    for (first, sums) in (0..=u8::MAX).step_by(STATES_A_PASS).zip(sums.chunks_mut(STATES_A_PASS)) {
+        // SAFETY: there is a `Present`.
         let all = unsafe { weigh_pass(states, weights, first) };
         sums.copy_from_slice(&all[..sums.len()]);
     }
