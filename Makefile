@@ -7,8 +7,7 @@ rustdoc := -D warnings -A rustdoc::private_intra_doc_links
 
 advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 
-# Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it;
-# of bench-scale, SIZES=1000,5000.
+# Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
 .PHONY: help build demo test chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-parallel bench-latency bench-takeover lint up down clean compiler pika
@@ -54,7 +53,7 @@ bench-peers: build ## the same companies through Celery, Dramatiq and Ray, which
 	$(bench) peers
 
 bench-scale: build ## jobs of 10,000, 100,000 and 1,000,000 companies: rate and memory; COMPANIES=10000000 adds that size
-	BENCH_SIZES=$(SIZES) $(bench) scale
+	$(bench) scale
 
 bench-parallel: build ## 100,000 companies that only wait, 10,000 of them at a time: how much longer than that does it take?
 	$(bench) parallel

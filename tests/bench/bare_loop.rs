@@ -1,5 +1,5 @@
 //! The bare loop: as many messages of the same sizes, through the same queues, by a program that does nothing else. It is what
-//! the broker and lapin allow on this machine, and so what Rollcall is held against.
+//! Rollcall is held against: not the least that broker and lapin allow, but one program, with the fastest settings of those tried.
 //!
 //! It publishes a work message for each company (persistent, mandatory, confirmed) to the quorum queue, takes it, publishes a
 //! result of the same size (persistent, mandatory, confirmed) through the topic exchange into the stream, acknowledges the work when
@@ -12,6 +12,7 @@
 
 mod roles;
 
+use std::io::{Write, pipe};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ use tokio::sync::Barrier;
 
 use crate::job::{JOB, MODEL, PATIENCE, forget};
 use crate::usage::{Cpu, let_broker_rest, watch_broker};
-use roles::Loop;
+use roles::{CONNECTED, Loop};
 
 /// Makes this program the bare loop.
 pub const WORD: &str = "bare-loop";
@@ -45,7 +46,7 @@ pub struct BareLoop {
     pub seconds: f64,
     /// Of its process, in that time.
     pub cpu: Cpu,
-    /// Nothing where the broker is not ours to look into.
+    /// From when everybody is connected, as with Rollcall's; nothing where the broker is not ours to look into.
     pub broker: Option<Cpu>,
 }
 
@@ -55,9 +56,14 @@ impl BareLoop {
         let fleet = Fleet::alone();
         let mut command = fleet.command(std::env::current_exe().unwrap());
         command.arg(WORD).arg(file).arg(result_bytes.to_string());
+        let (input, mut orders) = pipe().unwrap();
+        command.stdin(input);
+        let mut process = fleet.start(WORD, command);
+        process.wait_until_it_says(CONNECTED);
         let_broker_rest();
         let broker = watch_broker();
-        let said = fleet.start(WORD, command).wait(PATIENCE).expect(0).json();
+        writeln!(orders, "begin").unwrap();
+        let said = process.wait(PATIENCE).expect(0).json();
         let broker = broker.map(|broker| broker.used().cpu);
         forget(&fleet);
         let figure = |key: &str| said[key].as_f64().unwrap();

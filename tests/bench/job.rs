@@ -104,7 +104,8 @@ impl Job {
             let figures = [format!("{user_seconds:.2}"), format!("{system_seconds:.2}"), format!("{share:.0}")];
             [vec![name.to_owned()], figures.to_vec(), vec![used.peak_kb.to_string()]].concat()
         };
-        let head = ["process", "CPU user, s", "CPU system, s", "of all CPU, %", "peak memory, kB"];
+        println!("without the processes of command scorers; of several consumers, the CPU of all and the peak of the largest");
+        let head = ["process", "CPU user, s", "CPU system, s", "of the CPU of these, %", "peak memory, kB"];
         table(&head, &self.processes().iter().map(row).collect::<Vec<_>>());
     }
 

@@ -36,12 +36,21 @@ fn field(file: &str, name: &str) -> String {
     lines.find(|(key, _)| key.trim() == name).map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
 }
 
+/// The project's commit.
+pub fn commit() -> String {
+    said("git", &["rev-parse", "HEAD"])
+}
+
+/// Whether the project is another than its commit's.
+pub fn is_changed() -> bool {
+    !said("git", &["status", "--porcelain"]).is_empty()
+}
+
 fn versions() -> Value {
-    let changed = !said("git", &["status", "--porcelain"]).is_empty();
     json!({
         "rustc": said("rustc", &["--version"]),
-        "rollcall_commit": said("git", &["rev-parse", "HEAD"]),
-        "rollcall_changed_since": changed,
+        "rollcall_commit": commit(),
+        "rollcall_changed_since": is_changed(),
         "lapin": locked_version(include_str!("../../Cargo.lock"), "lapin"),
     })
 }

@@ -17,7 +17,11 @@ mod seed;
 mod takeover;
 mod usage;
 
-fn main() {
+use std::process::ExitCode;
+
+const USAGE: &str = "bench: seed, overhead, peers, scale, parallel, latency or takeover; run them by `make bench-seed` and so on";
+
+fn main() -> ExitCode {
     // Cargo adds a word of its own.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match words.first().map(String::as_str) {
@@ -30,8 +34,12 @@ fn main() {
         Some("takeover") => takeover::run(),
         Some(bare_loop::WORD) => bare_loop::main(&words[1..]),
         Some(scorers::WAIT_WORD) => scorers::wait(&words[1..]),
-        _ => println!(
-            "bench: seed, overhead, peers, scale, parallel, latency or takeover; run them by `make bench-seed` and so on"
-        ),
+        // Cargo may run it as a test.
+        None => println!("{USAGE}"),
+        Some(word) => {
+            eprintln!("error: no benchmark is called {word:?}; {USAGE}");
+            return ExitCode::from(2);
+        }
     }
+    ExitCode::SUCCESS
 }

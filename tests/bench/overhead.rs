@@ -1,8 +1,9 @@
-//! What Rollcall costs beside the least that could do the same: a scorer that costs nothing, beside the bare loop.
+//! What Rollcall costs beside a program that only moves the messages: a scorer that costs nothing, beside the bare loop.
 //!
 //! `make bench-overhead`: rounds of one and of the other in turn, each on fresh queues, and the ratio of their medians. Rollcall's
 //! time is from the start of the producer's process until it has told of the done event; the bare loop's is from its first message
-//! to its last. The results of both have the same size, which is measured in the first round.
+//! to its last. What the broker uses is counted from when queues are declared and everybody but Rollcall's producer is connected.
+//! The results of both have the same size, which is measured in the first round.
 
 use rollcall_tests::Fleet;
 use serde_json::json;

@@ -4,7 +4,7 @@
 //! of the producer's process until it has told of the done event, is the efficiency of the orchestration.
 //!
 //! A thread of a consumer has one batch with its scorer at a time, and the scorer waits once for all companies of a batch. So those
-//! in flight are consumers x threads x companies a batch.
+//! in flight are consumers x threads x companies a batch: 10,000 companies, but no more than four scorers' processes that wait.
 
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -23,7 +23,8 @@ const COMPANIES: u32 = 100_000;
 const CONSUMERS: u32 = 4;
 const THREADS: u32 = 1;
 const BATCH: u32 = 2_500;
-const IN_FLIGHT: u32 = CONSUMERS * THREADS * BATCH;
+const SCORERS: u32 = CONSUMERS * THREADS;
+const IN_FLIGHT: u32 = SCORERS * BATCH;
 
 /// What is being waited for, the next batch, and what has been answered and is not yet acknowledged; with only twice a batch, the
 /// next batch was not whole when its turn came, and the job took twice as long.
@@ -44,13 +45,14 @@ pub fn run() {
 }
 
 fn tell(size: Size, job: &Job) {
-    // Nobody waits for less than once.
-    let ideal = (f64::from(size.companies) / f64::from(IN_FLIGHT)).max(1.0) * WAIT.as_secs_f64();
+    // The last wait is as long as the others, however few wait in it.
+    let ideal = f64::from(size.companies.div_ceil(IN_FLIGHT)) * WAIT.as_secs_f64();
     let efficiency = ideal / job.seconds;
     let in_flight = format!(
-        "in flight: {CONSUMERS} consumers x {THREADS} threads x {BATCH} companies a batch = {IN_FLIGHT}; prefetch {PREFETCH} a consumer"
+        "in flight: {SCORERS} scorers' processes ({CONSUMERS} consumers x {THREADS} threads) x {BATCH} companies a batch = {IN_FLIGHT}; \
+        prefetch {PREFETCH} a consumer"
     );
-    let head = format!("{}; a scorer that waits {} s for a batch", size.in_words(), WAIT.as_secs());
+    let head = format!("{}; a scorer's process waits {} s, once for a whole batch", size.in_words(), WAIT.as_secs());
     begin("Parallel: companies that only wait", &[head, in_flight]);
     let cores = available_parallelism().unwrap();
     let rows = [
@@ -61,7 +63,8 @@ fn tell(size: Size, job: &Job) {
     ];
     table(&["", &format!("on {cores} cores")], &rows);
     job.tell_processes();
-    let settings = json!({ "companies": size.companies, "full_size": size.is_full(), "wait_seconds": WAIT.as_secs_f64(), "consumers": CONSUMERS,
-        "threads": THREADS, "batch": BATCH, "prefetch": PREFETCH, "in_flight": IN_FLIGHT });
+    let settings = json!({ "companies": size.companies, "full_size": size.is_full(), "wait_seconds": WAIT.as_secs_f64(),
+        "waits_once_for_a_whole_batch": true, "consumers": CONSUMERS, "threads": THREADS, "scorer_processes": SCORERS,
+        "batch": BATCH, "prefetch": PREFETCH, "in_flight": IN_FLIGHT });
     write("parallel", settings, json!({ "ideal_seconds": ideal, "efficiency": efficiency, "rollcall": job.json() }));
 }

@@ -37,20 +37,17 @@ impl Size {
 
 /// A number in the environment; an empty variable is none.
 pub fn number(variable: &str) -> Option<u32> {
-    numbers(variable)?.first().copied()
-}
-
-/// Numbers in the environment, with commas between them.
-pub fn numbers(variable: &str) -> Option<Vec<u32>> {
     let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
-    let parsed: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
-    Some(parsed.unwrap_or_else(|_| panic!("expected whole numbers in {variable}, found {text:?}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("expected a whole number in {variable}, found {text:?}")))
 }
 
 /// Prints the head of a benchmark's table.
 pub fn begin(title: &str, settings: &[String]) {
     println!("{title}");
     println!("{}", machine::in_words());
+    if machine::is_changed() {
+        println!("a working tree that is CHANGED since its commit, {}", machine::commit());
+    }
     settings.iter().for_each(|line| println!("{line}"));
     println!();
 }

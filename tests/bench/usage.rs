@@ -60,6 +60,7 @@ fn stat(process: u32) -> (char, [f64; 2]) {
 /// What a process, or several of a kind, used in a time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
+    /// Without processes that it started, such as a consumer's command scorers: the kernel adds theirs when they have ended.
     pub cpu: Cpu,
     /// Of several processes, the largest's.
     pub peak_kb: u64,

@@ -1,6 +1,7 @@
 //! What the bare loop does, in the order of a message's way: enqueue, answer, count.
 
 use std::collections::VecDeque;
+use std::io::stdin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use rollcall_producer::companies::Company;
 use rollcall_shared::message::{Index, Job, Model, Outcome, Priority, RESULT_TYPE, Work};
 use rollcall_shared::topology::Topology;
 use tokio::sync::Barrier;
+use tokio::task::spawn_blocking;
 
 use crate::usage::Cpu;
 
@@ -38,6 +40,9 @@ const READ_AHEAD: u16 = 2_000;
 
 /// Results acknowledged together.
 const READ_TOGETHER: u64 = 500;
+
+/// What the process says when everybody is connected; it begins when it is then given a line.
+pub const CONNECTED: &str = "connected";
 
 /// What all roles know.
 #[derive(Clone)]
@@ -74,7 +79,7 @@ impl Loop {
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         let (exchange, key) = (ShortString::from(self.topology.work()), ShortString::from(self.model.as_str()));
         let common = self.work("", 0).properties();
-        self.ready.wait().await;
+        self.begin_together().await;
         let began = (Instant::now(), Cpu::of(std::process::id()));
         let mut unconfirmed = Unconfirmed::default();
         for chunk in companies.chunks(COALESCE) {
@@ -87,6 +92,15 @@ impl Loop {
         }
         unconfirmed.shrink_to(0).await;
         began
+    }
+
+    /// Waits until everybody is connected, and this process has been told to begin.
+    async fn begin_together(&self) {
+        if self.ready.wait().await.is_leader() {
+            eprintln!("{CONNECTED}");
+            spawn_blocking(|| stdin().read_line(&mut String::new())).await.unwrap().unwrap();
+        }
+        self.ready.wait().await;
     }
 
     fn work(&self, company_id: &str, index: u32) -> Work {
@@ -119,7 +133,7 @@ impl Loop {
         let (_publishing, results) = self.connect().await;
         results.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         let mut companies = consume(&work, &self.topology.work_queue(&self.model, Priority::Normal), PREFETCH, None).await;
-        self.ready.wait().await;
+        self.begin_together().await;
         let (mut unconfirmed, mut answered, mut confirmed, mut acknowledged) = (Unconfirmed::default(), 0, 0, 0);
         let out = Out::new(&self, results);
         while confirmed < self.companies {
@@ -148,7 +162,7 @@ impl Loop {
         let (_connection, channel) = self.connect().await;
         let first = ("x-stream-offset", AMQPValue::LongString("first".into()));
         let mut results = consume(&channel, &self.topology.ledger(), READ_AHEAD, Some(first)).await;
-        self.ready.wait().await;
+        self.begin_together().await;
         for _ in 0..self.companies {
             let tag = results.next().await.unwrap().unwrap().delivery_tag;
             if tag.is_multiple_of(READ_TOGETHER) {
