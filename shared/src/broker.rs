@@ -14,7 +14,7 @@ pub use supervise::{Backoff, supervise};
 use std::time::Duration;
 
 use lapin::ErrorKind;
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
 use crate::lifecycle::Exit;
 
@@ -107,9 +107,13 @@ impl From<lapin::Error> for BrokerError {
     }
 }
 
-/// The broker's own words where it sent some: they name the queue and the argument.
+/// The broker's own words where it sent some: they name the queue and the argument. Of its own failures it says nothing but that.
 fn reason(error: &lapin::Error) -> String {
     match error.kind() {
+        ErrorKind::ProtocolError(error) if *error.kind() == AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR) => {
+            "its own failure (INTERNAL_ERROR); its log says which, and a queue that it cannot bring up comes back when it is restarted"
+                .to_owned()
+        }
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         _ => error.to_string(),
     }
