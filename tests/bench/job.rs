@@ -23,12 +23,14 @@ pub struct Consumers {
     pub processes: usize,
     pub scorer: String,
     pub arguments: Vec<String>,
+    /// A file whose companies go the whole way before anything is measured.
+    pub warm_up: Option<PathBuf>,
 }
 
 impl Consumers {
     pub fn new(processes: usize, scorer: &str, arguments: &[&str]) -> Consumers {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Consumers { processes, scorer: scorer.to_owned(), arguments }
+        Consumers { processes, scorer: scorer.to_owned(), arguments, warm_up: None }
     }
 
     pub fn start(&self, fleet: &Fleet, model: &str) -> Vec<Process> {
@@ -63,7 +65,11 @@ impl Job {
     /// and is at rest when the clock starts.
     pub fn run(fleet: &Fleet, consumers: &Consumers, file: &Path, companies: u32) -> Job {
         let aggregator = counting_aggregator(fleet);
+        let warm_up = consumers.warm_up.as_ref();
         let consumers = consumers.start(fleet, MODEL);
+        if let Some(file) = warm_up {
+            fleet.start_enqueue(file, MODEL, "warm-up", &["--wait"]).wait(PATIENCE).expect(0);
+        }
         let_broker_rest();
         let broker = watch_broker();
         let (aggregator_watch, consumers_watch) =
