@@ -90,6 +90,11 @@ impl Ledger {
         }
     }
 
+    /// Takes runs of companies together in the counts of jobs under way: most are answered for in about their order.
+    pub fn optimize(&mut self) {
+        self.jobs.values_mut().filter(|count| count.done_at().is_none()).for_each(JobCount::optimize);
+    }
+
     /// The jobs that are no longer known, and of which consumers were told something. Each is given once.
     pub fn take_forgotten(&mut self) -> Vec<Job> {
         std::mem::take(&mut self.forgotten)

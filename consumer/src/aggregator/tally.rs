@@ -281,6 +281,7 @@ impl Tally<'_> {
         let changed = self.ledger.next_offset() != self.checkpointed_offset;
         let due = if changed { CHECKPOINT_EVERY } else { RENEW_EVERY };
         if self.checkpointed.elapsed() >= due {
+            self.ledger.optimize();
             let sent = self.baton.begin_to_renew(&mut self.publisher, &self.ledger).await?;
             if sent {
                 self.note_checkpoint();
@@ -303,6 +304,7 @@ impl Tally<'_> {
     }
 
     async fn checkpoint(&mut self) -> Result<(), BrokerError> {
+        self.ledger.optimize();
         self.baton.renew(&mut self.publisher, &self.ledger).await?;
         self.note_checkpoint();
         Ok(())

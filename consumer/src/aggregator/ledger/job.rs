@@ -217,8 +217,8 @@ impl JobCount {
         }
     }
 
-    /// Most of what has ended is whole runs of companies, which take next to nothing.
-    fn optimize(&mut self) {
+    /// Most of what is known is whole runs of companies, which take next to nothing.
+    pub(super) fn optimize(&mut self) {
         self.terminal.optimize();
         for indices in self.failed.values_mut() {
             indices.optimize();

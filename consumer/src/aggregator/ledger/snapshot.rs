@@ -37,10 +37,7 @@ pub(super) mod bitmap {
     use roaring::RoaringBitmap;
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
-    /// Most companies are answered for in about their order, and runs of them take next to nothing: less than the copy does here.
     pub(super) fn written(bitmap: &RoaringBitmap) -> std::io::Result<String> {
-        let mut bitmap = bitmap.clone();
-        bitmap.optimize();
         let mut bytes = Vec::with_capacity(bitmap.serialized_size());
         bitmap.serialize_into(&mut bytes)?;
         Ok(STANDARD.encode(bytes))

@@ -142,6 +142,7 @@ proptest! {
             .chain(outcomes.into_iter().map(|(index, outcome)| result(index, outcome))).collect();
         let cut = cut.index(records.len());
         let mut ledger = fold(records[..cut].to_vec());
+        ledger.optimize();
         ledger = Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap();
         for (offset, record) in (cut as u64..).zip(records[cut..].to_vec()) {
             ledger.apply(offset, record);
