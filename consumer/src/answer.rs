@@ -191,7 +191,8 @@ impl Answers {
         self.publisher.confirmed().await
     }
 
-    /// Acknowledges the work behind a confirmed message, and behind all that have been confirmed after it by now.
+    /// Notes that the work behind a confirmed message is finished, and behind all that have been confirmed after it by now;
+    /// acknowledges what is due.
     pub(crate) async fn settle(&mut self, oldest: Option<Answered>) -> Result<(), BrokerError> {
         let mut answered: Vec<Answered> = oldest.into_iter().collect();
         self.publisher.confirmed_by_now(&mut answered)?;

@@ -3,7 +3,7 @@
 //! weights.
 //!
 //! Each is here twice: in plain loops, and for processors with registers of 512 bits, of which the one that runs is chosen
-//! at start. Both give the very same answers, since nothing is rounded here: draws, limits, states and weights are integers.
+//! at start. Both give the very same answers: draws, limits, states and weights are integers, and nothing is rounded here.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
