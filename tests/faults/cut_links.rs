@@ -163,7 +163,7 @@ fn a_job_outlives_every_link_being_cut_again_and_again() {
     let relay = Relay::before(fleet.url());
     let far = fleet.behind(&relay);
     let _running = [far.aggregator(&[]), far.demo_consumer(), far.demo_consumer()];
-    let companies = fleet.companies(12_000);
+    let companies = fleet.companies(60_000);
     let mut producer = far.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     let mut answered = 0;
     for _ in 0..5 {
@@ -171,7 +171,7 @@ fn a_job_outlives_every_link_being_cut_again_and_again() {
         eventually("links were cut", || (relay.cut_all() > 0).then_some(()));
     }
     producer.wait(DEADLINE).expect(0);
-    fleet.finished("j").assert_counted_once(12_000);
+    fleet.finished("j").assert_counted_once(60_000);
 }
 
 #[test]
