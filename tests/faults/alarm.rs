@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollcall_tests::{Broker, Fleet, Process, eventually};
 
-const COMPANIES: u32 = 10_000;
+const COMPANIES: u32 = 60_000;
 
 /// What a consumer may take to stop; elsewhere it is five seconds, and two more for closing a connection.
 const GRACE: Duration = Duration::from_secs(5);

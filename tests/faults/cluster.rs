@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rollcall_tests::{BOTH, Cluster, Fleet, Process, Relay, eventually};
 
-const COMPANIES: u32 = 10_000;
+const COMPANIES: u32 = 40_000;
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a process says when its connection is gone.

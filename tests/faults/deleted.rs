@@ -37,13 +37,13 @@ fn an_exchange_that_is_deleted_in_mid_job_closes_channels_and_the_job_still_ends
     for exchange in ["results", "events", "work"] {
         let fleet = Fleet::fresh();
         let _running = [fleet.aggregator(&[]), fleet.demo_consumer(), fleet.demo_consumer()];
-        let companies = fleet.companies(4_000);
+        let companies = fleet.companies(20_000);
         let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
-        fleet.mid_job("j", 4_000);
+        fleet.mid_job("j", 20_000);
         on_a_channel(&fleet, async |channel| {
             channel.exchange_delete(fleet.name(exchange).into(), ExchangeDeleteOptions::default()).await.unwrap();
         });
         producer.wait(Duration::from_secs(60)).expect(0);
-        fleet.finished("j").assert_counted_once(4_000);
+        fleet.finished("j").assert_counted_once(20_000);
     }
 }

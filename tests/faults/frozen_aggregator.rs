@@ -28,15 +28,15 @@ fn an_aggregator_behind_a_frozen_link_is_replaced_and_one_done_event_is_said() {
     let fleet = Fleet::fresh();
     let (relay, active, standby) = two_aggregators(&fleet);
     let _consumer = fleet.demo_consumer();
-    let companies = fleet.companies(10_000);
+    let companies = fleet.companies(40_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
-    fleet.mid_job("j", 10_000);
+    fleet.mid_job("j", 40_000);
     relay.hold("rollcall aggregator", BOTH);
     standby.wait_until_it_says(TOOK);
     relay.pass();
     back_in_line(&active);
     producer.wait(DEADLINE).expect(0);
-    fleet.finished("j").assert_counted_once(10_000);
+    fleet.finished("j").assert_counted_once(40_000);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollcall_tests::Fleet;
 
-const COMPANIES: u32 = 20_000;
+const COMPANIES: u32 = 60_000;
 
 #[test]
 fn of_eight_consumers_seven_are_asked_to_stop_and_no_company_is_scored_twice_or_pays_an_attempt() {

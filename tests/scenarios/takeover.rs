@@ -14,14 +14,14 @@ fn a_job_outlives_the_kill_of_a_consumer_and_of_the_active_aggregator() {
     let standby = fleet.aggregator(&[]);
     standby.wait_until_it_says("waiting for the baton");
     let (mut doomed, _other) = (fleet.demo_consumer(), fleet.demo_consumer());
-    let companies = fleet.companies(20_000);
+    let companies = fleet.companies(60_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
-    fleet.mid_job("j", 20_000);
+    fleet.mid_job("j", 60_000);
     doomed.kill_9();
     active.kill_9();
     standby.wait_until_it_says("counting");
     producer.wait(Duration::from_secs(60)).expect(0);
-    fleet.finished("j").assert_counted_once(20_000);
+    fleet.finished("j").assert_counted_once(60_000);
 }
 
 #[test]
