@@ -6,7 +6,8 @@ use clap::Parser;
 use rollcall_consumer::{Failure, aggregator};
 use rollcall_shared::lifecycle::Shutdown;
 
-#[tokio::main]
+// One thread: it counts in one task, and more of them would only keep memory of their own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = aggregator::cli::AggregatorArgs::parse();
     rollcall_consumer::exit(start(args).await)
