@@ -2,9 +2,12 @@
 //! the rows of a table by the parents' states, choosing the states of a variable by draws, counting them, and adding up their
 //! weights.
 //!
-//! Each is here twice: in plain loops, and for processors with registers of 512 bits, of which the one that runs is chosen
-//! at start. Both give the very same answers: draws, limits, states and weights are integers, and nothing is rounded here.
+//! Each is here three times: in plain loops, and for processors with registers of 256 and of 512 bits, of which the one that
+//! runs is chosen at start. All give the very same answers: draws, limits, states and weights are integers, and nothing is
+//! rounded here.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod plain;
@@ -15,9 +18,6 @@ use super::draws::{Draws, STEP};
 
 /// Particles in a block: for each variable a kilobyte, so that a network of some hundred stays near the processor.
 pub(super) const BLOCK: usize = 1024;
-
-/// Particles that are counted or weighed together.
-const GROUP: usize = 64;
 
 /// Rows that a [`Limit`] has room for.
 pub(super) const ROWS: usize = 64;
@@ -30,6 +30,9 @@ const PLANES: usize = 4;
 pub(super) enum Lanes {
     /// On any machine.
     Plain,
+    /// On x86-64 with AVX2.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Present),
     /// On x86-64 with AVX-512: its foundation, bytes and words, shorter registers, and the dot
     /// products of bytes ("VNNI").
     #[cfg(target_arch = "x86_64")]
@@ -54,6 +57,7 @@ impl Limit {
 pub(super) struct Rows<'a> {
     pub(super) of_each: &'a [u8],
     /// How many rows there are, at most [`ROWS`].
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "the plain loops need not know"))]
     pub(super) count: usize,
 }
 
@@ -108,11 +112,16 @@ pub(super) type Undecided<'a> = dyn FnMut(usize, u16) -> u8 + 'a;
 impl Lanes {
     /// The fastest that this machine can run.
     pub(super) fn fastest() -> Self {
+        Self::of_this_machine().next().unwrap_or(Self::Plain)
+    }
+
+    /// All that this machine can run, the fastest first.
+    pub(super) fn of_this_machine() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        if let Some(present) = avx512::present() {
-            return Self::Avx512(present);
-        }
-        Self::Plain
+        let wide = [avx512::present().map(Self::Avx512), avx2::present().map(Self::Avx2)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let wide: [Option<Self>; 0] = [];
+        wide.into_iter().flatten().chain([Self::Plain])
     }
 
     /// Gives each particle the state on which its draw falls: the number of limits that are below the draw, in the
@@ -128,6 +137,8 @@ impl Lanes {
         debug_assert!(states.len().is_multiple_of(STEP) && rows.is_none_or(|rows| rows.of_each.len() == states.len()));
         match self {
             Self::Plain => plain::choose(draws, limits, rows, states, undecided),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(present) => avx2::choose(present, draws, limits, rows, states, undecided),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(present) => avx512::choose(present, draws, limits, rows, states, undecided),
         }
@@ -148,6 +159,8 @@ impl Lanes {
         match self {
             Self::Plain => plain::number(rows, first, bits, last),
             #[cfg(target_arch = "x86_64")]
+            Self::Avx2(present) => avx2::number(present, rows, first, bits, last),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512(present) => avx512::number(present, rows, first, bits, last),
         }
     }
@@ -157,6 +170,8 @@ impl Lanes {
         match self {
             Self::Plain => plain::count(states, len, counts),
             #[cfg(target_arch = "x86_64")]
+            Self::Avx2(present) => avx2::count(present, states, len, counts),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512(present) => avx512::count(present, states, len, counts),
         }
     }
@@ -165,6 +180,8 @@ impl Lanes {
     pub(super) fn weigh(self, states: &States, weights: &Planes, sums: &mut [u64]) {
         match self {
             Self::Plain => plain::weigh(states, weights, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(present) => avx2::weigh(present, states, weights, sums),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(present) => avx512::weigh(present, states, weights, sums),
         }

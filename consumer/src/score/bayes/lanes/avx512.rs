@@ -7,7 +7,10 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 
 use super::super::draws::{Draws, LANES, STEP};
-use super::{GROUP, Limit, PLANES, Planes, ROWS, Rows, States, Undecided, plain};
+use super::{Limit, PLANES, Planes, ROWS, Rows, States, Undecided, plain};
+
+/// Particles that are counted or weighed together.
+const GROUP: usize = 64;
 
 /// Rows of a limit that one register holds.
 const ROWS_A_REGISTER: usize = 32;

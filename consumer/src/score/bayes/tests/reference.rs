@@ -91,15 +91,6 @@ fn with_gaps(mut distribution: Vec<f64>) -> Vec<f64> {
     distribution.iter().map(|probability| probability / sum).collect()
 }
 
-fn lanes_of_this_machine() -> Vec<Lanes> {
-    let mut lanes = vec![Lanes::Plain, Lanes::fastest()];
-    lanes.dedup();
-    if lanes.len() == 1 {
-        eprintln!("skipped: this machine has no AVX-512 to try");
-    }
-    lanes
-}
-
 fn record(definitions: &[Definition], evidence: &[Option<u8>], seed: u64) -> String {
     let observed = definitions
         .iter()
@@ -110,7 +101,7 @@ fn record(definitions: &[Definition], evidence: &[Option<u8>], seed: u64) -> Str
 
 fn check(network: &str, record: &str, particles: u32) {
     let settings = Settings { particles, distributions: true, timeout: Duration::MAX };
-    for lanes in lanes_of_this_machine() {
+    for lanes in Lanes::of_this_machine() {
         let mut bayes = Bayes::parse(network.as_bytes(), settings).unwrap();
         bayes.particles = Particles::new(&bayes.model.network, lanes);
         let predicted = bayes.predict(record.as_bytes(), &mut Deadline::after(Duration::MAX));
