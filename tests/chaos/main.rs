@@ -6,16 +6,19 @@
 
 mod crew;
 mod jobs;
+mod operator;
 mod verdict;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rollcall_tests::{Broker, Fleet, within};
 
 use crew::Crew;
+use operator::stand_by;
 use verdict::{Figures, judge};
 
 /// Between two kills.
@@ -84,10 +87,21 @@ fn run(broker: &Broker, fleet: &Fleet, seed: u64, time: Duration) -> Result<Figu
         }
         Ok::<(), String>(())
     })?;
-    crew.finish(SETTLE)?;
-    let settled = |crew: &mut Crew| crew.every_job_ended().then_some(());
-    // Where it does not come to that, the ledger says what is missing.
-    let hung = catch_unwind(AssertUnwindSafe(|| within(SETTLE, "every job has ended", || settled(&mut crew)))).is_err();
+    let hung = settle(broker, &mut crew)?;
     let figures = judge(&crew)?;
     if hung { Err("a job did not end, although the ledger says that it did".to_owned()) } else { Ok(figures) }
+}
+
+/// Lets what is under way end; returns whether it did not. Where it did not, the ledger says what is missing.
+fn settle(broker: &Broker, crew: &mut Crew) -> Result<bool, String> {
+    std::thread::scope(|scope| {
+        let (end_of_shift, shift) = channel();
+        let operator = scope.spawn(move || stand_by(broker, &shift));
+        crew.finish(SETTLE)?;
+        let every_job_ended = || crew.every_job_ended().then_some(());
+        let hung = catch_unwind(AssertUnwindSafe(|| within(SETTLE, "every job has ended", every_job_ended))).is_err();
+        drop(end_of_shift);
+        crew.queues_left_down = operator.join().map_err(|panic| words(&*panic))?;
+        Ok(hung)
+    })
 }

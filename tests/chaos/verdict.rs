@@ -18,6 +18,7 @@ pub(crate) struct Figures {
     duplicates: u64,
     takeovers: usize,
     outages: usize,
+    queues_left_down: u64,
     kills: Kills,
 }
 
@@ -33,6 +34,7 @@ pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
         takeovers: said_by_aggregators.matches("took the baton").count().saturating_sub(1),
         outages: [said_by_aggregators, said_by_consumers].iter().map(|said| said.matches("lost the connection").count()).sum(),
         resumed: crew.lanes.iter().map(|lane| lane.resumed).sum(),
+        queues_left_down: crew.queues_left_down,
         kills: crew.kills,
         ..Figures::default()
     };
@@ -55,7 +57,8 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { jobs, resumed, too_early, submitted, counted, duplicates, takeovers, outages, kills } = self;
+        let Figures { jobs, resumed, too_early, submitted, counted, duplicates, takeovers, outages, queues_left_down, kills } =
+            self;
         let Kills { consumers, aggregators, producers, brokers } = kills;
         writeln!(
             f,
@@ -67,6 +70,7 @@ impl fmt::Display for Figures {
             f,
             "killed: {consumers} consumers, {aggregators} aggregators, {producers} producers, the broker {brokers} times"
         )?;
+        writeln!(f, "the broker started once more, because it had left a queue down: {queues_left_down}")?;
         writeln!(f, "started while there was no broker, and started again: {too_early}")?;
         write!(f, "takeovers: {takeovers}; connections lost by consumers and aggregators: {outages}")
     }

@@ -136,6 +136,15 @@ impl Broker {
         said(&script(&["thaw", &self.name]));
     }
 
+    /// The queues of its first vhost that it cannot reach, although they are its own.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn queues_down(&self) -> Vec<String> {
+        let queues = self.ctl(&["list_queues", "--no-table-headers", "name", "state"]);
+        queues.lines().filter_map(|queue| queue.strip_suffix("\tdown")).map(ToOwned::to_owned).collect()
+    }
+
     /// `rabbitmqctl` against it; returns what it prints.
     ///
     /// # Panics
