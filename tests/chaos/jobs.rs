@@ -29,6 +29,8 @@ pub(crate) struct Lane<'a> {
     pub(crate) resumed: u64,
     /// Commands that found no broker at their start.
     pub(crate) too_early: u64,
+    /// Jobs that turned out to be there already.
+    pub(crate) taken: u64,
 }
 
 impl<'a> Lane<'a> {
@@ -36,8 +38,19 @@ impl<'a> Lane<'a> {
     pub(crate) fn start(fleet: &'a Fleet, number: usize, file: PathBuf) -> Lane<'a> {
         let command = Command::Enqueue;
         let (job, started) = (String::new(), 0);
-        let mut lane =
-            Lane { fleet, number, file, job, command, producer: None, started, ending: false, resumed: 0, too_early: 0 };
+        let mut lane = Lane {
+            fleet,
+            number,
+            file,
+            job,
+            command,
+            producer: None,
+            started,
+            ending: false,
+            resumed: 0,
+            too_early: 0,
+            taken: 0,
+        };
         lane.next();
         lane
     }
@@ -68,9 +81,13 @@ impl<'a> Lane<'a> {
         let went_on = self.command == Command::Resume && ended.stderr.contains("going on after");
         self.resumed += u64::from(went_on);
         self.too_early += u64::from(ended.code == Some(3));
+        // What opened it had been killed, and its last words were on their way when the next asked for the name. Its companies are
+        // the same, and all are counted.
+        let was_taken = ended.code == Some(1) && ended.stderr.contains("found an earlier one of that name");
+        self.taken += u64::from(was_taken);
         match self.way_on(&ended) {
             Some(command) => self.run(command),
-            None if ended.code == Some(0) => self.next(),
+            None if ended.code == Some(0) || was_taken => self.next(),
             None => return Err(format!("job {}: {:?} ended with {ended:?}", self.job, self.command)),
         }
         Ok(())

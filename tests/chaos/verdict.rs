@@ -12,6 +12,7 @@ use crate::jobs::COMPANIES;
 pub(crate) struct Figures {
     jobs: u64,
     resumed: u64,
+    taken: u64,
     too_early: u64,
     submitted: u64,
     counted: u64,
@@ -33,6 +34,7 @@ pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
         // The first to take it takes it from nobody.
         takeovers: said_by_aggregators.matches("took the baton").count().saturating_sub(1),
         outages: [said_by_aggregators, said_by_consumers].iter().map(|said| said.matches("lost the connection").count()).sum(),
+        taken: crew.lanes.iter().map(|lane| lane.taken).sum(),
         resumed: crew.lanes.iter().map(|lane| lane.resumed).sum(),
         queues_left_down: crew.queues_left_down,
         kills: crew.kills,
@@ -57,13 +59,25 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { jobs, resumed, too_early, submitted, counted, duplicates, takeovers, outages, queues_left_down, kills } =
-            self;
+        let Figures {
+            jobs,
+            resumed,
+            taken,
+            too_early,
+            submitted,
+            counted,
+            duplicates,
+            takeovers,
+            outages,
+            queues_left_down,
+            kills,
+        } = self;
         let Kills { consumers, aggregators, producers, brokers } = kills;
         writeln!(
             f,
             "jobs: {jobs}, each with one done event; producers that went on in mid-file for one that was killed: {resumed}"
         )?;
+        writeln!(f, "producers that found their job's name taken by one that was killed: {taken}")?;
         writeln!(f, "companies: {submitted} submitted, {counted} counted, {} lost", submitted - counted)?;
         writeln!(f, "scored again and counted once: {duplicates}")?;
         writeln!(
