@@ -45,7 +45,7 @@ pub(crate) struct Crew<'a> {
     /// Processes that found no broker at their start, and were started again.
     pub(crate) too_early: u64,
     /// How often the broker had to be started once more, because it had left a queue down.
-    pub(crate) queues_left_down: u64,
+    pub(crate) operator_restarts: u64,
 }
 
 impl<'a> Crew<'a> {
@@ -60,7 +60,7 @@ impl<'a> Crew<'a> {
         }
         let file = fleet.companies(COMPANIES);
         let lanes = (0..LANES).map(|number| Lane::start(fleet, number, file.clone())).collect();
-        Ok(Crew { fleet, slots, lanes, kills: Kills::default(), too_early: 0, queues_left_down: 0 })
+        Ok(Crew { fleet, slots, lanes, kills: Kills::default(), too_early: 0, operator_restarts: 0 })
     }
 
     /// Lets everything work for so long, and starts what has ended by itself.

@@ -25,6 +25,8 @@ pub(crate) struct Lane<'a> {
     producer: Option<Process>,
     started: u64,
     ending: bool,
+    /// Whether a producer of the job in hand was killed.
+    killed: bool,
     /// Producers that were killed, and followed by one that went on in the middle of the file.
     pub(crate) resumed: u64,
     /// Commands that found no broker at their start.
@@ -37,7 +39,7 @@ impl<'a> Lane<'a> {
     /// Starts the first job.
     pub(crate) fn start(fleet: &'a Fleet, number: usize, file: PathBuf) -> Lane<'a> {
         let command = Command::Enqueue;
-        let (job, started) = (String::new(), 0);
+        let (job, started, killed) = (String::new(), 0, false);
         let mut lane = Lane {
             fleet,
             number,
@@ -47,6 +49,7 @@ impl<'a> Lane<'a> {
             producer: None,
             started,
             ending: false,
+            killed,
             resumed: 0,
             too_early: 0,
             taken: 0,
@@ -61,6 +64,7 @@ impl<'a> Lane<'a> {
             return;
         }
         self.started += 1;
+        self.killed = false;
         self.job = format!("lane-{}-job-{}", self.number, self.started);
         self.run(Command::Enqueue);
     }
@@ -81,9 +85,9 @@ impl<'a> Lane<'a> {
         let went_on = self.command == Command::Resume && ended.stderr.contains("going on after");
         self.resumed += u64::from(went_on);
         self.too_early += u64::from(ended.code == Some(3));
-        // What opened it had been killed, and its last words were on their way when the next asked for the name. Its companies are
-        // the same, and all are counted.
-        let was_taken = ended.code == Some(1) && ended.stderr.contains("found an earlier one of that name");
+        // The opening by the one that was killed was on its way when the next asked for the name. Its companies are the same, and
+        // all are counted.
+        let was_taken = self.killed && ended.code == Some(1) && ended.stderr.contains("found an earlier one of that name");
         self.taken += u64::from(was_taken);
         match self.way_on(&ended) {
             Some(command) => self.run(command),
@@ -111,6 +115,7 @@ impl<'a> Lane<'a> {
     pub(crate) fn kill(&mut self) {
         let Some(mut producer) = self.producer.take() else { return };
         producer.kill_9();
+        self.killed = true;
         self.run(if self.command == Command::Watch { Command::Watch } else { Command::Resume });
     }
 

@@ -87,21 +87,24 @@ fn run(broker: &Broker, fleet: &Fleet, seed: u64, time: Duration) -> Result<Figu
         }
         Ok::<(), String>(())
     })?;
-    let hung = settle(broker, &mut crew)?;
+    let (hung, operator) = settle(broker, &mut crew)?;
     let figures = judge(&crew)?;
+    operator?;
     if hung { Err("a job did not end, although the ledger says that it did".to_owned()) } else { Ok(figures) }
 }
 
-/// Lets what is under way end; returns whether it did not. Where it did not, the ledger says what is missing.
-fn settle(broker: &Broker, crew: &mut Crew) -> Result<bool, String> {
+/// Lets what is under way end; returns whether it did not, for which the ledger says what is missing, and what stopped the
+/// operator, if something did: what was lost is told first.
+fn settle(broker: &Broker, crew: &mut Crew) -> Result<(bool, Result<(), String>), String> {
     std::thread::scope(|scope| {
-        let (end_of_shift, shift) = channel();
-        let operator = scope.spawn(move || stand_by(broker, &shift));
-        crew.finish(SETTLE)?;
-        let every_job_ended = || crew.every_job_ended().then_some(());
-        let hung = catch_unwind(AssertUnwindSafe(|| within(SETTLE, "every job has ended", every_job_ended))).is_err();
-        drop(end_of_shift);
-        crew.queues_left_down = operator.join().map_err(|panic| words(&*panic))?;
-        Ok(hung)
+        let (settled, end) = channel();
+        let operator = scope.spawn(move || stand_by(broker, &end));
+        let hung = crew.finish(SETTLE).map(|()| {
+            let every_job_ended = || crew.every_job_ended().then_some(());
+            catch_unwind(AssertUnwindSafe(|| within(SETTLE, "every job has ended", every_job_ended))).is_err()
+        });
+        drop(settled);
+        let restarts = operator.join().map_err(|panic| words(&*panic));
+        Ok((hung?, restarts.map(|restarts| crew.operator_restarts = restarts)))
     })
 }

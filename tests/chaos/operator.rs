@@ -1,7 +1,7 @@
-//! Somebody who starts the broker anew where it has left a queue down.
+//! Somebody who, once the killing has stopped, starts the broker anew where it has left a queue down.
 //!
-//! RabbitMQ 3.10.8, killed and started, now and then crashes over what was waiting in a quorum queue, and gives that queue up. The
-//! fleet can only wait then; the next start brings the queue back, with all that was in it.
+//! RabbitMQ 3.10.8, killed and started, now and then crashes over what was waiting in a quorum queue, and gives that queue up.
+//! The fleet can only wait then; the next start brings the queue back, with all that was in it.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use rollcall_tests::Broker;
 /// A queue that is down twice in a row stays so.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Stands by until the other end of `shift` is dropped; returns how often the broker had to be started anew.
-pub(crate) fn stand_by(broker: &Broker, shift: &Receiver<()>) -> u64 {
+/// Stands by until the other end of `end` is dropped; returns how often the broker had to be started anew.
+pub(crate) fn stand_by(broker: &Broker, end: &Receiver<()>) -> u64 {
     let mut restarts = 0;
     let mut down_before = Vec::new();
-    while shift.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+    while end.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let down = broker.queues_down();
         if !down.iter().any(|queue| down_before.contains(queue)) {
             down_before = down;

@@ -19,7 +19,7 @@ pub(crate) struct Figures {
     duplicates: u64,
     takeovers: usize,
     outages: usize,
-    queues_left_down: u64,
+    operator_restarts: u64,
     kills: Kills,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
         outages: [said_by_aggregators, said_by_consumers].iter().map(|said| said.matches("lost the connection").count()).sum(),
         taken: crew.lanes.iter().map(|lane| lane.taken).sum(),
         resumed: crew.lanes.iter().map(|lane| lane.resumed).sum(),
-        queues_left_down: crew.queues_left_down,
+        operator_restarts: crew.operator_restarts,
         kills: crew.kills,
         ..Figures::default()
     };
@@ -69,7 +69,7 @@ impl fmt::Display for Figures {
             duplicates,
             takeovers,
             outages,
-            queues_left_down,
+            operator_restarts,
             kills,
         } = self;
         let Kills { consumers, aggregators, producers, brokers } = kills;
@@ -84,7 +84,7 @@ impl fmt::Display for Figures {
             f,
             "killed: {consumers} consumers, {aggregators} aggregators, {producers} producers, the broker {brokers} times"
         )?;
-        writeln!(f, "the broker started once more, because it had left a queue down: {queues_left_down}")?;
+        writeln!(f, "the broker started once more, because it had left a queue down: {operator_restarts}")?;
         writeln!(f, "started while there was no broker, and started again: {too_early}")?;
         write!(f, "takeovers: {takeovers}; connections lost by consumers and aggregators: {outages}")
     }

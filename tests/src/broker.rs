@@ -136,7 +136,7 @@ impl Broker {
         said(&script(&["thaw", &self.name]));
     }
 
-    /// The queues of its first vhost that it cannot reach, although they are its own.
+    /// The queues of the default vhost whose state is `down`.
     ///
     /// # Panics
     /// Where it does not run.

@@ -6,7 +6,7 @@ use clap::Parser;
 use rollcall_consumer::{Failure, aggregator};
 use rollcall_shared::lifecycle::Shutdown;
 
-// One thread: it counts in one task, and more of them would only keep memory of their own.
+// One worker: counting is one task, and never computes for long; more workers would only keep memory of their own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = aggregator::cli::AggregatorArgs::parse();

@@ -7,13 +7,16 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 
 use super::super::draws::{Draws, LANES, STEP};
-use super::{Limit, PLANES, Planes, Rows, States, Undecided, plain};
+use super::{BLOCK, Limit, PLANES, Planes, Rows, States, Undecided, plain};
 
 /// Rows of a limit of which one register holds the upper or the lower bytes, in each of its halves.
 const ROWS_A_REGISTER: usize = 16;
 
 /// Limits that there is room for. More are rare.
 const MOST_LIMITS: usize = 12;
+
+/// The sums of a block, of two bytes a step, fit into 16 bits.
+const _: () = assert!(BLOCK / STEP * 2 * u8::MAX as usize <= u16::MAX as usize);
 
 /// States that are summed up in one pass: their sums stay in registers.
 const STATES_A_PASS: usize = 2;
@@ -316,7 +319,6 @@ fn weigh_pass(states: &States, weights: &Planes, first: u8) -> [u64; STATES_A_PA
         for (sums, wanted) in sums.iter_mut().zip(wanted) {
             let minus_ones = _mm256_cmpeq_epi8(states, wanted);
             for (sum, bytes) in sums.iter_mut().zip(bytes) {
-                // Two bytes a word: of a block no sum comes near the end of its 16 bits.
                 *sum = _mm256_sub_epi16(*sum, _mm256_maddubs_epi16(bytes, minus_ones));
             }
         }

@@ -61,7 +61,7 @@ fn sample_block(network: &Network, evidence: &Evidence, seed: u64, first: u32, l
 
 /// A network, what is observed of it, a seed and a number of particles.
 fn cases() -> impl Strategy<Value = (Vec<Definition>, Vec<Option<u8>>, u64, u32)> {
-    let states = prop::sample::select(vec![1_usize, 2, 3, 4, 4, 5, 6, 8, 11, 14, 40, 255]);
+    let states = prop::sample::select(vec![1_usize, 2, 3, 4, 4, 5, 6, 8, 11, 12, 13, 14, 40, 255]);
     let variable = (states, prop::collection::vec(0..12_usize, 0..4), any::<u64>(), any::<(bool, u8)>());
     let particles = prop_oneof![1..100_u32, Just(1000), Just(1024), 1000..3000_u32];
     (prop::collection::vec(variable, 1..12), any::<u64>(), particles).prop_map(|(drawn, seed, particles)| {
@@ -126,6 +126,10 @@ proptest! {
 
 #[test]
 fn on_the_questionnaire_too_every_loop_says_what_the_reference_says() {
+    let loops: Vec<Lanes> = Lanes::of_this_machine().collect();
+    if loops.len() < 3 {
+        eprintln!("skipped: loops that this machine cannot run; it runs {loops:?}");
+    }
     let network = include_str!("../../../../../deploy/demo/questionnaire.bif");
     let facts = ["", r#""sector":"Energy","employees":"small""#, r#""has_ciso":"yes","iso_27001":"certified","soc_2":"none""#];
     for (facts, particles) in facts.into_iter().zip([1000, 3000, 5000]) {
