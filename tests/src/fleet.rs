@@ -160,8 +160,9 @@ impl Fleet {
 
     /// The producer with `arguments`, not yet started.
     pub fn producer_command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
-        let mut command = self.command(binary("producer"));
-        command.args(arguments).current_dir(self.folder.path());
+        // As at a terminal: a script that runs the tests in its background hands down that Ctrl-C is ignored.
+        let mut command = self.command("env");
+        command.arg("--default-signal=INT").arg(binary("producer")).args(arguments).current_dir(self.folder.path());
         command
     }
 
