@@ -75,7 +75,7 @@ async fn examples(mut replay: Replay, mut newest: Newest, status: &JobStatus) ->
         let Some(of_cause) = counted_as(&mut examples, &counted.cause).filter(|of_cause| of_cause.len() < EXAMPLES) else {
             continue;
         };
-        let result = ResultBody::read(&body)?;
+        let result = ResultBody::read(&counted, &body);
         of_cause.push(Example {
             index: result.index,
             company_id: result.company_id,

@@ -10,7 +10,7 @@ mod write;
 
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::JobStatus;
+use rollcall_shared::message::{Counted, JobStatus};
 use serde_json::json;
 
 use crate::ask::Asker;
@@ -42,7 +42,7 @@ struct Fetched {
     /// How many companies had a result that counts.
     rows: u64,
     /// Their results, where no file takes them.
-    shown: Vec<Vec<u8>>,
+    shown: Vec<(Counted, Vec<u8>)>,
 }
 
 /// Hands each result that counts to `writer`, or keeps the few that are to be shown.
@@ -62,10 +62,9 @@ async fn replay(args: &ResultsArgs, broker: &BrokerArgs, mut writer: Option<&mut
         if !newest.wins(&counted) {
             continue;
         }
-        let result = ResultBody::read(&body)?;
         match &mut writer {
-            Some(writer) => writer.write(&result, &body)?,
-            None => shown.push(body),
+            Some(writer) => writer.write(&ResultBody::read(&counted, &body))?,
+            None => shown.push((counted, body)),
         }
     }
     link.close().await;

@@ -9,7 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt32Type};
 use arrow_array::{Array, RecordBatch, StringArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use rollcall_tests::{Fleet, SCORER, eventually};
+use rollcall_tests::{Fleet, SCORER, eventually, project};
 use serde_json::{Value, json};
 
 /// What each format says of one company, as text.
@@ -155,6 +155,38 @@ fn an_unfinished_job_gives_its_results_only_where_a_part_is_asked_for() {
     let ids: Vec<String> =
         jsonl_rows(&fleet.path("x.jsonl")).into_iter().map(|mut row| row.remove("company_id").unwrap()).collect();
     assert_eq!(ids, ["a", "b", "c"]);
+}
+
+/// Publishes a result as somebody else's service might.
+fn somebody_elses_result(fleet: &Fleet, index: u32, round: u32, body: &str) {
+    let headers = json!({ "job": "j", "index": index, "outcome": "succeeded", "attempt": 1, "round": round });
+    let mut publish = fleet.command("/usr/bin/python3");
+    publish.arg(project().join("tests/fixtures/publish.py")).args([&fleet.name("results"), "m.j.succeeded"]);
+    publish.args(["rollcall.result.v1", &headers.to_string(), body]);
+    fleet.start("publish", publish).wait(Duration::from_secs(30)).expect(0);
+}
+
+#[test]
+fn somebody_elses_results_neither_hide_the_others_nor_take_their_place() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let file = fleet.file("c.csv", "company_id,do\na,\nb,\nc,\n");
+    fleet.enqueue(&file, "m", "j", &[]).expect(0);
+    eventually("the job is sealed", || (fleet.status("j")["state"] == "running").then_some(()));
+    somebody_elses_result(&fleet, 7, 0, "of a company that the job does not have");
+    somebody_elses_result(&fleet, 0, 5, r#"{"job":"j"}"#);
+    eventually("the one is counted", || (fleet.status("j")["succeeded"] == 1).then_some(()));
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    fleet.producer(&["watch", "j"]).expect(0);
+    for name in ["x.jsonl", "x.csv", "x.parquet"] {
+        fleet.producer(&["results", "j", "--to", name]).expect(0);
+    }
+    let rows = jsonl_rows(&fleet.path("x.jsonl"));
+    let shown: Vec<[&str; 3]> = rows.iter().map(|row| ["index", "company_id", "cause"].map(|key| row[key].as_str())).collect();
+    assert_eq!(shown, [["0", "", "unreadable_result"], ["1", "b", ""], ["2", "c", ""]]);
+    assert_eq!((csv_rows(&fleet, &fleet.path("x.csv")), parquet_rows(&fleet.path("x.parquet"))), (rows.clone(), rows));
+    let shown = fleet.producer(&["results", "j", "--output", "json"]).expect(0).json();
+    assert_eq!(shown.as_array().map(Vec::len), Some(3), "{shown}");
 }
 
 #[test]

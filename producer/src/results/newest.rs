@@ -16,13 +16,15 @@ pub(crate) struct Newest {
     redrives: Vec<RoaringBitmap>,
     /// The companies with an outcome, where that is known: not every result in the ledger was in time.
     counted: Option<RoaringBitmap>,
+    /// How many companies the job has, where that is known: somebody else's result may be of none of them.
+    total: Option<u64>,
     seen: RoaringBitmap,
 }
 
 impl Newest {
     /// Looks through the ledger for redrives of a job, where it has any.
     pub(crate) async fn of(link: &Link, topology: &Topology, asker: &mut Asker, status: &JobStatus) -> Result<Newest, Failure> {
-        let mut newest = Newest::default();
+        let mut newest = Newest { total: status.total, ..Newest::default() };
         if status.redrives == 0 {
             return Ok(newest);
         }
@@ -49,7 +51,9 @@ impl Newest {
         let index = result.index.0;
         let newest = self.redrives.iter().rposition(|redriven| redriven.contains(index)).map_or(0, |at| at + 1);
         let in_time = self.counted.as_ref().is_none_or(|counted| counted.contains(index));
-        in_time && result.round as usize == newest && self.seen.insert(index)
+        let in_the_job = self.total.is_none_or(|total| u64::from(index) < total);
+        let in_round = newest == 0 || result.round as usize == newest;
+        in_time && in_the_job && in_round && self.seen.insert(index)
     }
 
     /// How many companies had a result that counts.
@@ -66,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_first_result_of_the_newest_round_counts() {
-        let mut newest = Newest::default();
+        let mut newest = Newest { total: Some(5), ..Newest::default() };
         for (round, indices) in [(1, "1-3"), (1, "0"), (2, "3")] {
             newest.hear(Redriven {
                 job: "j".parse().unwrap(),
@@ -86,5 +90,7 @@ mod tests {
         assert!(wins(0, 0) && !wins(0, 0), "the first");
         assert!(!wins(1, 0) && wins(1, 1) && !wins(1, 1), "redriven once");
         assert!(!wins(3, 0) && !wins(3, 1) && wins(3, 2), "redriven twice");
+        assert!(wins(4, 7), "a round that never was, of a company that was never redriven");
+        assert!(!wins(5, 0), "a company that the job does not have");
     }
 }

@@ -1,5 +1,6 @@
 //! Reads one job's results out of the ledger.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -10,10 +11,8 @@ use lapin::{Channel, Consumer};
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::message::{Counted, Event, Job, JobEvent, JobStatus, RESULT_TYPE, Redriven, offset};
 use rollcall_shared::topology::Topology;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-use crate::run::Failure;
 
 /// Records that the broker sends ahead of their acknowledgements.
 const PREFETCH: u16 = 1_000;
@@ -21,11 +20,14 @@ const PREFETCH: u16 = 1_000;
 /// Acknowledging a stream's records asks for more of them; this is often enough to keep them coming.
 const ACKNOWLEDGE_EVERY: u64 = 250;
 
-/// A ledger that says nothing for so long has no more to say.
-const SILENCE: Duration = Duration::from_secs(10);
+/// Before its end there is always a next record.
+const NEXT_WITHIN: Duration = Duration::from_secs(30);
+
+/// What stands for a cause where a company succeeded, and its result cannot be read.
+const UNREADABLE: &str = "unreadable_result";
 
 /// A result as consumers write it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct ResultBody<'a> {
     pub(crate) index: u32,
     pub(crate) company_id: String,
@@ -34,24 +36,53 @@ pub(crate) struct ResultBody<'a> {
     pub(crate) attempt: u32,
     pub(crate) scored_at: String,
     pub(crate) duration_ms: f64,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(crate) prediction: Option<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<ResultError>,
     /// What a failed company was scored on.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(crate) record: Option<&'a RawValue>,
+    /// All of it, as it was written.
+    #[serde(skip)]
+    verbatim: Option<&'a RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct ResultError {
     pub(crate) cause: String,
     pub(crate) message: String,
 }
 
-impl ResultBody<'_> {
-    pub(crate) fn read(body: &[u8]) -> Result<ResultBody<'_>, Failure> {
-        serde_json::from_slice(body).map_err(|error| Failure::Other(format!("expected a result in the ledger, found {error}")))
+impl<'a> ResultBody<'a> {
+    /// What is in `body`. Somebody else's may be no result; it has been counted all the same, by its headers, and they tell what
+    /// there is to tell.
+    pub(crate) fn read(counted: &Counted, body: &'a [u8]) -> ResultBody<'a> {
+        let read = serde_json::from_slice::<&RawValue>(body).and_then(|verbatim| {
+            let result = serde_json::from_str(verbatim.get())?;
+            Ok(ResultBody { verbatim: Some(verbatim), ..result })
+        });
+        read.unwrap_or_else(|error| {
+            let Counted { job, index, outcome, attempt, cause, .. } = counted;
+            tracing::warn!(%job, %index, %error, "the body of a result is none; what is known of it is in its headers");
+            let cause = if cause.is_empty() { UNREADABLE.to_owned() } else { cause.clone() };
+            let message = format!("expected a result as the body of its message, found {error}");
+            ResultBody {
+                index: index.0,
+                outcome: outcome.to_string(),
+                attempt: *attempt,
+                error: Some(ResultError { cause, message }),
+                ..ResultBody::default()
+            }
+        })
+    }
+
+    /// The result as JSON, as it was written where it could be read.
+    pub(crate) fn document(&self) -> Result<Cow<'a, RawValue>, serde_json::Error> {
+        match self.verbatim {
+            Some(verbatim) => Ok(Cow::Borrowed(verbatim)),
+            None => serde_json::value::to_raw_value(self).map(Cow::Owned),
+        }
     }
 }
 
@@ -91,7 +122,7 @@ impl Replay {
         while !self.ended {
             // Records that are always there already would let nobody else have a turn, not even who asks to stop.
             tokio::task::consume_budget().await;
-            let Ok(delivery) = tokio::time::timeout(SILENCE, self.records.next()).await else { return Ok(None) };
+            let delivery = tokio::time::timeout(NEXT_WITHIN, self.records.next()).await.map_err(|_| self.left_alone())?;
             let delivery =
                 delivery.ok_or_else(|| BrokerError::Lost("the broker cancelled the replay's consumer".to_owned()))??;
             if delivery.delivery_tag % ACKNOWLEDGE_EVERY == 0 {
@@ -103,6 +134,13 @@ impl Replay {
             }
         }
         Ok(None)
+    }
+
+    fn left_alone(&self) -> BrokerError {
+        let end = self.end;
+        BrokerError::Lost(format!(
+            "expected the ledger's records before offset {end}, found no more for {NEXT_WITHIN:?}; try again"
+        ))
     }
 
     fn read(&self, delivery: Delivery) -> Option<Replayed> {

@@ -1,5 +1,6 @@
 //! Shows a few results to a person.
 
+use rollcall_shared::message::Counted;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -11,9 +12,9 @@ use crate::status::print;
 /// Parts of a prediction shown.
 const PARTS: usize = 5;
 
-pub(super) fn show(bodies: &[Vec<u8>], output: Output) -> Result<(), Failure> {
-    let results = bodies.iter().map(|body| ResultBody::read(body)).collect::<Result<Vec<_>, _>>()?;
-    let documents = bodies.iter().map(|body| serde_json::from_slice::<Value>(body)).collect::<Result<Vec<_>, _>>();
+pub(super) fn show(results: &[(Counted, Vec<u8>)], output: Output) -> Result<(), Failure> {
+    let results: Vec<_> = results.iter().map(|(counted, body)| ResultBody::read(counted, body)).collect();
+    let documents = results.iter().map(ResultBody::document).collect::<Result<Vec<_>, _>>();
     let documents = documents.map_err(|error| Failure::Other(error.to_string()))?;
     print(output, &documents, || results.iter().map(in_words).collect::<Vec<_>>().join("\n"))
 }

@@ -20,8 +20,12 @@ use crate::run::Failure;
 const COLUMNS: [&str; 10] =
     ["index", "company_id", "model", "outcome", "attempt", "scored_at", "duration_ms", "cause", "message", "prediction"];
 
-/// Rows of a Parquet file gathered before they are written.
+/// Rows of a Parquet file gathered before they are encoded, unless their predictions have so many bytes before.
 const ROWS_TOGETHER: usize = 4_096;
+const BYTES_TOGETHER: usize = 8 << 20;
+
+/// Encoded bytes kept in memory before they are written as a row group.
+const ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// A file of results in the making.
 pub(super) struct Writer {
@@ -59,10 +63,10 @@ impl Writer {
         Ok(Writer { path: path.to_owned(), rows })
     }
 
-    /// Adds a row; `body` is the message that `result` was read from.
-    pub(super) fn write(&mut self, result: &ResultBody, body: &[u8]) -> Result<(), Failure> {
+    /// Adds a row.
+    pub(super) fn write(&mut self, result: &ResultBody) -> Result<(), Failure> {
         let written = match &mut self.rows {
-            Rows::Jsonl(lines) => lines.write_all(body).and_then(|()| lines.write_all(b"\n")),
+            Rows::Jsonl(lines) => write_line(lines, result),
             Rows::Csv(writer) => writer.write_record(cells(result)).map_err(std::io::Error::from),
             Rows::Parquet(rows) => rows.add(result),
         };
@@ -81,6 +85,19 @@ impl Writer {
         placed.map_err(|error| cannot_write(&path, error))?;
         Ok(path)
     }
+}
+
+/// Between the tokens of JSON a line break is as good as a space; inside a string there is none.
+fn write_line(lines: &mut impl Write, result: &ResultBody) -> std::io::Result<()> {
+    let document = result.document()?;
+    for part in document.get().split_inclusive(['\n', '\r']) {
+        let line = part.strip_suffix(['\n', '\r']);
+        lines.write_all(line.unwrap_or(part).as_bytes())?;
+        if line.is_some() {
+            lines.write_all(b" ")?;
+        }
+    }
+    lines.write_all(b"\n")
 }
 
 /// A temporary file is its owner's alone; a result is as readable as any other new file.
@@ -114,6 +131,7 @@ struct ParquetRows {
     file: NamedTempFile,
     columns: Columns,
     rows: usize,
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -134,19 +152,23 @@ impl ParquetRows {
     fn create(file: NamedTempFile) -> std::io::Result<ParquetRows> {
         let mut columns = Columns::default();
         let schema = columns.batch()?.schema();
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+            .build();
         let writer = ArrowWriter::try_new(file.reopen()?, schema, Some(properties))?;
-        Ok(ParquetRows { writer: Some(writer), file, columns, rows: 0 })
+        Ok(ParquetRows { writer: Some(writer), file, columns, rows: 0, bytes: 0 })
     }
 
     fn add(&mut self, result: &ResultBody) -> std::io::Result<()> {
         self.columns.add(result);
         self.rows += 1;
-        if self.rows == ROWS_TOGETHER { self.write() } else { Ok(()) }
+        self.bytes += result.prediction.map_or(0, |prediction| prediction.get().len());
+        if self.rows >= ROWS_TOGETHER || self.bytes >= BYTES_TOGETHER { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> std::io::Result<()> {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         let batch = self.columns.batch()?;
         self.writer.as_mut().map_or(Ok(()), |writer| writer.write(&batch)).map_err(std::io::Error::from)
     }
