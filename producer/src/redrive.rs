@@ -131,6 +131,11 @@ fn opened(status: &JobStatus) -> Result<Opened, Failure> {
 /// Whatever went wrong, the outcomes may have been taken back while not all companies are enqueued: that can be mended.
 fn half_redriven(args: &RedriveArgs, error: Failure) -> Failure {
     let job = args.job.clone();
-    let file = args.file.as_ref().map(|file| format!(" --file {}", file.display())).unwrap_or_default();
-    Failure::HalfRedriven { error: Box::new(error), rest: format!("producer redrive {job} --missing{file}"), job }
+    let mut rest = vec!["producer".to_owned(), "redrive".to_owned(), job.to_string(), "--missing".to_owned()];
+    let file = args.file.as_ref().map(|file| file.display().to_string());
+    let format = args.format.map(|format| format.to_string());
+    for (flag, value) in [("--file", file), ("--format", format), ("--id-column", args.id_column.clone())] {
+        rest.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+    }
+    Failure::HalfRedriven { error: Box::new(error), rest: shell_words::join(rest), job }
 }

@@ -19,6 +19,8 @@ fn redrive(fleet: &Fleet, more: &[&str], code: i32) -> Value {
 
 pub(crate) const MENDED: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py /dev/null mended";
 
+const REFUSING: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py /dev/null refusing";
+
 #[test]
 fn what_failed_for_a_cause_is_tried_again_with_a_mended_scorer_and_only_that() {
     let fleet = Fleet::fresh();
@@ -111,6 +113,26 @@ fn a_job_that_was_cancelled_in_mid_file_is_whole_only_when_it_is_redriven_from_t
 }
 
 #[test]
+fn what_is_left_of_a_redrive_of_a_job_that_was_cut_short_are_its_companies_and_no_others() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let refusing = fleet.consumer("m", REFUSING, &["--threads", "1"]);
+    let (mut producer, _rest) = fleet.unfinished_enqueue("j", 3_000, &[]);
+    eventually("some companies have failed", || (fleet.status("j")["failed"].as_u64() > Some(100)).then_some(()));
+    fleet.producer(&["cancel", "j"]).expect(0);
+    producer.kill_9();
+    drop(refusing);
+    let cut = fleet.status("j");
+    fleet.producer(&["redrive", "j", "--cause", "no_data"]).expect(0);
+    // As if its producer had been killed before it enqueued them.
+    fleet.purge(&fleet.name("work.m"));
+    let _mended = fleet.consumer("m", MENDED, &["--threads", "1"]);
+    let done = redrive(&fleet, &["--missing"], 1);
+    let [total, failed] = ["total", "failed"].map(|key| cut[key].as_u64().unwrap());
+    assert_eq!((counts(&done), &done["state"]), ([total, failed, 0, total - failed], &"cancelled".into()));
+}
+
+#[test]
 fn named_companies_are_done_again_with_the_records_of_a_mended_file() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
@@ -180,12 +202,14 @@ fn a_redrive_that_is_interrupted_leaves_the_job_open_and_says_how_to_finish_it()
     producer.interrupt();
     producer.wait(Duration::from_secs(10)).expect(130);
     fleet.finished("j");
-    let file = fleet.companies(100_000);
-    let mut redrive = fleet.start_producer(&["redrive", "j", "--missing", "--file", file.to_str().unwrap()]);
+    let file = fleet.path("a file");
+    fs::rename(fleet.companies(100_000), &file).unwrap();
+    let missing = ["redrive", "j", "--missing", "--file", file.to_str().unwrap(), "--format", "csv"];
+    let mut redrive = fleet.start_producer(&missing);
     eventually("the redrive has begun", || (fleet.status("j")["redrives"] == 1).then_some(()));
     redrive.interrupt();
     let ended = redrive.wait(Duration::from_secs(10)).expect(130);
-    let rest = format!("`producer redrive j --missing --file {}`", file.display());
+    let rest = format!("`producer redrive j --missing --file '{}' --format csv`", file.display());
     assert!(ended.error().contains(&rest) && !ended.error().contains("cancelled"), "{ended:?}");
     let status = fleet.status("j");
     assert!(status["done_at"].is_null() && status["total"] == 100_000, "{status}");

@@ -91,7 +91,7 @@ impl Records {
         }
         let some = Indices(without.iter().take(10).collect());
         Err(Failure::Usage(format!(
-            "expected a record in the ledger of each of {} companies, found none of {} (such as {some}): they did not fail, or the ledger's retention has dropped it; give the job's file with --file",
+            "expected a record in the ledger of each of {} companies, found none of {} (such as {some}): they did not fail, their record was too large to come with their failure, or the ledger's retention has dropped it; give the job's file with --file",
             thousands(selected.len()),
             thousands(without.len())
         )))
@@ -139,7 +139,7 @@ async fn next_failed(replay: &mut Replay, wanted: &RoaringBitmap) -> Result<Opti
         if counted.outcome != Outcome::Failed || !wanted.contains(counted.index.0) {
             continue;
         }
-        let result = ResultBody::read(&body)?;
+        let result = ResultBody::read(&counted, &body);
         if let Some(record) = result.record {
             let record = as_it_was(record.get());
             return Ok(Some(Company { index: result.index, company_id: result.company_id, record }));

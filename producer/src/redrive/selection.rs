@@ -15,7 +15,8 @@ use crate::status::thousands;
 pub(super) fn total(status: &JobStatus, rows: Option<u64>) -> Result<u64, Failure> {
     let job = &status.job;
     // Of a job whose producer may still come back, nobody knows what is missing.
-    let least = status.total.filter(|_| status.done_at.is_some() || status.sealed.is_some());
+    let is_over = status.done_at.is_some() || status.redrives > 0;
+    let least = status.total.filter(|_| is_over || status.sealed.is_some());
     match (status.sealed, least, rows.filter(|_| least.is_some())) {
         (Some(total), _, Some(rows)) if rows != total => Err(Failure::Usage(format!(
             "expected a file with the {} companies of job {job}, found {}; its rows are known by their numbers",
@@ -64,9 +65,13 @@ pub(super) async fn select(
         selected |= indices;
     }
     if args.missing {
-        let mut missing = RoaringBitmap::new();
-        missing.insert_range(0..u32::try_from(total).unwrap_or(u32::MAX));
-        selected |= missing - known(args, asker, Which::Counted).await?;
+        let expected = if status.redrives > 0 && status.done_at.is_none() {
+            // Outcomes of others would not count, and theirs is what the job waits for.
+            known(args, asker, Which::Redriven).await?
+        } else {
+            (0..u32::try_from(total).unwrap_or(u32::MAX)).collect()
+        };
+        selected |= expected - known(args, asker, Which::Counted).await?;
     }
     if args.cause.is_empty() && args.index.is_none() && !args.missing {
         selected = known(args, asker, Which::Failed).await?;

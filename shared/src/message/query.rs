@@ -35,6 +35,8 @@ pub enum Which {
     Failed,
     /// A failure for this cause.
     Cause(String),
+    /// To be enqueued once more, by the latest redrive; none where there was none.
+    Redriven,
 }
 
 /// How a job stands. The keys it shares with the done event mean the same.

@@ -147,7 +147,12 @@ impl JobCount {
             }
             JobEvent::Enqueued(enqueued) => self.enqueued = self.enqueued.max(enqueued.position),
             JobEvent::Sealed(sealed) => self.seal(&sealed),
-            JobEvent::Cancelled(Cancelled { reason, total, .. }) => self.cut_short(State::Cancelled, Some(reason), total),
+            JobEvent::Cancelled(Cancelled { reason, total, redrives, .. }) => {
+                // One that was said again may come after what it ended has been redriven.
+                if redrives == self.round() {
+                    self.cut_short(State::Cancelled, Some(reason), total);
+                }
+            }
             JobEvent::Expired(Expired { deadline_at, .. }) => {
                 self.cut_short(State::Expired, Some(format!("it was to be done by {deadline_at}")), None);
             }
@@ -327,11 +332,6 @@ impl JobCount {
         self.cut_short.as_ref().filter(|cut| cut.round == self.round()).map(|cut| cut.round)
     }
 
-    /// The ledger offset of the job's first record.
-    pub fn first_offset(&self) -> u64 {
-        self.first_offset
-    }
-
     /// When the job ended, as RFC 3339 in UTC, once the ledger says so.
     pub fn done_at(&self) -> Option<&str> {
         self.done.as_ref().map(|done| done.done_at.as_str())
@@ -356,6 +356,7 @@ impl JobCount {
             Which::Counted => self.terminal.clone(),
             Which::Cause(cause) => self.failed.get(cause).cloned().unwrap_or_default(),
             Which::Failed => self.all_failed(),
+            Which::Redriven => self.redrive.as_ref().map(|redrive| redrive.reopened.clone()).unwrap_or_default(),
         }))
     }
 

@@ -37,6 +37,9 @@ fn result(index: u32, outcome: Outcome) -> Record {
 fn in_round(round: u32, record: Record) -> Record {
     match record {
         Record::Result(result) => Record::Result(Counted { round, ..result }),
+        Record::Event(JobEvent::Cancelled(cancelled)) => {
+            Record::Event(JobEvent::Cancelled(Cancelled { redrives: round, ..cancelled }))
+        }
         other => other,
     }
 }

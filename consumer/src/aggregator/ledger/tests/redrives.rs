@@ -53,9 +53,17 @@ fn an_outcome_beyond_what_the_producer_told_of_is_kept_when_others_are_redriven(
 
 #[test]
 fn a_redriven_job_can_be_cancelled_too() {
-    let ledger = live([opened(), sealed(1), result(0, Failed), redriven(1, "a", "0"), cancelled(None)]);
+    let again = [opened(), sealed(1), result(0, Failed), redriven(1, "a", "0")];
+    let ledger = live(again.into_iter().chain([in_round(1, cancelled(None))]));
     assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [1, 0, 0, 1, 0]));
     assert_eq!(ledger.job(&job()).unwrap().dropped_round(), Some(1));
+}
+
+#[test]
+fn a_cancelling_that_is_said_again_does_not_end_what_was_redriven_since() {
+    let again = [opened(), result(0, Succeeded), cancelled(Some(2)), redriven(1, "a", "1"), cancelled(Some(2))];
+    let ledger = live(again);
+    assert_eq!((state(&ledger), ledger.job(&job()).unwrap().dropped_round()), (State::Running, None));
 }
 
 #[test]
