@@ -65,7 +65,7 @@ impl Command {
             let cause = match error {
                 ChildError::TimedOut(_) => "timeout",
                 ChildError::Died(_) | ChildError::Abandoned => "scorer_crashed",
-                ChildError::TooLong => "invalid_answer",
+                ChildError::TooLong | ChildError::NotText => "invalid_answer",
             };
             tracing::warn!(scorer = self.words.join(" "), id, %error, "the scorer is killed");
             fault(cause, &error.to_string())

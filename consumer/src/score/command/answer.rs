@@ -18,9 +18,9 @@ struct Answer<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    error: EntryError,
+struct Entry<'a> {
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -54,10 +54,21 @@ pub fn read(line: &str, id: &str, expected: usize) -> Result<Vec<Result<Predicti
 }
 
 fn entry(entry: &RawValue) -> Result<Prediction, ScoreError> {
-    match serde_json::from_str::<Entry>(entry.get()) {
-        Ok(Entry { error: EntryError { cause, message, retryable } }) => Err(ScoreError { cause, message, retryable }),
-        Err(_) => Ok(entry.get().to_owned()),
-    }
+    // What is no object is a prediction.
+    let Some(error) = serde_json::from_str(entry.get()).ok().and_then(|Entry { error }| error) else {
+        return Ok(entry.get().to_owned());
+    };
+    Err(match serde_json::from_str(error.get()) {
+        Ok(EntryError { cause, message, retryable }) => ScoreError { cause, message, retryable },
+        Err(bad) => ScoreError {
+            cause: "invalid_answer".to_owned(),
+            message: format!(
+                r#"expected an error as {{"cause": "…", "message": "…", "retryable": false}}, found {}: {bad}"#,
+                start(error.get())
+            ),
+            retryable: false,
+        },
+    })
 }
 
 fn nonsense(message: &str) -> ScoreError {

@@ -28,6 +28,8 @@ pub(super) enum ChildError {
     TimedOut(Duration),
     #[error("the scorer's answer is longer than {} MiB", LONGEST_ANSWER >> 20)]
     TooLong,
+    #[error("the scorer's answer is not UTF-8")]
+    NotText,
     #[error("the consumer is stopping")]
     Abandoned,
 }
@@ -77,6 +79,7 @@ impl Child {
             match self.answers.recv_timeout(left.min(LOOK_UP)) {
                 Ok(Ok(line)) => return Ok(line),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => return Err(ChildError::TooLong),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return Err(ChildError::NotText),
                 Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
                 Err(RecvTimeoutError::Timeout) if abandon.load(Ordering::Relaxed) => return Err(ChildError::Abandoned),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(ChildError::TimedOut(timeout)),

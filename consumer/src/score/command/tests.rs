@@ -35,6 +35,18 @@ fn an_error_entry_fails_that_company_only() {
 }
 
 #[test]
+fn an_error_entry_that_is_not_as_it_should_be_is_a_failure_and_no_prediction() {
+    for error in [r#""no data""#, r#"{"message":"m"}"#, r#"{"cause":404}"#, r#"{"cause":"c","retryable":"true"}"#] {
+        let entry = format!(r#"{{"error":{error},"more":1}}"#).replace('"', r#"\""#);
+        let mut scorer = shell(&format!(r#"echo "{{\"id\":\"$id\",\"predictions\":[{entry}, {{\"error\":null}}]}}""#));
+        let scores = scorer.score(&[company("{}"), company("{}")]).unwrap();
+        let failed = scores[0].as_ref().unwrap_err();
+        assert_eq!((failed.cause.as_str(), failed.retryable), ("invalid_answer", false), "{error}");
+        assert_eq!(scores[1], Ok(r#"{"error":null}"#.to_owned()));
+    }
+}
+
+#[test]
 fn a_record_that_is_no_object_never_reaches_the_child() {
     let mut scorer = shell(ONE);
     let scores = scorer.score(&[company("[1]"), company("{}"), company("{\"a\":")]).unwrap();
@@ -61,11 +73,20 @@ fn a_child_that_hangs_is_killed_when_its_time_is_up() {
 
 #[test]
 fn a_child_that_hangs_is_given_up_at_once_when_the_consumer_must_stop() {
-    let mut scorer = shell(ONE);
+    let folder = tempfile::tempdir().unwrap();
+    let hanging = folder.path().join("hanging");
+    let mut scorer = shell(&format!("touch {}; sleep 60", hanging.display()));
     scorer.timeout = Duration::MAX;
-    scorer.abandon.store(true, Ordering::Relaxed);
-    let error = scorer.score(&[company(r#"{"a":"hang"}"#)]).unwrap_err();
+    let abandon = Arc::clone(&scorer.abandon);
+    let stop = std::thread::spawn(move || {
+        while !hanging.exists() {
+            std::thread::yield_now();
+        }
+        abandon.store(true, Ordering::Relaxed);
+    });
+    let error = scorer.score(&[company("{}")]).unwrap_err();
     assert!(error.message.contains("stopping"), "{error}");
+    stop.join().unwrap();
 }
 
 #[test]
@@ -76,6 +97,7 @@ fn nonsense_is_named_and_the_child_replaced() {
         (r#"echo "{\"id\":\"x\",\"predictions\":[1]}""#, "\"x\""),
         (r#"echo "{\"id\":\"$id\",\"predictions\":[]}""#, "found 0"),
         (r#"echo "{\"id\":\"$id\",\"predictions\":[NaN]}""#, "NaN"),
+        (r"printf '\377\n'", "UTF-8"),
     ] {
         let error = shell(answer).score(&[company("{}")]).unwrap_err();
         assert_eq!(error.cause, "invalid_answer", "{answer}");
