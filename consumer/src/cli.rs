@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
+use rollcall_shared::duration::positive;
 use rollcall_shared::message::{Model, RetryPolicy};
 use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
 use rollcall_shared::topology::DELIVERY_LIMIT;
@@ -38,7 +39,7 @@ pub struct ConsumerArgs {
     #[arg(long, env = "ROLLCALL_DISTRIBUTIONS", value_parser = FalseyValueParser::new())]
     pub distributions: bool,
     /// How long a scorer may take to answer, such as 500ms or 2m, for a batch and then for each of its companies alone
-    #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = positive_duration)]
+    #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = positive)]
     pub score_timeout: Duration,
     /// Attempts at a company whose failure may pass, where its job does not say
     #[arg(long, env = "ROLLCALL_MAX_ATTEMPTS", default_value_t = RetryPolicy::MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
@@ -51,10 +52,10 @@ pub struct ConsumerArgs {
     #[arg(long, env = "ROLLCALL_MAX_DELIVERIES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(DELIVERY_LIMIT)))]
     pub max_deliveries: u16,
     /// The broker's consumer_timeout: it takes back what is held for longer
-    #[arg(long, env = "ROLLCALL_CONSUMER_TIMEOUT", default_value = "30m", value_parser = positive_duration)]
+    #[arg(long, env = "ROLLCALL_CONSUMER_TIMEOUT", default_value = "30m", value_parser = positive)]
     pub consumer_timeout: Duration,
     /// On SIGTERM or Ctrl-C: how long to go on with what is being scored
-    #[arg(long, env = "ROLLCALL_GRACE", default_value = "30s", value_parser = positive_duration)]
+    #[arg(long, env = "ROLLCALL_GRACE", default_value = "30s", value_parser = positive)]
     pub grace: Duration,
     /// The broker.
     #[command(flatten)]
@@ -86,8 +87,9 @@ impl ConsumerArgs {
     /// # Errors
     /// Where it may, with the arithmetic.
     pub fn check_holding_time(&self) -> Result<(), String> {
-        let (wait, score, limit) = (self.consumer_timeout / 2, self.score_timeout + STUCK_AFTER, self.consumer_timeout);
-        let longest = wait + 2 * score;
+        let (wait, limit) = (self.consumer_timeout / 2, self.consumer_timeout);
+        let score = self.score_timeout.saturating_add(STUCK_AFTER);
+        let longest = wait.saturating_add(score.saturating_mul(2));
         if longest < limit {
             return Ok(());
         }
@@ -128,14 +130,6 @@ impl FromStr for ScorerSpec {
     }
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration > Duration::ZERO => Ok(duration),
-        Ok(_) => Err("expected a time above zero".to_owned()),
-        Err(error) => Err(format!("expected a time such as 500ms, 30s or 2m: {error}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -162,5 +156,6 @@ mod tests {
         let refused = args(&["--score-timeout", "10m"]).check_holding_time().unwrap_err();
         assert!(refused.contains("15m to wait at most + 2 x 10m 15s") && refused.contains("= 35m 30s of 30m"), "{refused}");
         assert_eq!(args(&["--score-timeout", "10m", "--consumer-timeout", "2h"]).check_holding_time(), Ok(()));
+        assert!(args(&["--score-timeout", "500000000000years"]).check_holding_time().is_err());
     }
 }

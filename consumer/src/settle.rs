@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_shared::message::{RetryPolicy, ScoredCompany, Work};
+use rollcall_shared::message::{LONGEST_CAUSE, RetryPolicy, ScoredCompany, Work};
 
 use crate::score::{Prediction, ScoreError};
 
@@ -43,9 +43,8 @@ fn failed(error: &ScoreError) -> ScoredCompany {
 
 /// A cause as a short stable word: it is counted by, and travels in a header and a metric's label.
 fn normalised(cause: &str) -> String {
-    const LONGEST: usize = 64;
     let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    let cause: String = cause.trim().chars().take(LONGEST).map(word).collect();
+    let cause: String = cause.trim().chars().take(LONGEST_CAUSE).map(word).collect();
     if cause.is_empty() { "unknown".to_owned() } else { cause }
 }
 

@@ -32,6 +32,9 @@ pub enum AskError {
         "no aggregator answers: none runs, or one is still reading the ledger; jobs wait, and lose nothing, until one does: start `aggregator`, or see its log"
     )]
     NoAnswer,
+    /// The aggregator does not answer this.
+    #[error("the aggregator refuses to answer: {0}")]
+    Refused(String),
 }
 
 impl From<lapin::Error> for AskError {
@@ -69,7 +72,7 @@ impl Asker {
     pub async fn job(&mut self, job: &Job) -> Result<Option<JobStatus>, AskError> {
         match self.ask(&Query::Job { job: job.clone() }).await? {
             Reply::Job(status) => Ok(status.map(|status| *status)),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -88,7 +91,7 @@ impl Asker {
     pub async fn companies(&mut self, job: &Job, which: Which) -> Result<Option<Indices>, AskError> {
         match self.ask(&Query::Companies { job: job.clone(), which }).await? {
             Reply::Companies(indices) => Ok(indices),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -121,7 +124,7 @@ impl Asker {
     pub async fn jobs(&mut self) -> Result<Vec<JobStatus>, AskError> {
         match self.ask(&Query::Jobs).await? {
             Reply::Jobs(jobs) => Ok(jobs),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -182,6 +185,9 @@ fn stands_otherwise(status: &JobStatus, words: &str) -> Failure {
     ))
 }
 
-fn unexpected(reply: &Reply) -> AskError {
-    AskError::Broker(BrokerError::Lost(format!("the aggregator answered something else: {reply:?}")))
+fn unexpected(reply: Reply) -> AskError {
+    match reply {
+        Reply::Refused(why) => AskError::Refused(why),
+        other => AskError::Refused(format!("expected an answer to what was asked, found {other:?}")),
+    }
 }

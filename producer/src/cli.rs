@@ -92,13 +92,13 @@ pub struct EnqueueArgs {
     #[arg(long, env = "ROLLCALL_JOB")]
     pub job: Option<Job>,
     /// Go on with a job whose producer was killed, with the same file; what was asked for then still holds
-    #[arg(long, value_name = "JOB", conflicts_with_all = ["job", "dry_run"])]
+    #[arg(long, env = "ROLLCALL_RESUME", value_name = "JOB", conflicts_with = "job")]
     pub resume: Option<Job>,
     /// Follow the job to its end; the exit code tells how it ended
     #[arg(long, env = "ROLLCALL_WAIT", value_parser = FalseyValueParser::new())]
     pub wait: bool,
     /// Read and check the whole file, report every bad row, and enqueue nothing
-    #[arg(long, env = "ROLLCALL_DRY_RUN", value_parser = FalseyValueParser::new(), conflicts_with = "wait")]
+    #[arg(long, env = "ROLLCALL_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
     /// What the file holds [default: by its name; CSV for standard input]
     #[arg(long, env = "ROLLCALL_FORMAT", value_enum)]
@@ -134,11 +134,16 @@ pub struct EnqueueArgs {
     pub deadline: Option<SystemTime>,
 }
 
+/// Of the year 9999: RFC 3339 has no later ones.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+
 fn deadline(text: &str) -> Result<SystemTime, String> {
     let time = match humantime::parse_duration(text) {
-        Ok(time) => SystemTime::now().checked_add(time).filter(|_| time > Duration::ZERO),
-        Err(_) => humantime::parse_rfc3339_weak(text).ok().filter(|time| *time > SystemTime::now()),
+        Ok(time) => SystemTime::now().checked_add(time),
+        Err(_) => humantime::parse_rfc3339_weak(text).ok(),
     };
+    let last = SystemTime::UNIX_EPOCH + LAST_SECOND;
+    let time = time.filter(|time| *time > SystemTime::now() && *time <= last);
     time.ok_or_else(|| format!("expected a time to come, such as 2h or 2026-01-31T06:00:00Z in UTC, found {text:?}"))
 }
 
@@ -184,16 +189,16 @@ pub struct RedriveArgs {
     /// The job
     pub job: Job,
     /// Those that failed for this cause; may be given several times, and adds to what else is named [default: all that failed]
-    #[arg(long, value_name = "CAUSE")]
+    #[arg(long, env = "ROLLCALL_CAUSE", value_name = "CAUSE", value_delimiter = ',')]
     pub cause: Vec<String>,
     /// These, whatever they came to: indices such as 3 or 3,17-20
-    #[arg(long, value_name = "INDICES")]
+    #[arg(long, env = "ROLLCALL_INDEX", value_name = "INDICES")]
     pub index: Option<Indices>,
     /// Those without an outcome
-    #[arg(long)]
+    #[arg(long, env = "ROLLCALL_MISSING", value_parser = FalseyValueParser::new())]
     pub missing: bool,
     /// Take the records from this file [default: from the failed results, as they were]
-    #[arg(long)]
+    #[arg(long, env = "ROLLCALL_FILE")]
     pub file: Option<PathBuf>,
     /// What the file holds [default: as the job was told, else by its name]
     #[arg(long, env = "ROLLCALL_FORMAT", value_enum)]

@@ -188,17 +188,17 @@ async fn both(
 async fn refuse_taken(job: &Job, broker: &BrokerArgs) -> Result<(), Failure> {
     let link = connect(broker, "rollcall producer: is the job's name free").await?;
     let mut asker = Asker::open(&link, &broker.topology()).await?;
-    if !asker.somebody_answers().await? {
-        tracing::warn!(%job, "no aggregator runs that could say whether a job of this name exists; taking it to be new");
-        return Ok(());
-    }
-    match asker.job(job).await {
+    let answer = if asker.somebody_answers().await? { asker.job(job).await } else { Err(AskError::NoAnswer) };
+    match answer {
         Ok(None) => Ok(()),
         Ok(Some(status)) => Err(Failure::Usage(format!(
             "expected a new name for --job, found {job}, which is {}; choose another, or leave --job out",
             status.state
         ))),
-        Err(AskError::NoAnswer) => Ok(()),
+        Err(AskError::NoAnswer) => {
+            tracing::warn!(%job, "no aggregator says whether a job of this name exists; taking it to be new");
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }

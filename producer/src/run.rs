@@ -77,7 +77,10 @@ impl Failure {
             Failure::Broker(error) | Failure::Ask(AskError::Broker(error)) => error.exit(),
             Failure::HalfRedriven { error, .. } => error.exit(),
             Failure::Interrupted(_) => Exit::Interrupted,
-            Failure::Ask(AskError::NoAnswer) | Failure::Ended(_) | Failure::Write { .. } | Failure::Other(_) => Exit::Failure,
+            Failure::Ask(AskError::NoAnswer | AskError::Refused(_))
+            | Failure::Ended(_)
+            | Failure::Write { .. }
+            | Failure::Other(_) => Exit::Failure,
         }
     }
 }

@@ -146,6 +146,7 @@ impl Following<'_> {
             Ok(None) if !self.expected => self.end = Some(Err(Failure::NoSuchJob(self.job.to_string()))),
             Ok(None) | Err(AskError::NoAnswer) => {}
             Err(AskError::Broker(error)) => return Err(error),
+            Err(refused @ AskError::Refused(_)) => self.end = Some(Err(refused.into())),
         }
         Ok(())
     }

@@ -46,7 +46,9 @@ pub enum BrokerError {
         reason: String,
     },
     /// A queue or exchange exists with other arguments, or may not be declared.
-    #[error("cannot declare {kind} {name:?}: {reason}; delete it or choose another --prefix")]
+    #[error(
+        "cannot declare {kind} {name:?}: {reason}; delete it or choose another --prefix; where access is refused, let the user in AMQP_URL configure it"
+    )]
     Topology {
         /// Exchange, queue or binding.
         kind: &'static str,

@@ -2,6 +2,7 @@
 //! connection to it, a process's life, and what it tells about itself.
 
 pub mod broker;
+pub mod duration;
 pub mod lifecycle;
 pub mod message;
 pub mod telemetry;

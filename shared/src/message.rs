@@ -24,7 +24,7 @@ pub use indices::Indices;
 pub use json::read_json;
 pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, prefix};
 pub use query::{JobStatus, Query, Reply, Which};
-pub use result::{Counted, Outcome, ScoredCompany, ScoredResult};
+pub use result::{Counted, LONGEST_CAUSE, Outcome, ScoredCompany, ScoredResult};
 pub use retry::{BadRetryPolicy, RetryPolicy, delay_word};
 pub use settings::{Format, Priority, Reading, Settings};
 pub use tolerance::{Percentage, Tolerance};

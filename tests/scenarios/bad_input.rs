@@ -139,6 +139,9 @@ fn a_dry_run_reports_every_bad_row_and_needs_no_broker() {
     fleet.file("good.csv", GOOD);
     let good = dry("good.csv", &[]).expect(0);
     assert!(good.stdout.contains("2 companies") && good.stdout.contains("2 columns: company_id, sector"), "{good:?}");
+    let mut unset = fleet.producer_command(&["enqueue", "good.csv", "-m", "m", "--dry-run", "--amqp-url", url]);
+    unset.env("ROLLCALL_WAIT", "false");
+    fleet.start("producer", unset).wait(Duration::from_secs(10)).expect(0);
     let good = dry("good.csv", &["--output", "json"]).expect(0).json();
     assert_eq!((&good["companies"], &good["bad_rows"]), (&2.into(), &serde_json::json!([])));
     assert_eq!(good["columns"], serde_json::json!(["company_id", "sector"]));
@@ -237,10 +240,12 @@ fn no_setting_takes_zero_and_no_name_takes_what_a_routing_key_cannot() {
     let fleet = Fleet::fresh();
     let consumer = ["--model", "m", "--scorer", "command:cat"];
     let zeros = [("--prefetch", "0"), ("--threads", "0"), ("--batch", "0"), ("--particles", "0")];
-    for (flag, zero) in zeros.into_iter().chain([("--score-timeout", "0s"), ("--grace", "0s")]) {
+    for (flag, zero) in zeros.into_iter().chain([("--score-timeout", "0s"), ("--grace", "0s"), ("--max-downtime", "0s")]) {
         assert_refused(&fleet, ("consumer", &[&consumer[..], &[flag, zero]].concat(), &[flag]));
     }
-    let misuses: [Misuse; 6] = [
+    let misuses: [Misuse; 8] = [
+        ("producer", &["enqueue", "c.csv", "-m", "m", "--deadline", "9000years"], &["--deadline", "9000years"]),
+        ("producer", &["enqueue", "c.csv", "--dry-run", "--resume", "j"], &["--dry-run", "--resume j"]),
         ("producer", &["generate", "--companies", "0"], &["--companies"]),
         ("producer", &["enqueue", "c.csv", "-m", "m", "--max-record-bytes", "0"], &["--max-record-bytes"]),
         ("producer", &["results", "j", "--show", "0"], &["--show"]),

@@ -9,7 +9,7 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use rollcall_tests::{Ended, Fleet, Process};
 
-/// What the issue promises: ten seconds, and a little for a busy machine to start the process.
+/// A process that cannot connect says so within ten seconds; and a little for a busy machine to start the process.
 const DEADLINE: Duration = Duration::from_secs(11);
 
 const PASSWORD: &str = "open-sesame";

@@ -10,8 +10,12 @@ use crate::status::{print, thousands};
 /// Reports rows, columns and every bad row.
 ///
 /// # Errors
-/// [`Failure::Input`] where the file cannot be read at all, [`Failure::Usage`] where a row is bad.
+/// [`Failure::Input`] where the file cannot be read at all, [`Failure::Usage`] where a row is bad, or a job is to be resumed: how
+/// its file is read is known to the broker alone.
 pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
+    if let Some(job) = &args.resume {
+        return Err(Failure::Usage(format!("expected --dry-run or --resume {job}, found both; leave one out")));
+    }
     let mut companies = Companies::open(&args.file, &args.reading().into())?;
     let columns = companies.columns().to_vec();
     let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());

@@ -8,6 +8,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus, ErrorKind};
 
 use super::{BrokerError, reason};
+use crate::duration::positive;
 use crate::topology::Topology;
 
 /// Where the broker is, and which fleet on it: the flags that every process has.
@@ -26,7 +27,7 @@ pub struct BrokerArgs {
     #[arg(long, env = "ROLLCALL_PREFIX", default_value = "rollcall", value_parser = crate::message::prefix, global = true)]
     pub prefix: String,
     /// How long to go on without the broker once it is lost, such as 10m, before giving up with exit code 3 [default: for ever]
-    #[arg(long, env = "ROLLCALL_MAX_DOWNTIME", value_parser = humantime::parse_duration, global = true)]
+    #[arg(long, env = "ROLLCALL_MAX_DOWNTIME", value_parser = positive, global = true)]
     pub max_downtime: Option<Duration>,
 }
 

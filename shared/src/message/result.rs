@@ -82,7 +82,7 @@ impl Counted {
             round: number(properties, "round").unwrap_or_default(),
             cause: match outcome {
                 Outcome::Succeeded => String::new(),
-                Outcome::Failed => text(properties, "cause")?.to_owned(),
+                Outcome::Failed => text(properties, "cause")?.chars().take(LONGEST_CAUSE).collect(),
             },
         })
     }
@@ -126,6 +126,12 @@ pub struct ScoredResult<'a> {
     /// How long scoring took, in milliseconds; within a batch, the company's share.
     pub duration_ms: f64,
 }
+
+/// Characters of a cause that are counted by: whoever writes a longer one does not fill the aggregator's memory with it.
+pub const LONGEST_CAUSE: usize = 64;
+
+/// RabbitMQ 4.x closes the channel on a message over 16 MiB; a record that is no JSON grows when it is written as text.
+const LARGEST_RECORD: usize = 15 << 20;
 
 /// What a body without its prediction mostly fits in.
 const HEAD_BYTES: usize = 512;
@@ -178,14 +184,14 @@ impl ScoredResult<'_> {
     }
 
     /// The message's body. The prediction goes in as it is: it is JSON already. A failure brings the company's record, to be
-    /// tried again with; one that is not JSON, as text.
+    /// tried again with; one that is not JSON, as text. A record of more than 15 MiB is left out.
     ///
     /// # Errors
     /// Where a value has no JSON form.
     pub fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
         let (error, record) = match self.scored {
             ScoredCompany::Prediction(_) => (None, None),
-            ScoredCompany::Error { cause, message } => (Some(HeadError { cause, message }), Some(self.record()?)),
+            ScoredCompany::Error { cause, message } => (Some(HeadError { cause, message }), self.record()?),
         };
         let head = Head {
             job: &self.work.job,
@@ -211,11 +217,12 @@ impl ScoredResult<'_> {
         Ok(body)
     }
 
-    fn record(&self) -> Result<Cow<'_, RawValue>, serde_json::Error> {
-        match serde_json::from_slice::<&RawValue>(&self.work.record) {
-            Ok(record) => Ok(Cow::Borrowed(record)),
-            Err(_) => serde_json::value::to_raw_value(&String::from_utf8_lossy(&self.work.record)).map(Cow::Owned),
-        }
+    fn record(&self) -> Result<Option<Cow<'_, RawValue>>, serde_json::Error> {
+        let record = match serde_json::from_slice::<&RawValue>(&self.work.record) {
+            Ok(record) => Cow::Borrowed(record),
+            Err(_) => Cow::Owned(serde_json::value::to_raw_value(&String::from_utf8_lossy(&self.work.record))?),
+        };
+        Ok(Some(record).filter(|record| record.get().len() <= LARGEST_RECORD))
     }
 }
 
@@ -255,6 +262,13 @@ mod tests {
         assert_eq!(body["error"]["cause"], "timeout");
         assert_eq!(body["record"]["size"], 1.5);
         assert_eq!(failed_body("no json")["record"], "no json");
+    }
+
+    #[test]
+    fn a_record_that_would_make_the_message_too_large_for_the_broker_is_left_out() {
+        let control_characters = "\u{1}".repeat(LARGEST_RECORD / 4);
+        let body = failed_body(&control_characters);
+        assert_eq!((body["error"]["cause"].as_str(), &body["record"]), (Some("timeout"), &serde_json::Value::Null));
     }
 
     proptest! {
