@@ -43,8 +43,16 @@ pub(crate) struct Intake {
 /// A queue that work comes from.
 struct Lane {
     queue: String,
-    suspect: bool,
+    kind: Kind,
     prefetch: u16,
+}
+
+/// What waits in a queue.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Companies of this priority, whatever they say themselves.
+    Work(Priority),
+    Suspects,
 }
 
 impl Lane {
@@ -55,8 +63,8 @@ impl Lane {
 
 type Deliveries = Pin<Box<dyn Stream<Item = Arriving> + Send>>;
 
-/// Whether it is a suspect, and a delivery; nothing once the broker has ended the subscription.
-type Arriving = (bool, Option<lapin::Result<Delivery>>);
+/// A delivery of this kind; nothing once the broker has ended the subscription.
+type Arriving = (Kind, Option<lapin::Result<Delivery>>);
 
 /// What the broker sent: companies, and the tags of messages that are no work.
 #[derive(Default)]
@@ -75,13 +83,13 @@ impl Intake {
         prefetch: u16,
         session: u64,
     ) -> Result<Intake, BrokerError> {
-        let lane = |priority| Lane { queue: topology.work_queue(model, priority), suspect: false, prefetch };
-        let suspects = Lane { queue: topology.suspect_queue(model), suspect: true, prefetch: 1 };
+        let lane = |priority| Lane { queue: topology.work_queue(model, priority), kind: Kind::Work(priority), prefetch };
+        let suspects = Lane { queue: topology.suspect_queue(model), kind: Kind::Suspects, prefetch: 1 };
         let lanes = vec![lane(Priority::Normal), lane(Priority::High), suspects];
         let mut deliveries = SelectAll::new();
         for lane in &lanes {
             let consumer = subscribe(&channel, lane, FieldTable::default()).await?;
-            deliveries.push(labelled(consumer, lane.suspect));
+            deliveries.push(labelled(consumer, lane.kind));
         }
         Ok(Intake { channel, lanes, deliveries, session })
     }
@@ -100,12 +108,19 @@ impl Intake {
     }
 
     fn sort(&self, arrival: &mut Arrival, next: Option<Arriving>) -> Result<(), BrokerError> {
-        let Some((suspect, Some(delivery))) = next else {
+        let Some((kind, Some(delivery))) = next else {
             return Err(BrokerError::Lost("the broker cancelled the consumer of work".to_owned()));
         };
         let Delivery { delivery_tag: tag, properties, data, .. } = delivery?;
         match Work::read(&properties, data) {
-            Ok(work) => {
+            Ok(mut work) => {
+                let suspect = match kind {
+                    Kind::Work(priority) => {
+                        work.priority = priority;
+                        false
+                    }
+                    Kind::Suspects => true,
+                };
                 let earlier = earlier_deliveries(&properties);
                 arrival.taken.push(Taken {
                     deliveries: work.deliveries.saturating_add(earlier),
@@ -155,8 +170,8 @@ impl Intake {
         let mut last = FieldTable::default();
         last.insert("x-priority".into(), AMQPValue::LongInt(-1_000));
         for lane in &self.lanes {
-            let one = Lane { queue: lane.queue.clone(), suspect: lane.suspect, prefetch: 1 };
-            self.deliveries.push(labelled(subscribe(&self.channel, &one, last.clone()).await?, one.suspect));
+            let one = Lane { queue: lane.queue.clone(), kind: lane.kind, prefetch: 1 };
+            self.deliveries.push(labelled(subscribe(&self.channel, &one, last.clone()).await?, one.kind));
             self.channel.basic_cancel(one.tag().into(), BasicCancelOptions::default()).await?;
         }
         self.arrived_already()
@@ -180,8 +195,8 @@ async fn subscribe(channel: &Channel, lane: &Lane, arguments: FieldTable) -> Res
     Ok(channel.basic_consume(queue, lane.tag().into(), options, arguments).await?)
 }
 
-/// The consumer's deliveries, each with whether it is a suspect, and a last nothing when the broker has ended it.
-fn labelled(consumer: Consumer, suspect: bool) -> Deliveries {
-    let end = futures_util::stream::once(std::future::ready((suspect, None)));
-    Box::pin(consumer.map(move |delivery| (suspect, Some(delivery))).chain(end))
+/// The consumer's deliveries, each with its kind, and a last nothing when the broker has ended it.
+fn labelled(consumer: Consumer, kind: Kind) -> Deliveries {
+    let end = futures_util::stream::once(std::future::ready((kind, None)));
+    Box::pin(consumer.map(move |delivery| (kind, Some(delivery))).chain(end))
 }
