@@ -24,7 +24,6 @@ use bad_input::{Fault, Reason};
 use repeats::{Repeat, SeenIds};
 pub use rollcall_shared::message::Format;
 use rollcall_shared::message::Reading;
-use source::BytesRead;
 use table::{Row, Table};
 
 /// The most companies one job can have: an index has 32 bits, and so have row numbers from 1.
@@ -85,7 +84,6 @@ pub(crate) fn format_of(path: &Path, asked: Option<Format>) -> Option<Format> {
 pub struct Companies {
     file: String,
     table: Table,
-    bytes_read: BytesRead,
     rows_read: u32,
     seen_ids: Option<SeenIds>,
     max_record_bytes: usize,
@@ -103,12 +101,11 @@ impl Companies {
     /// is missing, or there are no companies in it.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, BadInput> {
         let file = source::name(path);
-        let (table, bytes_read) = Table::open(path, options).map_err(|fault| BadInput::in_file(&file, fault))?;
+        let table = Table::open(path, options).map_err(|fault| BadInput::in_file(&file, fault))?;
         let check_ids = table.id_field.is_some() && !options.allow_duplicate_ids;
         Ok(Self {
             file,
             table,
-            bytes_read,
             rows_read: 0,
             seen_ids: check_ids.then(SeenIds::default),
             max_record_bytes: options.max_record_bytes,
@@ -119,12 +116,6 @@ impl Companies {
     /// The names of the columns in file order; empty for JSON Lines, where every row names its own.
     pub fn columns(&self) -> &[String] {
         &self.table.columns
-    }
-
-    /// How far reading has come, in bytes of the file as it is stored, for a progress bar.
-    /// For Parquet this is in proportion to the rows read.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.get()
     }
 
     fn admit(&mut self, row: Result<Row, Fault>) -> Result<Company, BadInput> {

@@ -25,11 +25,6 @@ impl BadInput {
         self.row.is_none() || self.fault.reason.ends_file()
     }
 
-    /// The 1-based row, not counting a header and blank lines, where the trouble is with one row.
-    pub fn row(&self) -> Option<u32> {
-        self.row
-    }
-
     fn on_one_line(&self) -> String {
         let place = [
             Some(self.file.clone()),

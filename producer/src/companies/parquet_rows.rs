@@ -11,22 +11,20 @@ use parquet::errors::ParquetError;
 
 use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
-use super::source::BytesRead;
 use super::table::{Row, Table};
 use super::{columns, json_object};
 
 /// Enough rows to make little of the work for each batch, few enough to hold in memory.
 const BATCH_ROWS: usize = 1024;
 
-/// Reads the schema of `file`, whose stored bytes are all in `bytes_read` by now.
-pub(super) fn open(file: File, bytes_read: BytesRead, options: &ReadOptions) -> Result<Table, Fault> {
+/// Reads the schema of `file`.
+pub(super) fn open(file: File, options: &ReadOptions) -> Result<Table, Fault> {
     guarded(|| {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
         let names = header(builder.schema())?;
         let id_column = columns::find_id(&names, options.id_column.as_deref())?;
         let id_field = id_column.map(|column| names[column].clone());
         let rows = ParquetRows {
-            progress: Progress::new(bytes_read, builder.metadata().file_metadata().num_rows()),
             batches: builder.with_batch_size(BATCH_ROWS).build()?,
             objects: Vec::new(),
             taken_bytes: 0,
@@ -57,7 +55,6 @@ fn header(schema: &Schema) -> Result<Vec<String>, Fault> {
 
 struct ParquetRows {
     batches: ParquetRecordBatchReader,
-    progress: Progress,
     /// The batch in hand, as one JSON object a line.
     objects: Vec<u8>,
     taken_bytes: usize,
@@ -86,7 +83,6 @@ impl ParquetRows {
         self.taken_bytes = 0;
         let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut self.objects);
         writer.write(&batch)?;
-        self.progress.advance(batch.num_rows());
         Ok(true)
     }
 
@@ -112,27 +108,5 @@ impl From<ParquetError> for Fault {
 impl From<ArrowError> for Fault {
     fn from(error: ArrowError) -> Self {
         Reason::NotParquet(error.to_string()).into()
-    }
-}
-
-/// Counts the stored bytes again, now in proportion to the rows read.
-struct Progress {
-    bytes_read: BytesRead,
-    stored_bytes: u64,
-    rows: u64,
-    rows_read: u64,
-}
-
-impl Progress {
-    fn new(bytes_read: BytesRead, rows: i64) -> Self {
-        let stored_bytes = bytes_read.get();
-        bytes_read.set(0);
-        Self { bytes_read, stored_bytes, rows: rows.unsigned_abs().max(1), rows_read: 0 }
-    }
-
-    fn advance(&mut self, rows: usize) {
-        self.rows_read = self.rows.min(self.rows_read + rows as u64);
-        let share = u128::from(self.stored_bytes) * u128::from(self.rows_read) / u128::from(self.rows);
-        self.bytes_read.set(u64::try_from(share).unwrap_or(self.stored_bytes));
     }
 }

@@ -5,8 +5,6 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek as _, Write as _};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -54,7 +52,6 @@ pub(super) struct Source {
     seekable: Option<File>,
     compression: Option<Compression>,
     bytes: Bytes,
-    bytes_read: BytesRead,
 }
 
 impl Source {
@@ -73,15 +70,8 @@ impl Source {
     }
 
     fn new(bytes: Bytes, seekable: Option<File>) -> Result<Self, Fault> {
-        let bytes_read = BytesRead::default();
-        let counted = Counted { bytes, bytes_read: bytes_read.clone() };
-        let (head, bytes) = peek(counted, ZSTD_MAGIC.len())?;
-        Ok(Self { seekable, compression: Compression::of(&head), bytes, bytes_read })
-    }
-
-    /// The count of bytes read, as it grows.
-    pub fn bytes_read(&self) -> BytesRead {
-        self.bytes_read.clone()
+        let (head, bytes) = peek(Uninterrupted { bytes }, ZSTD_MAGIC.len())?;
+        Ok(Self { seekable, compression: Compression::of(&head), bytes })
     }
 
     /// The text in the file, without compression and byte order mark.
@@ -95,12 +85,11 @@ impl Source {
     }
 
     /// The file itself, or an unnamed copy without compression where one can't read it from any
-    /// place. All of its stored bytes count as read from here on.
+    /// place.
     pub fn seekable(mut self) -> Result<File, Fault> {
         match self.seekable.take() {
             Some(mut file) if self.compression.is_none() => {
                 file.rewind()?;
-                self.bytes_read.set(file.metadata()?.len());
                 Ok(file)
             }
             _ => copy(self.plain()?),
@@ -183,36 +172,17 @@ impl Read for Unpacked {
     }
 }
 
-/// How many bytes of a file have been read; shared by what reads them and what shows progress.
-#[derive(Clone, Default)]
-pub(super) struct BytesRead(Arc<AtomicU64>);
-
-impl BytesRead {
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub fn set(&self, bytes: u64) {
-        self.0.store(bytes, Ordering::Relaxed);
-    }
-}
-
-struct Counted {
+/// A signal is no fault of the file, and not every reader tries again.
+struct Uninterrupted {
     bytes: Bytes,
-    bytes_read: BytesRead,
 }
 
-impl Read for Counted {
+impl Read for Uninterrupted {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.bytes.read(out) {
-                // A signal is no fault of the file, and not every reader above tries again.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(read) => {
-                    self.bytes_read.set(self.bytes_read.get() + read as u64);
-                    return Ok(read);
-                }
+                read => return read,
             }
         }
     }

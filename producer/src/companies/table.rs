@@ -4,7 +4,7 @@ use std::iter::Peekable;
 use std::path::Path;
 
 use super::bad_input::{Fault, Reason};
-use super::source::{self, BytesRead, Source};
+use super::source::{self, Source};
 use super::{Format, ReadOptions, csv_rows, json_rows, parquet_rows};
 
 /// The rows of a file, good and bad.
@@ -32,18 +32,17 @@ pub(super) struct Row {
 
 impl Table {
     /// Opens the file at `path` in the format it is found to have.
-    pub fn open(path: &Path, options: &ReadOptions) -> Result<(Self, BytesRead), Fault> {
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, Fault> {
         // A path that leads nowhere is said to, whatever its ending.
         let source = Source::open(path)?;
         let format = source::format(path, options.format)?;
-        let bytes_read = source.bytes_read();
         let mut table = match format {
             Format::Csv => csv_rows::open(source.text()?, options)?,
             Format::Jsonl => json_rows::open(source.text()?, options),
-            Format::Parquet => parquet_rows::open(source.seekable()?, bytes_read.clone(), options)?,
+            Format::Parquet => parquet_rows::open(source.seekable()?, options)?,
         };
         match table.rows.peek() {
-            Some(_) => Ok((table, bytes_read)),
+            Some(_) => Ok(table),
             None => Err(Reason::NoCompanies.into()),
         }
     }

@@ -128,20 +128,3 @@ fn parquet_may_be_compressed_as_a_whole() {
         assert_eq!(read("a.parquet.gz", pack(&parquet::two_companies())).ids(), ["a", "b"]);
     }
 }
-
-#[test]
-fn bytes_read_come_to_the_size_of_the_stored_file() {
-    let folder = TempDir::new().unwrap();
-    for (name, bytes) in [
-        ("a.csv", TEXT.as_bytes().to_vec()),
-        ("b.csv.zst", zstandard(TEXT.as_bytes())),
-        ("a.parquet", parquet::two_companies()),
-        ("b.parquet", gzip(&parquet::two_companies())),
-    ] {
-        let path = folder.path().join(name);
-        fs::write(&path, &bytes).unwrap();
-        let mut companies = Companies::open(&path, &ReadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(companies.by_ref().count(), 2);
-        assert_eq!(companies.bytes_read(), bytes.len() as u64, "{name}");
-    }
-}
