@@ -23,7 +23,7 @@ pub(crate) struct Lane<'a> {
     job: String,
     command: Command,
     producer: Option<Process>,
-    started: u64,
+    pub(crate) started: u64,
     ending: bool,
     /// Whether a producer of the job in hand was killed.
     killed: bool,

@@ -29,6 +29,7 @@ pub(crate) struct Figures {
 /// The first thing that does not hold, naming the job and the company.
 pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
     let (said_by_aggregators, said_by_consumers) = (crew.fleet.said_by_all("aggregator"), crew.fleet.said_by_all("consumer"));
+    let started: u64 = crew.lanes.iter().map(|lane| lane.started).sum();
     let mut figures = Figures {
         too_early: crew.too_early + crew.lanes.iter().map(|lane| lane.too_early).sum::<u64>(),
         // The first to take it takes it from nobody.
@@ -38,10 +39,14 @@ pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
         resumed: crew.lanes.iter().map(|lane| lane.resumed).sum(),
         operator_restarts: crew.operator_restarts,
         kills: crew.kills,
+        submitted: started * u64::from(COMPANIES),
         ..Figures::default()
     };
     for (job, record) in read_ledger(crew.fleet.url(), &crew.fleet.name("ledger"), Bodies::Ignored) {
         figures.add(&record).map_err(|fault| format!("job {job}: {fault}"))?;
+    }
+    if figures.jobs != started {
+        return Err(format!("expected the {started} jobs that were started in the ledger, found {}", figures.jobs));
     }
     Ok(figures)
 }
@@ -51,7 +56,6 @@ impl Figures {
         self.duplicates += record.duplicates() as u64;
         record.check(COMPANIES.into())?;
         self.jobs += 1;
-        self.submitted += u64::from(COMPANIES);
         self.counted += record.outcomes.len() as u64;
         Ok(())
     }

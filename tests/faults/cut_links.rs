@@ -113,7 +113,7 @@ fn an_answer_that_outlived_its_connection_acknowledges_nobody_elses_company() {
     fs::write(gate.join("ann"), "").unwrap();
     wait_until_begun(&gate, "bob");
     // Ann's answer is there, and bob's is not: now nobody but the broker knows of bob.
-    assert_eq!(fleet.status("bob")["state"], "running");
+    eventually("bob's job waits for him", || (fleet.status("bob")["state"] == "running").then_some(()));
     cut_off.kill_9();
     for name in ["ann", "bob"] {
         fs::write(other_gate.join(name), "").unwrap();

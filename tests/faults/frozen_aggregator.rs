@@ -11,7 +11,7 @@ const TOOK: &str = "took the baton";
 /// The active aggregator, behind a relay, and a standby that is not.
 fn two_aggregators(fleet: &Fleet) -> (Relay, Process, Process) {
     let relay = Relay::before(fleet.url());
-    let active = fleet.behind(&relay).with_heartbeat(1).aggregator(&[]);
+    let active = fleet.behind(&relay).with_heartbeat(1).aggregator(&["--log", "info,rollcall_consumer=debug"]);
     active.wait_until_it_says("counting");
     let standby = fleet.aggregator(&[]);
     standby.wait_until_it_says("waiting for the baton");
@@ -43,11 +43,13 @@ fn an_aggregator_behind_a_frozen_link_is_replaced_and_one_done_event_is_said() {
 fn a_done_event_that_comes_too_late_from_an_aggregator_that_was_cut_off_is_not_taken() {
     let fleet = Fleet::fresh();
     let (relay, active, standby) = two_aggregators(&fleet);
-    let _consumer = fleet.demo_consumer();
+    let companies = fleet.companies(200);
+    fleet.enqueue(&companies, "questionnaire", "j", &[]).expect(0);
+    eventually("the job is sealed", || (fleet.status("j")["state"] == "running").then_some(()));
     // It still reads the ledger, and counts to the end; what it says goes nowhere.
     relay.hold("rollcall aggregator: events", &[Way::ToBroker]);
-    let companies = fleet.companies(200);
-    fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
+    let _consumer = fleet.demo_consumer();
+    active.wait_until_it_says("announcing done");
     standby.wait_until_it_says("announced done");
     relay.pass();
     back_in_line(&active);

@@ -44,6 +44,7 @@ impl Announcer {
             Entry::Occupied(_) => return None,
             Entry::Vacant(unsaid) => unsaid.insert(read_at),
         };
+        tracing::debug!(%job, state = %done.state, "announcing done");
         self.message(JobEvent::Done(done))
     }
 
