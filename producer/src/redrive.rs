@@ -1,6 +1,7 @@
 //! Enqueues companies of a job once more: some of one that has ended, or those that are missing of one that cannot end.
 
 mod records;
+mod same_companies;
 mod selection;
 
 use std::sync::Arc;

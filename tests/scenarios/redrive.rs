@@ -143,6 +143,9 @@ fn named_companies_are_done_again_with_the_records_of_a_mended_file() {
     let done = redrive(&fleet, &["--index", "0-1", "--file", mended.to_str().unwrap()], 1);
     assert_eq!(counts(&done), [3, 2, 1, 0]);
     assert_results(&fleet, &[("a", "failed"), ("b", "succeeded"), ("c", "succeeded")]);
+    let sorted = fleet.file("sorted.csv", "company_id,do\nc,\nb,\na,\n");
+    let refused = fleet.producer(&["redrive", "j", "--index", "1", "--file", sorted.to_str().unwrap()]).expect(2);
+    assert!(["row 1", "\"a\"", "\"c\"", "same order"].iter().all(|words| refused.error().contains(words)), "{refused:?}");
     let pipe = fleet.path("pipe.csv");
     assert!(fleet.command("mkfifo").arg(&pipe).status().unwrap().success());
     let pipe = pipe.to_str().unwrap();

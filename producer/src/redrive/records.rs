@@ -8,6 +8,7 @@ use rollcall_shared::broker::{BrokerArgs, COALESCE, Link, connect};
 use rollcall_shared::message::{Indices, JobStatus, Outcome, Reading};
 use tokio::sync::mpsc::Sender;
 
+use super::same_companies;
 use crate::blocking::on_a_thread;
 use crate::cli::{MAX_RECORD_BYTES, RedriveArgs};
 use crate::companies::{BadInput, Companies, Company, ReadOptions};
@@ -66,10 +67,10 @@ fn count(file: &Path, options: &ReadOptions) -> Result<u64, BadInput> {
 }
 
 impl Records {
-    /// Looks whether every one of `selected` has a record.
+    /// Looks whether every one of `selected` has a record, and a file is of the job's companies.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where some have none.
+    /// [`Failure::Usage`] where it is not so.
     pub(super) async fn find(
         args: &RedriveArgs,
         selected: &RoaringBitmap,
@@ -78,7 +79,9 @@ impl Records {
         broker: &BrokerArgs,
     ) -> Result<Records, Failure> {
         if let Some(file) = args.file.clone() {
-            return Ok(Records::File { file, options: read_options(args, &status.settings.reading) });
+            let options = read_options(args, &status.settings.reading);
+            same_companies::check(file.clone(), options.clone(), status, link, &broker.topology()).await?;
+            return Ok(Records::File { file, options });
         }
         let mut without = selected.clone();
         let mut replay = Replay::open(link.channel().await?, &broker.topology(), status).await?;

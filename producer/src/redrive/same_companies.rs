@@ -1,0 +1,56 @@
+//! Whether a file has the companies of the job. Its rows are known by their numbers: of a file in another order, each would be
+//! scored in another's place.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rollcall_shared::broker::Link;
+use rollcall_shared::message::JobStatus;
+use rollcall_shared::topology::Topology;
+
+use crate::blocking::on_a_thread;
+use crate::companies::{Companies, ReadOptions};
+use crate::results::replay::{Replay, Replayed, ResultBody};
+use crate::run::Failure;
+
+/// Companies compared: those with the job's first results. A file in another order differs in nearly all of them.
+const COMPARED: usize = 1_000;
+
+/// Compares the ids of `file` with those in the job's first results.
+///
+/// # Errors
+/// [`Failure::Usage`] where a row has another company's.
+pub(super) async fn check(
+    file: PathBuf,
+    options: ReadOptions,
+    status: &JobStatus,
+    link: &Link,
+    topology: &Topology,
+) -> Result<(), Failure> {
+    let mut replay = Replay::open(link.channel().await?, topology, status).await?;
+    let mut ids = HashMap::new();
+    while ids.len() < COMPARED {
+        let Some(replayed) = replay.next().await? else { break };
+        let Replayed::Result(counted, body) = replayed else { continue };
+        ids.insert(counted.index.0, ResultBody::read(&counted, &body).company_id);
+    }
+    on_a_thread(move || compare(&file, &options, ids)).await?
+}
+
+fn compare(file: &Path, options: &ReadOptions, mut ids: HashMap<u32, String>) -> Result<(), Failure> {
+    // Of a result that cannot be read, nobody knows whose it was.
+    ids.retain(|_, id| !id.is_empty());
+    let mut companies = Companies::open(file, options)?;
+    while !ids.is_empty() {
+        let Some(company) = companies.next().transpose()? else { break };
+        let found = company.company_id;
+        if let Some(expected) = ids.remove(&company.index).filter(|expected| *expected != found) {
+            return Err(Failure::Usage(format!(
+                "{}, row {}: expected company {expected:?}, which the job has there, found {found:?}; give the job's file, with its rows in the same order",
+                file.display(),
+                u64::from(company.index) + 1
+            )));
+        }
+    }
+    Ok(())
+}
