@@ -1,6 +1,7 @@
 //! The messages of a job's way through the broker: work, result, job events, and the queries about them. Each knows how it
 //! is written to AMQP properties and a body, and how it is read back and checked.
 
+mod cloud_event;
 mod control;
 mod event;
 mod headers;
@@ -14,11 +15,9 @@ mod settings;
 mod tolerance;
 mod work;
 
+pub use cloud_event::{Event, MalformedEvent, timestamp};
 pub use control::{Control, Order};
-pub use event::{
-    Cancelled, CauseCount, Done, Enqueued, Event, Expired, JobEvent, MalformedEvent, Opened, Pause, Progress, Redriven, Sealed,
-    State, timestamp,
-};
+pub use event::{Cancelled, CauseCount, Done, Enqueued, Expired, JobEvent, Opened, Pause, Progress, Redriven, Sealed, State};
 pub use headers::{Malformed, Message, offset, persistent};
 pub use indices::Indices;
 pub use json::read_json;

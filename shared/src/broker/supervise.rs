@@ -1,6 +1,7 @@
 //! Keeps a session with the broker going: one that is lost is built anew, after a pause.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::{BrokerArgs, BrokerError};
@@ -97,13 +98,9 @@ pub async fn supervise(
                 return Ok(());
             }
         };
-        let error = match ended {
-            Ok(()) => return Ok(()),
-            Err(error @ BrokerError::Unreachable { .. }) if first => return Err(error),
-            // A broker that is starting or stopping refuses those whom it knew before.
-            Err(error @ BrokerError::Refused { .. }) if !first => error,
-            Err(error) if !error.is_transient() => return Err(error),
-            Err(error) => error,
+        let error = match mendable(ended, first) {
+            ControlFlow::Continue(error) => error,
+            ControlFlow::Break(ended) => return ended,
         };
         first = false;
         let answered = !matches!(error, BrokerError::Unreachable { .. } | BrokerError::Refused { .. });
@@ -127,6 +124,18 @@ pub async fn supervise(
         if shutdown.within(pause).await {
             return Ok(());
         }
+    }
+}
+
+/// The error that a new connection may mend; otherwise how it has ended for good.
+fn mendable(ended: Result<(), BrokerError>, first: bool) -> ControlFlow<Result<(), BrokerError>, BrokerError> {
+    match ended {
+        Ok(()) => ControlFlow::Break(Ok(())),
+        Err(error @ BrokerError::Unreachable { .. }) if first => ControlFlow::Break(Err(error)),
+        // A broker that is starting or stopping refuses those whom it knew before.
+        Err(error @ BrokerError::Refused { .. }) if !first => ControlFlow::Continue(error),
+        Err(error) if !error.is_transient() => ControlFlow::Break(Err(error)),
+        Err(error) => ControlFlow::Continue(error),
     }
 }
 
