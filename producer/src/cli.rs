@@ -189,7 +189,7 @@ pub struct RedriveArgs {
     /// The job
     pub job: Job,
     /// Those that failed for this cause; may be given several times, and adds to what else is named [default: all that failed]
-    #[arg(long, env = "ROLLCALL_CAUSE", value_name = "CAUSE", value_delimiter = ',')]
+    #[arg(long, env = "ROLLCALL_CAUSE", value_name = "CAUSE")]
     pub cause: Vec<String>,
     /// These, whatever they came to: indices such as 3 or 3,17-20
     #[arg(long, env = "ROLLCALL_INDEX", value_name = "INDICES")]

@@ -9,7 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt32Type};
 use arrow_array::{Array, RecordBatch, StringArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use rollcall_tests::{Fleet, SCORER, eventually, project};
+use rollcall_tests::{Fleet, SCORER, eventually};
 use serde_json::{Value, json};
 
 /// What each format says of one company, as text.
@@ -160,10 +160,7 @@ fn an_unfinished_job_gives_its_results_only_where_a_part_is_asked_for() {
 /// Publishes a result as somebody else's service might.
 fn somebody_elses_result(fleet: &Fleet, index: u32, round: u32, body: &str) {
     let headers = json!({ "job": "j", "index": index, "outcome": "succeeded", "attempt": 1, "round": round });
-    let mut publish = fleet.command("/usr/bin/python3");
-    publish.arg(project().join("tests/fixtures/publish.py")).args([&fleet.name("results"), "m.j.succeeded"]);
-    publish.args(["rollcall.result.v1", &headers.to_string(), body]);
-    fleet.start("publish", publish).wait(Duration::from_secs(30)).expect(0);
+    fleet.somebody_publishes("results", "m.j.succeeded", "rollcall.result.v1", &headers, body);
 }
 
 #[test]

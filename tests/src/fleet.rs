@@ -212,6 +212,14 @@ impl Fleet {
         policy.status().unwrap().success()
     }
 
+    /// Publishes a message to `exchange` of the fleet as somebody else's service might, from another language.
+    pub fn somebody_publishes(&self, exchange: &str, routing_key: &str, kind: &str, headers: &serde_json::Value, body: &str) {
+        let mut publish = self.command("/usr/bin/python3");
+        publish.arg(project().join("tests/fixtures/publish.py")).args([&self.name(exchange), routing_key, kind]);
+        publish.args([&headers.to_string(), body]);
+        self.start("publish", publish).wait(PRODUCER_DEADLINE).expect(0);
+    }
+
     /// How many messages wait in a queue; nothing where there is no such queue.
     pub fn waiting_in(&self, queue: &str) -> Option<u32> {
         crate::queue::waiting_in(self.url(), queue)

@@ -271,6 +271,14 @@ mod tests {
         assert_eq!((body["error"]["cause"].as_str(), &body["record"]), (Some("timeout"), &serde_json::Value::Null));
     }
 
+    #[test]
+    fn a_long_cause_is_counted_by_its_beginning() {
+        let (work, model) = (work("{}"), "m".parse().unwrap());
+        let scored = ScoredCompany::Error { cause: "é".repeat(LONGEST_CAUSE + 1), message: String::new() };
+        let result = ScoredResult { work: &work, model: &model, scored: &scored, scored_at: "now", duration_ms: 1.0 };
+        assert_eq!(Counted::read(&result.properties()).unwrap().cause, "é".repeat(LONGEST_CAUSE));
+    }
+
     proptest! {
         #[test]
         fn what_counting_needs_reads_back_as_it_was_written(

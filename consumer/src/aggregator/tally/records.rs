@@ -17,9 +17,6 @@ use crate::aggregator::ledger::Record;
 /// record waits behind; twice as many are not counted faster.
 const PREFETCH: u16 = 250;
 
-/// Records taken in together, at most: announced once.
-const BATCH: usize = 500;
-
 /// Records acknowledged together. The broker sends as many more at once, and is asked less often; it goes on all the while, since
 /// this is less than the prefetch.
 const ACKNOWLEDGED_TOGETHER: u64 = 64;
@@ -55,14 +52,14 @@ impl Records {
         Ok(Records { channel, consumer, last_tag: 0, acknowledged: 0 })
     }
 
-    /// Waits for the next records: one, and those that have already arrived behind it. Safe to cancel.
+    /// Waits for the next records: one, and those that have already arrived behind it, which are no more than the broker sends
+    /// ahead. Safe to cancel.
     pub(super) async fn next(&mut self) -> Result<Vec<Read>, BrokerError> {
         // Nothing is awaited after the first: what has been taken would be lost with the future.
         let first = self.consumer.next().await;
         let mut records = Vec::new();
         self.sort(&mut records, first)?;
-        while records.len() < BATCH {
-            let Some(next) = self.consumer.next().now_or_never() else { break };
+        while let Some(next) = self.consumer.next().now_or_never() {
             self.sort(&mut records, next)?;
         }
         Ok(records)

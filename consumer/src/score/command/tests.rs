@@ -1,4 +1,5 @@
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::*;
 
@@ -76,17 +77,18 @@ fn a_child_that_hangs_is_given_up_at_once_when_the_consumer_must_stop() {
     let folder = tempfile::tempdir().unwrap();
     let hanging = folder.path().join("hanging");
     let mut scorer = shell(&format!("touch {}; sleep 60", hanging.display()));
-    scorer.timeout = Duration::MAX;
-    let abandon = Arc::clone(&scorer.abandon);
+    scorer.timeout = Duration::from_secs(30);
+    let (abandon, until) = (Arc::clone(&scorer.abandon), Instant::now() + Duration::from_secs(20));
     let stop = std::thread::spawn(move || {
-        while !hanging.exists() {
+        while !hanging.exists() && Instant::now() < until {
             std::thread::yield_now();
         }
         abandon.store(true, Ordering::Relaxed);
+        hanging.exists()
     });
     let error = scorer.score(&[company("{}")]).unwrap_err();
     assert!(error.message.contains("stopping"), "{error}");
-    stop.join().unwrap();
+    assert!(stop.join().unwrap(), "the child was never asked");
 }
 
 #[test]
