@@ -10,7 +10,7 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
-.PHONY: help build demo test chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-parallel bench-latency bench-takeover lint up down clean compiler pika
+.PHONY: help build demo test chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover lint up down clean compiler pika
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -41,7 +41,7 @@ test-next: pika build ## run the scenarios against another RabbitMQ, such as the
 	env -u ROLLCALL_TEST_BROKER cargo test --release --workspace --test scenarios
 
 bench: ## all benchmarks, one after another
-	@for name in seed overhead peers scale parallel latency takeover; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
+	@for name in seed overhead peers scale scaleout overtake parallel latency takeover; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
 
 bench-seed: build ## the run to beat: 227,000 companies, 255 answers, 1,000 particles, from enqueue to the done event
 	$(bench) seed
@@ -54,6 +54,12 @@ bench-peers: build ## the same companies through Celery, Dramatiq and Ray, which
 
 bench-scale: build ## jobs of 10,000, 100,000 and 1,000,000 companies: rate and memory; COMPANIES=10000000 adds that size
 	$(bench) scale
+
+bench-scaleout: build ## do more consumers help? they come and go in mid-job; BENCH_CASE=WORDS runs some of the cases
+	$(bench) scaleout
+
+bench-overtake: build ## does a job of 100 companies wait behind one of COMPANIES=1000000 of the same model?
+	$(bench) overtake
 
 bench-parallel: build ## 100,000 companies that only wait, 10,000 of them at a time: how much longer than that does it take?
 	$(bench) parallel

@@ -1,6 +1,13 @@
 //! Which deliveries are settled, and which acknowledgements say so in the fewest frames.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+
+/// Companies acknowledged together, at most. What a consumer that is killed has not acknowledged is scored again.
+const ACKNOWLEDGED_TOGETHER: usize = 64;
+
+/// A subscription on the channel; the broker sends no more of it than its prefetch before an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SubscriptionId(pub(crate) u64);
 
 /// The deliveries of one channel, by tag. Tags begin at 1 and leave no gap.
 #[derive(Debug)]
@@ -13,10 +20,19 @@ pub(crate) struct Acks {
     ahead_most: usize,
     together: usize,
     open: usize,
+    /// Deliveries of each subscription that no acknowledgement has been sent for.
+    unacknowledged: HashMap<SubscriptionId, usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    state: State,
+    /// `None` until the delivery is known: those of several subscriptions may be handed out of order.
+    subscription: Option<SubscriptionId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slot {
+enum State {
     /// Being scored, or its result not yet confirmed.
     Open,
     /// Its result is confirmed; not yet acknowledged.
@@ -34,23 +50,28 @@ pub(crate) struct Ack {
 }
 
 impl Acks {
-    /// Nothing delivered yet. Up to `ahead_most` finished deliveries wait for an earlier unfinished one, to be acknowledged
-    /// with it; more would keep the broker from sending work while one slow company is scored. And `together` of them wait for each
-    /// other: each acknowledgement is work for the broker and its queue.
-    pub(crate) fn new(ahead_most: usize, together: usize) -> Acks {
-        Acks { slots: VecDeque::new(), first: 1, ahead: 0, ahead_most, together, open: 0 }
+    /// Nothing delivered yet, and no finished delivery waits for another before [`Acks::allow`] says so.
+    pub(crate) fn new() -> Acks {
+        Acks { slots: VecDeque::new(), first: 1, ahead: 0, ahead_most: 0, together: 0, open: 0, unacknowledged: HashMap::new() }
     }
 
-    /// From now on nothing finished waits for anything: there may be no time for it.
-    pub(crate) fn wait_no_more(&mut self) {
-        (self.ahead_most, self.together) = (0, 0);
+    /// Says how many deliveries are held beyond those that are being scored. An acknowledgement is work for the broker and its queue,
+    /// and so finished deliveries wait for each other, and for an earlier unfinished one to be acknowledged with it: but only as many
+    /// as leave enough to be scored in the meantime.
+    pub(crate) fn allow(&mut self, spare: usize) {
+        self.ahead_most = spare / 2;
+        self.together = (spare / 4).min(ACKNOWLEDGED_TOGETHER);
     }
 
     /// A delivery has arrived.
-    pub(crate) fn arrived(&mut self, tag: u64) {
+    pub(crate) fn arrived(&mut self, tag: u64, subscription: SubscriptionId) {
         while self.first + (self.slots.len() as u64) <= tag {
-            self.slots.push_back(Slot::Open);
+            self.slots.push_back(Slot { state: State::Open, subscription: None });
             self.open += 1;
+        }
+        if let Some(slot) = self.slot(tag) {
+            slot.subscription = Some(subscription);
+            *self.unacknowledged.entry(subscription).or_default() += 1;
         }
     }
 
@@ -59,27 +80,43 @@ impl Acks {
         self.open
     }
 
+    /// Deliveries of a subscription for which no acknowledgement has been sent.
+    pub(crate) fn unacknowledged(&self, subscription: SubscriptionId) -> usize {
+        self.unacknowledged.get(&subscription).copied().unwrap_or_default()
+    }
+
     /// The result of a delivery is confirmed.
     pub(crate) fn finish(&mut self, tag: u64) {
-        if self.set(tag, Slot::Finished) {
+        if self.set(tag, State::Finished).is_some() {
             self.ahead += 1;
         }
     }
 
     /// A delivery was given back or refused on its own.
     pub(crate) fn settle(&mut self, tag: u64) {
-        self.set(tag, Slot::Settled);
+        let subscription = self.set(tag, State::Settled).and_then(|slot| slot.subscription);
+        self.acknowledged(subscription);
     }
 
-    fn set(&mut self, tag: u64, to: Slot) -> bool {
-        let slot = tag.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()).and_then(|at| self.slots.get_mut(at));
-        match slot {
-            Some(slot) if *slot == Slot::Open => {
-                *slot = to;
-                self.open -= 1;
-                true
+    fn slot(&mut self, tag: u64) -> Option<&mut Slot> {
+        tag.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()).and_then(|at| self.slots.get_mut(at))
+    }
+
+    fn set(&mut self, tag: u64, to: State) -> Option<Slot> {
+        let slot = self.slot(tag).filter(|slot| slot.state == State::Open)?;
+        slot.state = to;
+        let slot = *slot;
+        self.open -= 1;
+        Some(slot)
+    }
+
+    fn acknowledged(&mut self, subscription: Option<SubscriptionId>) {
+        let Some(subscription) = subscription else { return };
+        if let Some(count) = self.unacknowledged.get_mut(&subscription) {
+            *count -= 1;
+            if *count == 0 {
+                self.unacknowledged.remove(&subscription);
             }
-            _ => false,
         }
     }
 
@@ -90,22 +127,26 @@ impl Acks {
             return due;
         }
         let mut last_finished = None;
-        while let Some(slot) = self.slots.front().filter(|slot| **slot != Slot::Open) {
-            if *slot == Slot::Finished {
+        while let Some(slot) = self.slots.front().copied().filter(|slot| slot.state != State::Open) {
+            if slot.state == State::Finished {
                 last_finished = Some(self.first);
                 self.ahead -= 1;
+                self.acknowledged(slot.subscription);
             }
             self.slots.pop_front();
             self.first += 1;
         }
         due.extend(last_finished.map(|tag| Ack { tag, multiple: true }));
         if self.ahead > self.ahead_most {
+            let mut alone = Vec::with_capacity(self.ahead);
             for (tag, slot) in (self.first..).zip(&mut self.slots) {
-                if *slot == Slot::Finished {
-                    *slot = Slot::Settled;
+                if slot.state == State::Finished {
+                    slot.state = State::Settled;
                     due.push(Ack { tag, multiple: false });
+                    alone.push(slot.subscription);
                 }
             }
+            alone.into_iter().for_each(|subscription| self.acknowledged(subscription));
             self.ahead = 0;
         }
         due
@@ -120,9 +161,11 @@ mod tests {
 
     const MULTIPLE: bool = true;
 
+    const ONE: SubscriptionId = SubscriptionId(1);
+
     fn arrived(tags: u64, ahead_most: usize) -> Acks {
-        let mut acks = Acks::new(ahead_most, 1);
-        (1..=tags).for_each(|tag| acks.arrived(tag));
+        let mut acks = Acks { ahead_most, together: 1, ..Acks::new() };
+        (1..=tags).for_each(|tag| acks.arrived(tag, ONE));
         acks
     }
 
@@ -151,20 +194,37 @@ mod tests {
         let mut acks = arrived(3, 100);
         acks.finish(3);
         assert_eq!(acks.due(false), []);
-        acks.wait_no_more();
+        acks.allow(0);
         assert_eq!(acks.due(false), [Ack { tag: 3, multiple: false }]);
     }
 
     #[test]
     fn what_is_finished_waits_for_more_of_its_kind_but_not_where_it_is_quiet() {
-        let mut acks = Acks::new(100, 3);
-        (1..=5).for_each(|tag| acks.arrived(tag));
+        let mut acks = Acks { ahead_most: 100, together: 3, ..Acks::new() };
+        (1..=5).for_each(|tag| acks.arrived(tag, ONE));
         [1, 2].into_iter().for_each(|tag| acks.finish(tag));
         assert_eq!(acks.due(false), []);
         acks.finish(3);
         assert_eq!(acks.due(false), [Ack { tag: 3, multiple: MULTIPLE }]);
         acks.finish(4);
         assert_eq!(acks.due(true), [Ack { tag: 4, multiple: MULTIPLE }]);
+    }
+
+    #[test]
+    fn each_subscription_has_its_own_count_of_what_is_not_acknowledged() {
+        let mut acks = Acks::new();
+        let other = SubscriptionId(2);
+        // The second subscription's delivery is handed out first.
+        [(2, other), (1, ONE), (3, ONE)].into_iter().for_each(|(tag, subscription)| acks.arrived(tag, subscription));
+        assert_eq!((acks.unacknowledged(ONE), acks.unacknowledged(other)), (2, 1));
+        acks.finish(1);
+        acks.settle(3);
+        assert_eq!((acks.unacknowledged(ONE), acks.unacknowledged(other)), (1, 1));
+        assert_eq!(acks.due(false), [Ack { tag: 1, multiple: MULTIPLE }]);
+        assert_eq!((acks.unacknowledged(ONE), acks.unacknowledged(other)), (0, 1));
+        acks.finish(2);
+        assert_eq!(acks.due(false), [Ack { tag: 2, multiple: MULTIPLE }]);
+        assert_eq!(acks.unacknowledged(other), 0);
     }
 
     proptest! {
@@ -184,7 +244,7 @@ mod tests {
                 prop_assert!(acknowledged.is_subset(&finished));
             }
             prop_assert_eq!(acknowledged, finished);
-            prop_assert_eq!(acks.open(), 0);
+            prop_assert_eq!((acks.open(), acks.unacknowledged(ONE)), (0, 0));
         }
     }
 }

@@ -17,9 +17,6 @@ use crate::batch::Scored;
 use crate::intake::Taken;
 use crate::settle::Settle;
 
-/// Companies acknowledged together, at most. What a consumer that is killed has not acknowledged is scored again.
-const ACKNOWLEDGED_TOGETHER: usize = 64;
-
 /// Where a company is to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -76,18 +73,9 @@ impl Answers {
         work: Channel,
         topology: Topology,
         model: &Model,
-        prefetch: u16,
         metrics: Arc<ConsumerMetrics>,
     ) -> Answers {
-        Answers {
-            publisher,
-            work,
-            acks: Acks::new(usize::from(prefetch) / 2, usize::from(prefetch / 8).min(ACKNOWLEDGED_TOGETHER)),
-            topology,
-            model: model.clone(),
-            declared: HashSet::new(),
-            metrics,
-        }
+        Answers { publisher, work, acks: Acks::new(), topology, model: model.clone(), declared: HashSet::new(), metrics }
     }
 
     /// How many messages it can take now.

@@ -9,6 +9,7 @@ use rollcall_shared::telemetry::ConsumerMetrics;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::desks::{Seat, Seated};
+use crate::hold::Hold;
 use crate::intake::Taken;
 use crate::score::{Company, Prediction, ScoreError, Scorer, Scores};
 use crate::settle::{Settle, settle};
@@ -30,8 +31,8 @@ pub(crate) struct Room {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) scored: UnboundedSender<Vec<Scored>>,
     pub(crate) metrics: Arc<ConsumerMetrics>,
-    /// Companies scored in one call, at most.
-    pub(crate) batch: usize,
+    /// Measures how fast companies are scored; says how many to score in one call.
+    pub(crate) hold: Arc<Hold>,
     /// How many threads share what waits.
     pub(crate) desks: usize,
     /// How long a call may take before its thread is given up.
@@ -50,7 +51,7 @@ pub(crate) struct Desk {
 impl Desk {
     /// Scores until there is no more to come, or until it took too long and was replaced.
     pub(crate) fn work(mut self) {
-        while let Some(batch) = self.room.waiting.take(self.room.batch, self.room.desks) {
+        while let Some(batch) = self.room.waiting.take(|| self.room.hold.batch(), self.room.desks) {
             let Some((batch, scores, took)) = self.score(batch) else { return };
             match scores {
                 Ok(scores) => {
@@ -73,10 +74,13 @@ impl Desk {
         let companies = Arc::new(records.collect::<Vec<_>>());
         self.room.metrics.batch_companies.observe(companies.len() as f64);
         let began = Instant::now();
-        self.seat.sit_down(Seated { batch, companies: Arc::clone(&companies), until: began + self.room.patience });
+        let call = self.room.hold.begin(companies.len());
+        self.seat.sit_down(Seated { batch, companies: Arc::clone(&companies), call, until: began + self.room.patience });
         let scores = self.call(&companies);
         drop(companies);
-        let batch = self.seat.stand_up()?.into_batch();
+        let seated = self.seat.stand_up()?;
+        self.room.hold.end(&seated.call);
+        let batch = seated.into_batch();
         let scores = match scores {
             // Alone, the fault is the company's; and who is leaving does not try again.
             Err(fault) if batch.len() == 1 || self.room.waiting.is_closed() => Ok(vec![Err(fault); batch.len()]),

@@ -23,13 +23,17 @@ pub struct ConsumerArgs {
     /// What scores them: bayes:PATH.bif, or "command:PROGRAM ARGUMENT ..."
     #[arg(long, env = "ROLLCALL_SCORER", value_name = "KIND:TARGET")]
     pub scorer: ScorerSpec,
-    /// Companies taken ahead of being answered for
+    /// How much work to hold, such as 500ms or 1m, at the speed that is measured as it goes; what is beyond that is left to other
+    /// consumers. A company counts as 1 s before the first is scored
+    #[arg(long, env = "ROLLCALL_HOLD", default_value = "2s", value_parser = positive)]
+    pub hold: Duration,
+    /// Companies of one queue held at most, whatever the speed
     #[arg(long, env = "ROLLCALL_PREFETCH", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
     pub prefetch: u16,
     /// Threads that score, each with a scorer of its own [default: one per core]
     #[arg(long, env = "ROLLCALL_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Companies handed to a scorer at once, at most; it is never waited for more
+    /// Companies handed to a scorer at once, at most; fewer where that would take longer than a twentieth of --hold and be no faster
     #[arg(long, env = "ROLLCALL_BATCH", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
     /// bayes: particles sampled for each company; the standard error of a probability p is at least sqrt(p(1-p)/particles)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::batch::{Desk, Room, fault};
+use crate::hold::Call;
 use crate::intake::Taken;
 use crate::score::{Company, Scorer};
 
@@ -29,6 +30,7 @@ pub(crate) struct Seated {
     pub(crate) batch: Vec<Taken>,
     /// The records of the batch, in its order.
     pub(crate) companies: Arc<Vec<Company>>,
+    pub(crate) call: Call,
     pub(crate) until: Instant,
 }
 
@@ -53,6 +55,13 @@ impl Seat {
     /// Ends with it; nothing where it took too long, and somebody else has it.
     pub(crate) fn stand_up(&self) -> Option<Seated> {
         self.lock().take()
+    }
+
+    /// Gives the batch so much more time.
+    fn extend(&self, by: Duration) {
+        if let Some(seated) = self.lock().as_mut() {
+            seated.until += by;
+        }
     }
 
     fn overdue(&self) -> Option<Seated> {
@@ -91,7 +100,10 @@ impl Desks {
         let leaving = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&leaving);
         let watch = thread::spawn(move || {
+            let mut looked = Instant::now();
             while !asked.load(Ordering::Relaxed) {
+                watched.allow_for_pause(looked.elapsed().saturating_sub(LOOK_EVERY));
+                looked = Instant::now();
                 watched.replace_stuck();
                 thread::park_timeout(LOOK_EVERY);
             }
@@ -119,9 +131,17 @@ fn start(scorer: Box<dyn Scorer>, room: &Arc<Room>, seat: &Arc<Seat>) -> JoinHan
 }
 
 impl Watched {
+    /// A process that was stopped, and goes on, has not scored for so long: no scorer is stuck for that.
+    fn allow_for_pause(&self, pause: Duration) {
+        if pause > LOOK_EVERY {
+            self.seats.iter().for_each(|(seat, _)| seat.extend(pause));
+        }
+    }
+
     fn replace_stuck(&mut self) {
         for (seat, thread) in &mut self.seats {
             let Some(seated) = seat.overdue() else { continue };
+            self.room.hold.end(&seated.call);
             let batch = seated.into_batch();
             tracing::error!(companies = batch.len(), "a scorer is stuck; its thread is left and replaced");
             if batch.len() == 1 {
@@ -172,6 +192,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Scored;
+    use crate::hold::{Hold, HoldLimits};
     use crate::score::Scores;
     use crate::settle::Settle;
     use crate::waiting::Waiting;
@@ -223,7 +244,7 @@ mod tests {
             waiting: Arc::clone(&waiting),
             scored,
             metrics: Arc::new(ConsumerMetrics::new().unwrap()),
-            batch: 10,
+            hold: Arc::new(Hold::new(HoldLimits { hold: Duration::from_secs(86_400), workers: 1, prefetch: 512, batch: 10 })),
             desks: 1,
             patience: Duration::from_millis(50),
             retry: RetryPolicy::default(),

@@ -1,5 +1,7 @@
 //! Takes work from the broker.
 
+mod lane;
+
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -12,6 +14,9 @@ use lapin::{Channel, Consumer};
 use rollcall_shared::broker::{BrokerError, COALESCE};
 use rollcall_shared::message::{Model, Priority, Work, earlier_deliveries};
 use rollcall_shared::topology::Topology;
+
+use self::lane::{Change, Lane, Subscription};
+use crate::acks::{Acks, SubscriptionId};
 
 /// A company taken, and what is needed to settle it.
 #[derive(Debug, Clone)]
@@ -32,66 +37,95 @@ pub(crate) struct Taken {
     pub(crate) taken_at: Instant,
 }
 
-/// The subscription to a model's queues, on one channel.
+/// The subscriptions to a model's queues, on one channel.
 pub(crate) struct Intake {
     pub(crate) channel: Channel,
-    lanes: Vec<Lane>,
+    lanes: [Lane; 2],
+    suspects: Subscription,
     deliveries: SelectAll<Deliveries>,
     session: u64,
-}
-
-/// A queue that work comes from.
-struct Lane {
-    queue: String,
-    kind: Kind,
-    prefetch: u16,
+    opened: u64,
 }
 
 /// What waits in a queue.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Companies of this priority, whatever they say themselves.
     Work(Priority),
     Suspects,
 }
 
-impl Lane {
-    fn tag(&self) -> &str {
-        &self.queue
-    }
-}
-
 type Deliveries = Pin<Box<dyn Stream<Item = Arriving> + Send>>;
 
-/// A delivery of this kind; nothing once the broker has ended the subscription.
-type Arriving = (Kind, Option<lapin::Result<Delivery>>);
+/// A delivery of a subscription; `None` once the subscription has ended.
+type Arriving = (Kind, SubscriptionId, Option<lapin::Result<Delivery>>);
 
 /// What the broker sent: companies, and the tags of messages that are no work.
 #[derive(Default)]
 pub(crate) struct Arrival {
+    /// The tags of all of them.
+    pub(crate) tags: Vec<(u64, SubscriptionId)>,
     pub(crate) taken: Vec<Taken>,
     pub(crate) malformed: Vec<u64>,
 }
 
 impl Intake {
-    /// Subscribes, for at most `prefetch` unsettled companies a queue; of suspects, one: what it kills is then held with
-    /// nothing else of its kind.
+    /// Subscribes for `base` companies of each queue; more are taken as [`Intake::resize`] says. Of suspects only one is taken: what it
+    /// kills is then held with nothing else of its kind.
     pub(crate) async fn open(
         channel: Channel,
         topology: &Topology,
         model: &Model,
-        prefetch: u16,
+        base: usize,
         session: u64,
     ) -> Result<Intake, BrokerError> {
-        let lane = |priority| Lane { queue: topology.work_queue(model, priority), kind: Kind::Work(priority), prefetch };
-        let suspects = Lane { queue: topology.suspect_queue(model), kind: Kind::Suspects, prefetch: 1 };
-        let lanes = vec![lane(Priority::Normal), lane(Priority::High), suspects];
-        let mut deliveries = SelectAll::new();
-        for lane in &lanes {
-            let consumer = subscribe(&channel, lane, FieldTable::default()).await?;
-            deliveries.push(labelled(consumer, lane.kind));
+        let base = u16::try_from(base).unwrap_or(u16::MAX);
+        let lane = |priority, number| {
+            let queue = topology.work_queue(model, priority);
+            Lane::new(Subscription { id: SubscriptionId(number), kind: Kind::Work(priority), queue, prefetch: base })
+        };
+        let suspects =
+            Subscription { id: SubscriptionId(0), kind: Kind::Suspects, queue: topology.suspect_queue(model), prefetch: 1 };
+        let lanes = [lane(Priority::Normal, 1), lane(Priority::High, 2)];
+        let mut intake = Intake { channel, lanes, suspects, deliveries: SelectAll::new(), session, opened: 3 };
+        let first: Vec<Subscription> =
+            intake.lanes.iter().flat_map(Lane::subscriptions).chain([&intake.suspects]).cloned().collect();
+        for subscription in &first {
+            intake.subscribe(subscription, FieldTable::default()).await?;
         }
-        Ok(Intake { channel, lanes, deliveries, session })
+        Ok(intake)
+    }
+
+    /// Subscribes for more or for fewer companies of each queue, where that is much more or fewer and the queue has enough for it to
+    /// matter; `acks` knows what is held.
+    ///
+    /// The prefetch of a subscription is fixed when it begins, so there are several, and they are added and cancelled. One is
+    /// cancelled only while all of its prefetch is held: what the broker sends to a subscription that is being cancelled goes back,
+    /// which RabbitMQ 3.10 counts as a delivery.
+    pub(crate) async fn resize(&mut self, acks: &Acks, companies: usize) -> Result<(), BrokerError> {
+        for at in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(at) else { continue };
+            let change = lane.change(acks, companies);
+            if change != Change::Keep {
+                tracing::debug!(queue = lane.base.queue, companies, ?change, "changing how much is held");
+            }
+            let (cancelled, added) = match change {
+                Change::Keep => continue,
+                Change::Cancel => (lane.take_further(acks), None),
+                Change::Add(prefetch) => (Vec::new(), Some(prefetch)),
+                Change::Replace(prefetch) => (lane.take_further(acks), Some(prefetch)),
+            };
+            if let Some(prefetch) = added {
+                self.opened += 1;
+                let subscription = Subscription { id: SubscriptionId(self.opened), prefetch, ..lane.base.clone() };
+                lane.further.push(subscription.clone());
+                self.subscribe(&subscription, FieldTable::default()).await?;
+            }
+            for subscription in &cancelled {
+                self.unsubscribe(subscription).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits for work, and takes with it what has already arrived. Safe to cancel.
@@ -108,10 +142,13 @@ impl Intake {
     }
 
     fn sort(&self, arrival: &mut Arrival, next: Option<Arriving>) -> Result<(), BrokerError> {
-        let Some((kind, Some(delivery))) = next else {
-            return Err(BrokerError::Lost("the broker cancelled the consumer of work".to_owned()));
+        let Some((kind, subscription, delivery)) = next else { return Err(cancelled_by_broker()) };
+        let Some(delivery) = delivery else {
+            // The end of one that was cancelled here comes too.
+            return if self.is_live(subscription) { Err(cancelled_by_broker()) } else { Ok(()) };
         };
         let Delivery { delivery_tag: tag, properties, data, .. } = delivery?;
+        arrival.tags.push((tag, subscription));
         match Work::read(&properties, data) {
             Ok(mut work) => {
                 let suspect = match kind {
@@ -151,10 +188,18 @@ impl Intake {
         Ok(self.channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true }).await?)
     }
 
+    fn is_live(&self, id: SubscriptionId) -> bool {
+        self.live().any(|subscription| subscription.id == id)
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Subscription> {
+        self.lanes.iter().flat_map(Lane::subscriptions).chain([&self.suspects])
+    }
+
     /// Stops taking; returns what arrived and was not yet handed out.
     pub(crate) async fn close(&mut self) -> Result<Arrival, BrokerError> {
-        for lane in &self.lanes {
-            self.channel.basic_cancel(lane.tag().into(), BasicCancelOptions::default()).await?;
+        for subscription in self.live() {
+            self.unsubscribe(subscription).await?;
         }
         self.arrived_already()
     }
@@ -169,10 +214,12 @@ impl Intake {
         // Behind every other consumer, so that a message comes only where nobody else has room for it.
         let mut last = FieldTable::default();
         last.insert("x-priority".into(), AMQPValue::LongInt(-1_000));
-        for lane in &self.lanes {
-            let one = Lane { queue: lane.queue.clone(), kind: lane.kind, prefetch: 1 };
-            self.deliveries.push(labelled(subscribe(&self.channel, &one, last.clone()).await?, one.kind));
-            self.channel.basic_cancel(one.tag().into(), BasicCancelOptions::default()).await?;
+        let bases: Vec<Subscription> = self.lanes.iter().map(|lane| &lane.base).chain([&self.suspects]).cloned().collect();
+        for base in bases {
+            self.opened += 1;
+            let one = Subscription { id: SubscriptionId(self.opened), prefetch: 1, ..base };
+            self.subscribe(&one, last.clone()).await?;
+            self.unsubscribe(&one).await?;
         }
         self.arrived_already()
     }
@@ -180,23 +227,34 @@ impl Intake {
     fn arrived_already(&mut self) -> Result<Arrival, BrokerError> {
         let mut arrival = Arrival::default();
         while let Some(next) = self.deliveries.next().now_or_never().flatten() {
-            if next.1.is_some() {
+            if next.2.is_some() {
                 self.sort(&mut arrival, Some(next))?;
             }
         }
         Ok(arrival)
     }
+
+    async fn subscribe(&mut self, subscription: &Subscription, arguments: FieldTable) -> Result<(), BrokerError> {
+        // For those who subscribe after it, each for itself.
+        self.channel.basic_qos(subscription.prefetch, BasicQosOptions::default()).await?;
+        let (queue, tag, options) = (subscription.queue.as_str().into(), subscription.tag(), BasicConsumeOptions::default());
+        let consumer = self.channel.basic_consume(queue, tag.as_str().into(), options, arguments).await?;
+        self.deliveries.push(labelled(consumer, subscription));
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, subscription: &Subscription) -> Result<(), BrokerError> {
+        Ok(self.channel.basic_cancel(subscription.tag().as_str().into(), BasicCancelOptions::default()).await?)
+    }
 }
 
-async fn subscribe(channel: &Channel, lane: &Lane, arguments: FieldTable) -> Result<Consumer, BrokerError> {
-    // For those who subscribe after it, each for itself.
-    channel.basic_qos(lane.prefetch, BasicQosOptions::default()).await?;
-    let (queue, options) = (lane.queue.as_str().into(), BasicConsumeOptions::default());
-    Ok(channel.basic_consume(queue, lane.tag().into(), options, arguments).await?)
+/// The subscription's deliveries, each with what they are, and a last `None` when it has ended.
+fn labelled(consumer: Consumer, subscription: &Subscription) -> Deliveries {
+    let (kind, id) = (subscription.kind, subscription.id);
+    let end = futures_util::stream::once(std::future::ready((kind, id, None)));
+    Box::pin(consumer.map(move |delivery| (kind, id, Some(delivery))).chain(end))
 }
 
-/// The consumer's deliveries, each with its kind, and a last nothing when the broker has ended it.
-fn labelled(consumer: Consumer, kind: Kind) -> Deliveries {
-    let end = futures_util::stream::once(std::future::ready((kind, None)));
-    Box::pin(consumer.map(move |delivery| (kind, Some(delivery))).chain(end))
+fn cancelled_by_broker() -> BrokerError {
+    BrokerError::Lost("the broker cancelled the consumer of work".to_owned())
 }

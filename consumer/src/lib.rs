@@ -8,10 +8,12 @@ mod admit;
 mod answer;
 mod batch;
 mod desks;
+mod hold;
 mod intake;
 mod orders;
 mod session;
 mod settle;
+mod status;
 mod waiting;
 
 pub mod score;

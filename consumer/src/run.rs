@@ -13,6 +13,7 @@ use crate::Failure;
 use crate::batch::Room;
 use crate::cli::{ConsumerArgs, ScorerSpec};
 use crate::desks::{Desks, NewScorer};
+use crate::hold::{Hold, HoldLimits};
 use crate::score::Scorer;
 use crate::score::bayes::{Bayes, Settings};
 use crate::score::command::{Command, Launcher};
@@ -40,11 +41,17 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
     telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone()).await.map_err(Failure::Usage)?;
     let waiting = Arc::new(Waiting::default());
     let (scored, mut outcomes) = unbounded_channel();
+    let hold = Arc::new(Hold::new(HoldLimits {
+        hold: args.hold,
+        workers: args.threads(),
+        prefetch: usize::from(args.prefetch),
+        batch: usize::from(args.batch),
+    }));
     let room = Room {
         waiting: Arc::clone(&waiting),
         scored,
         metrics: Arc::clone(&metrics),
-        batch: usize::from(args.batch),
+        hold: Arc::clone(&hold),
         desks: args.threads(),
         patience: args.score_timeout + STUCK_AFTER,
         retry,
@@ -57,7 +64,7 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
     };
     let ended = supervise(&args.broker, &shutdown, args.grace.saturating_sub(LEAVE), reconnecting, async || {
         let number = sessions.fetch_add(1, Ordering::Relaxed);
-        let session = Session { args: &args, waiting: &waiting, metrics: &metrics, ready: &ready, number };
+        let session = Session { args: &args, waiting: &waiting, hold: &hold, metrics: &metrics, ready: &ready, number };
         session.run(&mut outcomes, &shutdown).await
     })
     .await;

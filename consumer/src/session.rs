@@ -5,25 +5,39 @@ use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerError, COALESCE, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::Job;
+use rollcall_shared::message::{ConsumerStatus, Job};
 use rollcall_shared::telemetry::{ConsumerMetrics, Readiness};
+use rollcall_shared::topology::Topology;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::admit::{Admission, Standing, admit};
 use crate::answer::{Answers, Place};
 use crate::batch::Scored;
 use crate::cli::ConsumerArgs;
+use crate::hold::Hold;
 use crate::intake::{Arrival, Intake, Taken};
 use crate::orders::OrderLog;
+use crate::status::StatusRequests;
 use crate::waiting::Waiting;
 
-/// How often to look for companies that have waited for too long.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often to compare what is held with what should be, beside each arrival.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What is beyond the target goes back after this part of `--hold`: what has just come may be begun at any moment.
+const GIVE_BACK_AFTER: u32 = 4;
+
+/// After so many companies in a row that were not to be scored, as after a large job was cancelled, the scorer's speed says nothing of how
+/// many to take.
+const PASSED_ON: usize = 32;
+
+/// Companies that wait on the broker for each consumer, for a trial of a larger batch to cost the job nothing that shows.
+const BACKLOG: u32 = 16;
 
 /// A session, and what outlives it.
 pub(crate) struct Session<'a> {
     pub(crate) args: &'a ConsumerArgs,
     pub(crate) waiting: &'a Waiting,
+    pub(crate) hold: &'a Hold,
     pub(crate) metrics: &'a Arc<ConsumerMetrics>,
     pub(crate) ready: &'a Readiness,
     pub(crate) number: u64,
@@ -31,10 +45,14 @@ pub(crate) struct Session<'a> {
 
 /// What a session has open with the broker.
 struct Open {
+    topology: Topology,
     intake: Intake,
     answers: Answers,
     orders: OrderLog,
     standing: Standing,
+    status_requests: StatusRequests,
+    /// Companies since the last one that was to be scored.
+    passed_on: usize,
 }
 
 impl Session<'_> {
@@ -42,7 +60,8 @@ impl Session<'_> {
     pub(crate) async fn run(&self, scored: &mut UnboundedReceiver<Vec<Scored>>, shutdown: &Shutdown) -> Result<(), BrokerError> {
         // What an earlier session took, the broker gives out again.
         drop(self.waiting.clear());
-        let ConsumerArgs { broker, model, prefetch, .. } = self.args;
+        let ConsumerArgs { broker, model, prefetch, hold, .. } = self.args;
+        let threads = self.args.threads();
         let topology = broker.topology();
         // Two connections: a broker short of memory stops reading from those that publish, and acknowledgements must get through.
         let consuming = connect(broker, &format!("rollcall consumer {model}: work")).await?;
@@ -52,12 +71,13 @@ impl Session<'_> {
         topology.declare_model(&work, model).await?;
         // What is not to be scored must be known before the first company comes.
         let (orders, standing) = OrderLog::open(&publishing, &topology).await?;
-        let intake = Intake::open(work.clone(), &topology, model, *prefetch, self.number).await?;
+        let intake = Intake::open(work.clone(), &topology, model, threads.min((*prefetch).into()), self.number).await?;
+        let status_requests = StatusRequests::open(publishing.channel().await?, &topology, model).await?;
         let results = Publisher::on(&publishing, publishing.channel().await?).await?;
-        let answers = Answers::open(results, work, topology, model, *prefetch, Arc::clone(self.metrics));
+        let answers = Answers::open(results, work, topology.clone(), model, Arc::clone(self.metrics));
         self.ready.set(true);
-        tracing::info!(%model, prefetch, threads = self.args.threads(), "taking work");
-        self.serve(Open { intake, answers, orders, standing }, scored, shutdown).await?;
+        tracing::info!(%model, prefetch, hold_ms = hold.as_millis(), threads, "taking work");
+        self.serve(Open { topology, intake, answers, orders, standing, status_requests, passed_on: 0 }, scored, shutdown).await?;
         consuming.close().await;
         publishing.close().await;
         Ok(())
@@ -72,7 +92,7 @@ impl Session<'_> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !shutdown.is_requested() {
-            let Open { intake, answers, orders, standing } = &mut open;
+            let Open { intake, answers, orders, standing, status_requests, .. } = &mut open;
             let room = answers.room() >= COALESCE;
             tokio::select! {
                 arrival = intake.next(), if room => self.take(&mut open, arrival?).await?,
@@ -82,7 +102,8 @@ impl Session<'_> {
                     let job = orders.take_in(&said?, standing).await?;
                     self.obey(&mut open, job).await?;
                 }
-                _ = look.tick() => self.give_back_old(answers).await?,
+                request = status_requests.next() => status_requests.answer(&request?, &self.status(answers)).await?,
+                _ = look.tick(), if room => self.look(&mut open).await?,
                 () = shutdown.requested() => {}
             }
             self.metrics.in_flight.set(gauge(open.answers.acks.open()));
@@ -91,16 +112,59 @@ impl Session<'_> {
         self.finish(&mut open, scored).await
     }
 
+    fn status(&self, answers: &Answers) -> ConsumerStatus {
+        ConsumerStatus {
+            threads: self.args.threads() as u64,
+            held: answers.acks.open() as u64,
+            hold_target: self.hold.target().companies as u64,
+            seconds_per_company: self.hold.seconds_per_company(),
+        }
+    }
+
     async fn take(&self, open: &mut Open, mut arrival: Arrival) -> Result<(), BrokerError> {
         self.note(open, &mut arrival).await?;
         self.metrics.work_taken.inc_by(arrival.taken.len() as u64);
-        self.admit(open, arrival.taken).await
+        self.admit(open, arrival.taken).await?;
+        self.fit(open).await
+    }
+
+    /// Lets the broker send as much as is to be held at the measured speed.
+    async fn fit(&self, open: &mut Open) -> Result<(), BrokerError> {
+        let target = self.hold.target();
+        let companies = if open.passed_on < PASSED_ON { target.companies } else { self.args.prefetch.into() };
+        open.answers.acks.allow(companies.saturating_sub(target.in_calls));
+        open.intake.resize(&open.answers.acks, companies).await
+    }
+
+    /// Gives back what is held beyond the target, and what is too old.
+    async fn look(&self, open: &mut Open) -> Result<(), BrokerError> {
+        self.fit(open).await?;
+        let target = self.hold.target();
+        let excess = self.ours(self.waiting.remove_excess(target.waiting, self.args.hold / GIVE_BACK_AFTER));
+        if !excess.is_empty() {
+            tracing::debug!(
+                companies = excess.len(),
+                target = target.companies,
+                "gave back companies that others can have sooner"
+            );
+            self.send_back(&mut open.answers, excess).await?;
+        }
+        if self.hold.wants_larger_batch() {
+            let backlog = open.topology.backlog(&open.intake.channel, &self.args.model).await?;
+            if backlog.waiting() >= BACKLOG.saturating_mul(backlog.consumers) {
+                self.hold.try_larger_batch();
+            }
+        }
+        self.metrics.hold_target.set(gauge(target.companies));
+        self.metrics.batch_target.set(gauge(self.hold.batch()));
+        self.metrics.seconds_per_company.set(self.hold.seconds_per_company().unwrap_or_default());
+        self.give_back_old(&mut open.answers).await
     }
 
     /// Notes what has arrived, and refuses what is no work.
     async fn note(&self, open: &mut Open, arrival: &mut Arrival) -> Result<(), BrokerError> {
-        for tag in arrival.taken.iter().map(|taken| taken.tag).chain(arrival.malformed.iter().copied()) {
-            open.answers.acks.arrived(tag);
+        for (tag, subscription) in arrival.tags.drain(..) {
+            open.answers.acks.arrived(tag, subscription);
         }
         for tag in arrival.malformed.drain(..) {
             self.refuse(open, tag).await?;
@@ -110,7 +174,8 @@ impl Session<'_> {
 
     /// Hands companies to the scoring threads, or to wherever else they belong.
     async fn admit(&self, open: &mut Open, companies: Vec<Taken>) -> Result<(), BrokerError> {
-        let (mut welcome, mut elsewhere) = (Vec::with_capacity(companies.len()), Vec::new());
+        let arrived = companies.len();
+        let (mut welcome, mut elsewhere) = (Vec::with_capacity(arrived), Vec::new());
         let mut forgotten = false;
         for taken in companies {
             match admit(&taken, &open.standing, self.args.max_deliveries.into()) {
@@ -128,6 +193,7 @@ impl Session<'_> {
                 }
             }
         }
+        open.passed_on = if welcome.is_empty() { open.passed_on.saturating_add(arrived) } else { 0 };
         self.waiting.add(welcome);
         if !elsewhere.is_empty() {
             open.answers.move_to(elsewhere).await?;
@@ -188,11 +254,8 @@ impl Session<'_> {
         if old.is_empty() {
             return Ok(());
         }
-        tracing::warn!(
-            companies = old.len(),
-            "gave back companies that waited for too long; a lower --prefetch takes fewer at once"
-        );
-        answers.move_to(old.into_iter().map(|taken| (taken, Place::Back))).await
+        tracing::warn!(companies = old.len(), "gave back companies that waited for too long; a lower --hold takes fewer at once");
+        self.send_back(answers, old).await
     }
 
     /// Stops taking, gives back what nobody has begun, and answers for the rest.
@@ -206,7 +269,7 @@ impl Session<'_> {
             open.answers.acks.settle(taken.tag);
         }
         self.send_back(&mut open.answers, again).await?;
-        open.answers.acks.wait_no_more();
+        open.answers.acks.allow(0);
         open.answers.settle(None).await?;
         tracing::info!(companies = open.answers.acks.open(), "stopping: finishing what is being scored");
         self.answer_all(&mut open.answers, scored).await?;

@@ -59,8 +59,8 @@ impl Waiting {
     }
 
     /// Waits for companies and takes one that must be alone, or a fair share of the others for one of `threads`: at least
-    /// one, at most `most`, without waiting for more. None once it is closed.
-    pub(crate) fn take(&self, most: usize, threads: usize) -> Option<Vec<Taken>> {
+    /// one, at most as `most` says when they are there, without waiting for more. None once it is closed.
+    pub(crate) fn take(&self, most: impl Fn() -> usize, threads: usize) -> Option<Vec<Taken>> {
         let mut queues = self.lock();
         loop {
             if queues.closed {
@@ -70,7 +70,7 @@ impl Waiting {
                 return Some(vec![alone]);
             }
             if queues.batched() > 0 {
-                let share = queues.batched().div_ceil(threads).clamp(1, most);
+                let share = queues.batched().div_ceil(threads).clamp(1, most());
                 return Some(std::iter::from_fn(|| queues.pop()).take(share).collect());
             }
             queues = self.arrived.wait(queues).unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +92,21 @@ impl Waiting {
         self.lock().remove(|taken| taken.taken_at.elapsed() > age)
     }
 
-    /// Lets every waiting thread go home.
+    /// Takes out the last of what is scored in batches, where more than twice `allowed` of a priority wait: all beyond `allowed` that
+    /// have been here for `age`. What must be scored alone stays: elsewhere it would be put into a batch again.
+    pub(crate) fn remove_excess(&self, allowed: usize, age: Duration) -> Vec<Taken> {
+        let mut queues = self.lock();
+        let mut removed = Vec::new();
+        let Queues { express, normal, .. } = &mut *queues;
+        for queue in [express, normal].into_iter().filter(|queue| queue.len() > 2 * allowed) {
+            while queue.len() > allowed && queue.back().is_some_and(|last| last.taken_at.elapsed() >= age) {
+                removed.extend(queue.pop_back());
+            }
+        }
+        removed
+    }
+
+    /// Closes the queue: `take` returns `None`.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_all();

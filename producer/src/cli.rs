@@ -80,6 +80,28 @@ pub enum Command {
     Generate(GenerateArgs),
 }
 
+/// Which of a model's two queues a job is to wait in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum PriorityChoice {
+    /// By the size of its file.
+    Auto,
+    /// In turn.
+    Normal,
+    /// Ahead of the normal ones.
+    High,
+}
+
+impl PriorityChoice {
+    /// The priority of a job whose file is small, or is not.
+    pub fn of(self, is_small: bool) -> Priority {
+        match self {
+            PriorityChoice::Auto if is_small => Priority::High,
+            PriorityChoice::Auto | PriorityChoice::Normal => Priority::Normal,
+            PriorityChoice::High => Priority::High,
+        }
+    }
+}
+
 /// What to enqueue, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EnqueueArgs {
@@ -112,9 +134,10 @@ pub struct EnqueueArgs {
     /// The longest record let in, in bytes [default: 1048576]
     #[arg(long, env = "ROLLCALL_MAX_RECORD_BYTES", value_parser = clap::value_parser!(u32).range(1..=MAX_RECORD_BYTES))]
     pub max_record_bytes: Option<u32>,
-    /// high: ahead of every job of the same model with normal priority
-    #[arg(long, env = "ROLLCALL_PRIORITY", value_enum, default_value = "normal")]
-    pub priority: Priority,
+    /// high: ahead of every job of the same model with normal priority; auto: high for a file of fewer than 1,000 companies and 8 MiB,
+    /// so that it does not wait behind large ones
+    #[arg(long, env = "ROLLCALL_PRIORITY", value_enum, default_value = "auto")]
+    pub priority: PriorityChoice,
     /// Attempts at a company whose failure may pass [default: as the consumer says, which says 3 unless told otherwise; 3,
     /// whatever it says, where --retry-delays is given]
     #[arg(long, env = "ROLLCALL_MAX_ATTEMPTS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -148,11 +171,11 @@ fn deadline(text: &str) -> Result<SystemTime, String> {
 }
 
 impl EnqueueArgs {
-    /// What holds for the job, whose file's bytes hash to `content_hash`.
+    /// What holds for the job, whose file's bytes hash to `content_hash`, and which is small or is not.
     ///
     /// # Errors
     /// Where it cannot, in words.
-    pub fn settings(&self, content_hash: Option<String>) -> Result<Settings, String> {
+    pub fn settings(&self, content_hash: Option<String>, is_small: bool) -> Result<Settings, String> {
         let retry = match (self.max_attempts, &self.retry_delays) {
             (None, None) => None,
             (attempts, delays) => {
@@ -162,7 +185,7 @@ impl EnqueueArgs {
             }
         };
         Ok(Settings {
-            priority: self.priority,
+            priority: self.priority.of(is_small),
             retry,
             tolerate_failures: self.tolerate_failures,
             fail_fast: self.fail_fast,

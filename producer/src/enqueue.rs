@@ -78,13 +78,13 @@ async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Par
     let rows = Rows::open(args.file.clone(), reading.into(), move |index| u64::from(index) >= from).await?;
     let (opened, part) = match resumed {
         Some((opened, position)) => (opened, Part::From(position)),
-        None => (open(args, content_hash, broker).await?, Part::Whole),
+        None => (open(args, content_hash, rows.is_small(), broker).await?, Part::Whole),
     };
     Ok((opened, part, rows))
 }
 
 /// What opens a new job.
-async fn open(args: &EnqueueArgs, content_hash: Option<String>, broker: &BrokerArgs) -> Result<Opened, Failure> {
+async fn open(args: &EnqueueArgs, content_hash: Option<String>, is_small: bool, broker: &BrokerArgs) -> Result<Opened, Failure> {
     if let Some(job) = &args.job {
         refuse_taken(job, broker).await?;
     }
@@ -94,7 +94,7 @@ async fn open(args: &EnqueueArgs, content_hash: Option<String>, broker: &BrokerA
         model,
         source: args.file.display().to_string(),
         opened_at: timestamp(SystemTime::now()),
-        settings: args.settings(content_hash).map_err(Failure::Usage)?,
+        settings: args.settings(content_hash, is_small).map_err(Failure::Usage)?,
     })
 }
 

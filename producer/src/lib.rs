@@ -10,6 +10,7 @@ pub mod generate;
 pub mod ask;
 mod blocking;
 pub mod failures;
+mod fleet;
 pub mod orders;
 pub mod redrive;
 pub mod results;

@@ -1,15 +1,27 @@
 //! Shows how jobs stand.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use rollcall_shared::broker::{BrokerArgs, connect};
-use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, State};
+use rollcall_shared::broker::{BrokerArgs, Link, connect};
+use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, State};
+use rollcall_shared::topology::Topology;
 use serde::Serialize;
 
 use crate::ask::Asker;
 use crate::cli::Output;
+use crate::fleet::FleetStatus;
 use crate::run::Failure;
+
+/// How a job stands, and, while it has not ended, the consumers of its model.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    job: JobStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<FleetStatus>,
+}
 
 /// Shows one job, or every job.
 ///
@@ -17,20 +29,36 @@ use crate::run::Failure;
 /// [`Failure`].
 pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
     let link = connect(broker, "rollcall producer: status").await?;
-    let mut asker = Asker::open(&link, &broker.topology()).await?;
-    match job {
-        Some(job) => {
-            let status = asker.known(&job).await?;
-            let words = status.clone().into_done().map_or_else(|| in_words(&status), |done| done_in_words(&done));
-            print(output, &status, || words)?;
-        }
-        None => {
-            let jobs = asker.jobs().await?;
-            print(output, &jobs, || list(&jobs))?;
-        }
-    }
+    let topology = broker.topology();
+    let mut asker = Asker::open(&link, &topology).await?;
+    let jobs = match &job {
+        Some(job) => vec![asker.known(job).await?],
+        None => asker.jobs().await?,
+    };
+    let fleets = fleets(&jobs, &link, &topology).await?;
     link.close().await;
-    Ok(())
+    let lines = || fleets.iter().map(|(model, fleet)| fleet.in_words(model)).collect::<Vec<_>>();
+    let fleet_of =
+        |job: &JobStatus| job.model.as_ref().filter(|_| !job.state.is_final()).and_then(|model| fleets.get(model)).cloned();
+    let mut shown: Vec<Shown> = jobs.into_iter().map(|job| Shown { fleet: fleet_of(&job), job }).collect();
+    if job.is_none() {
+        return print(output, &shown, || [vec![list(&shown)], lines()].concat().join("\n"));
+    }
+    let Some(shown) = shown.pop() else { return Ok(()) };
+    print(output, &shown, || {
+        let words = shown.job.clone().into_done().map_or_else(|| in_words(&shown.job), |done| done_in_words(&done));
+        [vec![words], lines().into_iter().map(|line| format!("  {line}")).collect()].concat().join("\n")
+    })
+}
+
+/// The consumers of each model with a job that has not ended.
+async fn fleets(jobs: &[JobStatus], link: &Link, topology: &Topology) -> Result<BTreeMap<Model, FleetStatus>, Failure> {
+    let models: BTreeSet<&Model> = jobs.iter().filter(|job| !job.state.is_final()).filter_map(|job| job.model.as_ref()).collect();
+    let mut fleets = BTreeMap::new();
+    for model in models {
+        fleets.insert(model.clone(), FleetStatus::ask(link, topology, model).await?);
+    }
+    Ok(fleets)
 }
 
 /// Prints a document on stdout: as JSON, or as `text` for people.
@@ -47,7 +75,7 @@ pub(crate) fn print(output: Output, document: &impl Serialize, text: impl FnOnce
     }
 }
 
-fn list(jobs: &[JobStatus]) -> String {
+fn list(jobs: &[Shown]) -> String {
     if jobs.is_empty() {
         return "no jobs yet; `producer enqueue FILE --model M` makes one".to_owned();
     }
@@ -55,7 +83,7 @@ fn list(jobs: &[JobStatus]) -> String {
         format!("{job:<38} {model:<16} {state:<10} {total:>10} {succeeded:>10} {failed:>8}  {opened}")
     };
     let mut lines = vec![row("job", "model", "state", "total", "succeeded", "failed", "opened")];
-    lines.extend(jobs.iter().map(|status| {
+    lines.extend(jobs.iter().map(|Shown { job: status, .. }| {
         row(
             status.job.as_str(),
             status.model.as_ref().map_or("?", |model| model.as_str()),

@@ -125,7 +125,7 @@ impl Following<'_> {
             return Ok(());
         }
         topology.declare_model(channel, model).await?;
-        if topology.consumers(channel, model).await? == 0 {
+        if topology.backlog(channel, model).await?.consumers == 0 {
             self.view.note(&format!("no consumer takes work of model {model}: the job waits until one is started"));
         } else {
             self.view.note("");

@@ -8,7 +8,7 @@ mod publish;
 mod supervise;
 
 pub use connect::{BrokerArgs, Link, connect};
-pub use publish::{COALESCE, Publisher};
+pub use publish::{COALESCE, Publisher, publish_unconfirmed};
 pub use supervise::{Backoff, supervise};
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //! is written to AMQP properties and a body, and how it is read back and checked.
 
 mod cloud_event;
+mod consumer_status;
 mod control;
 mod event;
 mod headers;
@@ -16,6 +17,7 @@ mod tolerance;
 mod work;
 
 pub use cloud_event::{Event, MalformedEvent, timestamp};
+pub use consumer_status::ConsumerStatus;
 pub use control::{Control, Order};
 pub use event::{Cancelled, CauseCount, Done, Enqueued, Expired, JobEvent, Opened, Pause, Progress, Redriven, Sealed, State};
 pub use headers::{Malformed, Message, offset, persistent};

@@ -78,6 +78,11 @@ impl Topology {
         format!("{}.control.log", self.prefix)
     }
 
+    /// Direct exchange: asks every consumer of a model how it stands; the routing key is the model.
+    pub fn consumers(&self) -> String {
+        format!("{}.consumers", self.prefix)
+    }
+
     /// Quorum queue: a model's companies whose delivery killed consumers too often.
     pub fn dead_queue(&self, model: &Model) -> String {
         format!("{}.dead.{model}", self.prefix)
@@ -117,6 +122,7 @@ impl Topology {
         exchange(channel, &self.results(), ExchangeKind::Topic).await?;
         exchange(channel, &self.events(), ExchangeKind::Topic).await?;
         exchange(channel, &self.control(), ExchangeKind::Fanout).await?;
+        exchange(channel, &self.consumers(), ExchangeKind::Direct).await?;
         let short = [
             ("x-queue-type", text("stream")),
             ("x-max-length-bytes", AMQPValue::LongLongInt(CONTROL_BYTES)),
@@ -174,15 +180,29 @@ impl Topology {
         queue(channel, &self.paused_queue(job), &kept()).await
     }
 
-    /// How many consumers take a model's work. Its queue must have been declared.
+    /// Declares a queue of this connection's own, in which a consumer of a model is asked how it stands; returns its name.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
-    pub async fn consumers(&self, channel: &Channel, model: &Model) -> Result<u32, BrokerError> {
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let queue =
-            channel.queue_declare(self.work_queue(model, Priority::Normal).into(), passive, FieldTable::default()).await?;
-        Ok(queue.consumer_count())
+    pub async fn declare_consumer(&self, channel: &Channel, model: &Model) -> Result<String, BrokerError> {
+        let name = format!("{}.consumer.{model}.{}", self.prefix, Job::unique());
+        let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        channel.queue_declare(name.as_str().into(), own, FieldTable::default()).await?;
+        bind(channel, &name, &self.consumers(), model.as_str()).await?;
+        Ok(name)
+    }
+
+    /// What waits of a model on the broker, and who takes it. Its queues must have been declared.
+    ///
+    /// # Errors
+    /// [`BrokerError::Lost`].
+    pub async fn backlog(&self, channel: &Channel, model: &Model) -> Result<Backlog, BrokerError> {
+        let [normal, express] = [Priority::Normal, Priority::High].map(|priority| self.work_queue(model, priority));
+        let (normal, _) = depth(channel, &normal).await?;
+        let (express, _) = depth(channel, &express).await?;
+        // A consumer has several subscriptions to the queues of work, and exactly one to this.
+        let (suspects, consumers) = depth(channel, &self.suspect_queue(model)).await?;
+        Ok(Backlog { normal, express, suspects, consumers })
     }
 
     /// Declares what the aggregator alone uses.
@@ -207,6 +227,33 @@ impl Topology {
     pub async fn declare_queries(&self, channel: &Channel) -> Result<(), BrokerError> {
         queue(channel, &self.queries(), &[("x-queue-type", text("quorum"))]).await
     }
+}
+
+/// What waits of a model on the broker, in messages that no consumer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Of normal priority.
+    pub normal: u32,
+    /// Of high priority.
+    pub express: u32,
+    /// To be scored one at a time.
+    pub suspects: u32,
+    /// Consumers that are subscribed.
+    pub consumers: u32,
+}
+
+impl Backlog {
+    /// All that waits.
+    pub fn waiting(&self) -> u32 {
+        self.normal.saturating_add(self.express).saturating_add(self.suspects)
+    }
+}
+
+/// The messages ready in a queue, and its subscriptions.
+async fn depth(channel: &Channel, queue: &str) -> Result<(u32, u32), BrokerError> {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
+    Ok((queue.message_count(), queue.consumer_count()))
 }
 
 /// Arguments of a queue that never lets go of a message by itself.

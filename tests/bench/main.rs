@@ -8,10 +8,12 @@ mod job;
 mod latency;
 mod machine;
 mod overhead;
+mod overtake;
 mod parallel;
 mod peers;
 mod report;
 mod scale;
+mod scaleout;
 mod scorers;
 mod seed;
 mod takeover;
@@ -19,7 +21,7 @@ mod usage;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "bench: seed, overhead, peers, scale, parallel, latency or takeover; run them by `make bench-seed` and so on";
+const USAGE: &str = "bench: seed, overhead, peers, scale, scaleout, overtake, parallel, latency or takeover; run them by `make bench-seed` and so on";
 
 fn main() -> ExitCode {
     // Cargo adds a word of its own.
@@ -29,11 +31,14 @@ fn main() -> ExitCode {
         Some("overhead") => overhead::run(),
         Some("peers") => peers::run(),
         Some("scale") => scale::run(),
+        Some("scaleout") => scaleout::run(),
+        Some("overtake") => overtake::run(),
         Some("parallel") => parallel::run(),
         Some("latency") => latency::run(),
         Some("takeover") => takeover::run(),
         Some(bare_loop::WORD) => bare_loop::main(&words[1..]),
         Some(scorers::WAIT_WORD) => scorers::wait(&words[1..]),
+        Some(scorers::WAIT_FOR_EACH_WORD) => scorers::wait_for_each(&words[1..]),
         // Cargo may run it as a test.
         None => println!("{USAGE}"),
         Some(word) => {

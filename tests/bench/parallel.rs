@@ -30,24 +30,33 @@ const IN_FLIGHT: u32 = SCORERS * BATCH;
 /// next batch was not whole when its turn came, and the job took twice as long.
 const PREFETCH: u32 = 4 * THREADS * BATCH;
 
+/// Whoever knows that the scorer needs the same time for any number of companies says so by this. Without it, larger batches are tried step
+/// by step, each for the time of a wait; that is run, too.
+const KNOWN: [&str; 2] = ["--hold", "1d"];
+
 const WAIT: Duration = Duration::from_secs(1);
 
 pub fn run() {
     let size = Size::asked_for(COMPANIES);
-    let fleet = Fleet::alone();
-    let file = companies_file(&fleet, size.companies);
+    let files = Fleet::alone();
+    let file = companies_file(&files, size.companies);
     let [threads, batch, prefetch] = [THREADS, BATCH, PREFETCH].map(|number| number.to_string());
-    let arguments = ["--threads", &threads, "--batch", &batch, "--prefetch", &prefetch];
-    let consumers = Consumers::new(usize::try_from(CONSUMERS).unwrap(), &only_waits(WAIT), &arguments);
-    let job = Job::run(&fleet, &consumers, &file, size.companies);
-    forget(&fleet);
-    tell(size, &job);
+    let flags = ["--threads", &threads, "--batch", &batch, "--prefetch", &prefetch];
+    let run = |more: &[&str]| {
+        let fleet = Fleet::alone();
+        let consumers = Consumers::new(usize::try_from(CONSUMERS).unwrap(), &only_waits(WAIT), &[&flags, more].concat());
+        let job = Job::run(&fleet, &consumers, &file, size.companies);
+        forget(&fleet);
+        job
+    };
+    let (known, found_out) = (run(&KNOWN), run(&[]));
+    forget(&files);
+    tell(size, &known, &found_out);
 }
 
-fn tell(size: Size, job: &Job) {
+fn tell(size: Size, known: &Job, found_out: &Job) {
     // The last wait is as long as the others, however few wait in it.
     let ideal = f64::from(size.companies.div_ceil(IN_FLIGHT)) * WAIT.as_secs_f64();
-    let efficiency = ideal / job.seconds;
     let in_flight = format!(
         "in flight: {SCORERS} scorers' processes ({CONSUMERS} consumers x {THREADS} threads) x {BATCH} companies a batch = {IN_FLIGHT}; \
         prefetch {PREFETCH} a consumer"
@@ -56,15 +65,22 @@ fn tell(size: Size, job: &Job) {
     begin("Parallel: companies that only wait", &[head, in_flight]);
     let cores = available_parallelism().unwrap();
     let rows = [
-        vec!["ideal, s".to_owned(), format!("{ideal:.1}")],
-        vec!["from enqueue to the done event, s".to_owned(), format!("{:.2}", job.seconds)],
-        vec!["efficiency".to_owned(), format!("{efficiency:.3}")],
-        vec!["companies/s".to_owned(), format!("{:.0}", job.companies_per_second())],
+        row("ideal, s", 1, [ideal, ideal]),
+        row("from enqueue to the done event, s", 2, [known.seconds, found_out.seconds]),
+        row("efficiency", 3, [known, found_out].map(|job| ideal / job.seconds)),
+        row("companies/s", 0, [known, found_out].map(Job::companies_per_second)),
     ];
-    table(&["", &format!("on {cores} cores")], &rows);
-    job.tell_processes();
+    table(&[&format!("on {cores} cores"), &KNOWN.join(" "), "--hold 2s, the default"], &rows);
+    known.tell_processes();
     let settings = json!({ "companies": size.companies, "full_size": size.is_full(), "wait_seconds": WAIT.as_secs_f64(),
         "waits_once_for_a_whole_batch": true, "consumers": CONSUMERS, "threads": THREADS, "scorer_processes": SCORERS,
-        "batch": BATCH, "prefetch": PREFETCH, "in_flight": IN_FLIGHT });
-    write("parallel", settings, json!({ "ideal_seconds": ideal, "efficiency": efficiency, "rollcall": job.json() }));
+        "batch": BATCH, "prefetch": PREFETCH, "hold": KNOWN[1], "in_flight": IN_FLIGHT });
+    let efficiency = |job: &Job| ideal / job.seconds;
+    let figures = json!({ "ideal_seconds": ideal, "efficiency": efficiency(known), "rollcall": known.json(),
+        "efficiency_with_default_hold": efficiency(found_out), "rollcall_with_default_hold": found_out.json() });
+    write("parallel", settings, figures);
+}
+
+fn row(name: &str, digits: usize, figures: [f64; 2]) -> Vec<String> {
+    [vec![name.to_owned()], figures.map(|figure| format!("{figure:.digits$}")).to_vec()].concat()
 }

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rollcall_tests::Fleet;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Results are then about 1.5 kB long.
@@ -27,6 +28,28 @@ pub const WAIT_WORD: &str = "wait-scorer";
 /// A scorer that only waits, once for a whole batch: this program, started once more.
 pub fn only_waits(wait: Duration) -> String {
     format!("command:'{}' {WAIT_WORD} {}", std::env::current_exe().unwrap().display(), wait.as_millis())
+}
+
+/// Makes this program a scorer that waits for each company as long as the company says.
+pub const WAIT_FOR_EACH_WORD: &str = "wait-for-each-scorer";
+
+/// A scorer that waits for each company of a batch in turn, for `factor` times the milliseconds in its column `wait_ms`.
+pub fn waits_for_each(factor: u32) -> String {
+    format!("command:'{}' {WAIT_FOR_EACH_WORD} {factor}", std::env::current_exe().unwrap().display())
+}
+
+/// That scorer's process; its argument is the factor.
+pub fn wait_for_each(arguments: &[String]) {
+    let factor: u32 = arguments[0].parse().unwrap();
+    for batch in stdin().lines() {
+        let began = Instant::now();
+        let batch: Value = serde_json::from_str(&batch.unwrap()).unwrap();
+        let companies = batch["instances"].as_array().unwrap();
+        let wait_ms: u64 = companies.iter().map(|company| company["wait_ms"].as_str().unwrap().parse::<u64>().unwrap()).sum();
+        let answer = format!("{{\"id\":{},\"predictions\":[{}]}}\n", batch["id"], vec!["1"; companies.len()].join(","));
+        sleep((Duration::from_millis(wait_ms) * factor).saturating_sub(began.elapsed()));
+        stdout().write_all(answer.as_bytes()).unwrap();
+    }
 }
 
 /// The waiting scorer's process; its argument is how long to wait, in milliseconds.

@@ -8,7 +8,7 @@ use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually, free_address,
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a consumer takes ahead of answering.
+/// What a consumer of these tests holds, whatever its scorer's speed.
 const PREFETCH: usize = 512;
 
 const WORK: &str = ": work";
@@ -18,9 +18,18 @@ const RESULTS: &str = ": results";
 fn begin(fleet: &Fleet, words: &str, way: Way) -> (Relay, [Process; 2]) {
     let relay = Relay::before(fleet.url());
     let aggregator = fleet.aggregator(&[]);
-    let consumer = fleet.behind(&relay).demo_consumer();
+    let consumer = holding_consumer(fleet, &relay, &[]);
     relay.hold(words, &[way]);
     (relay, [aggregator, consumer])
+}
+
+/// A consumer behind the relay that has subscribed for all of its prefetch: it does that when the first companies come.
+fn holding_consumer(fleet: &Fleet, relay: &Relay, more: &[&str]) -> Process {
+    let arguments = ["--particles", "50", "--threads", "1", "--hold", "1d"];
+    let arguments = [&arguments, more].concat();
+    let consumer = fleet.behind(relay).consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &arguments);
+    fleet.enqueue(&fleet.companies(50), "questionnaire", "first", &["--wait", "--priority", "normal"]).expect(0);
+    consumer
 }
 
 /// Starts a job of 3,000 companies, and waits until all that the consumer took is answered for.
@@ -45,8 +54,7 @@ fn results_that_are_lost_with_their_link_are_scored_again() {
     let relay = Relay::before(fleet.url());
     let _aggregator = fleet.aggregator(&[]);
     let address = free_address();
-    let arguments = ["--particles", "50", "--threads", "1", "--metrics-addr", &address.to_string()];
-    let consumer = fleet.behind(&relay).consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &arguments);
+    let consumer = holding_consumer(&fleet, &relay, &["--metrics-addr", &address.to_string()]);
     relay.hold(RESULTS, &[Way::ToBroker]);
     let companies = fleet.companies(3_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);

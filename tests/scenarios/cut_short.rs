@@ -21,8 +21,9 @@ fn assert_adds_up(done: &Value, total: u64) {
 
 /// Waits until nothing is left of `model`'s companies on the broker.
 fn drained(fleet: &Fleet, model: &str) {
-    let queue = fleet.name(&format!("work.{model}"));
-    eventually("what waited is gone", || (fleet.waiting_in(&queue) == Some(0)).then_some(()));
+    for queue in [format!("work.{model}"), format!("work.{model}.express")] {
+        eventually("what waited is gone", || (fleet.waiting_in(&fleet.name(&queue)) == Some(0)).then_some(()));
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod cut_short;
 mod every_failure;
 mod following;
 mod formats;
+mod holding;
 mod main_job;
 mod memory;
 mod orphans;

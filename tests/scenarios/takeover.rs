@@ -49,7 +49,7 @@ fn a_company_that_kills_every_consumer_becomes_a_failed_result_and_its_job_ends(
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
     let file = fleet.file("c.csv", "company_id,x\npoison,1\n");
-    fleet.producer(&["enqueue", file.to_str().unwrap(), "-m", "m", "--job", "j"]).expect(0);
+    fleet.producer(&["enqueue", file.to_str().unwrap(), "-m", "m", "--job", "j", "--priority", "normal"]).expect(0);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     eventually("the broker gives the company up", || {
         let taken = runtime.block_on(die_of_it(fleet.url(), &fleet.name("work.m")));

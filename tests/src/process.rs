@@ -112,6 +112,16 @@ impl Process {
         self.signal("INT");
     }
 
+    /// Stops it where it is, as a suspended machine would.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
     fn signal(&self, signal: &str) {
         let kill = Command::new("kill").args([&format!("-{signal}"), &self.id().to_string()]).status().unwrap();
         assert!(kill.success(), "{} is not there to be signalled", self.name);

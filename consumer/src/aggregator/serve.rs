@@ -7,7 +7,7 @@ use lapin::message::Delivery;
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer};
-use rollcall_shared::broker::BrokerError;
+use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
 use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply, read_json};
 use rollcall_shared::topology::Topology;
 
@@ -62,7 +62,7 @@ impl Question {
         }
         let body = body(&reply)?;
         let message = Message { exchange: String::new(), routing_key: reply_to.as_str().to_owned(), properties, body };
-        super::tally::whisper(&self.channel, message).await
+        publish_unconfirmed(&self.channel, message).await
     }
 }
 

@@ -319,11 +319,3 @@ impl Tally<'_> {
 fn left_alone() -> BrokerError {
     BrokerError::Lost(format!("expected the ledger's records up to now, found none for {NEXT_WITHIN:?}"))
 }
-
-/// Publishes what may get lost without harm: progress and answers.
-pub(super) async fn whisper(channel: &Channel, message: Message) -> Result<(), BrokerError> {
-    let Message { exchange, routing_key, properties, body } = message;
-    let options = lapin::options::BasicPublishOptions::default();
-    channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await?;
-    Ok(())
-}

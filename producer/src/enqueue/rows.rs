@@ -35,6 +35,8 @@ pub(crate) enum Next {
 /// Batches of companies as they are read.
 pub(crate) struct Rows {
     batches: Receiver<Next>,
+    /// Whether the first look came to the end of the file.
+    is_small: bool,
 }
 
 impl Rows {
@@ -52,8 +54,8 @@ impl Rows {
         std::thread::spawn(move || {
             let opened = Companies::open(&file, &options).and_then(|mut companies| Ok((look_ahead(&mut companies)?, companies)));
             match opened {
-                Ok((first, companies)) => {
-                    if looked.send(Ok(())).is_ok() {
+                Ok(((first, is_small), companies)) => {
+                    if looked.send(Ok(is_small)).is_ok() {
                         let all = first.into_iter().map(Ok).chain(companies);
                         let unwanted = |row: &Result<Company, BadInput>| row.as_ref().is_ok_and(|company| !wanted(company.index));
                         read(all.filter(|row| !unwanted(row)), &to);
@@ -63,13 +65,18 @@ impl Rows {
             }
         });
         // A thread that crashed here has sent nothing; the rows say so when they are asked for.
-        first_look.await.unwrap_or(Ok(())).map(|()| Rows { batches })
+        first_look.await.unwrap_or(Ok(false)).map(|is_small| Rows { batches, is_small })
     }
 
     /// Rows that come from elsewhere than a file: what is sent comes next.
     pub(crate) fn sent() -> (Sender<Next>, Rows) {
         let (to, batches) = channel(BATCHES_AHEAD);
-        (to, Rows { batches })
+        (to, Rows { batches, is_small: false })
+    }
+
+    /// Whether the file ends within the companies that were looked at before anything was enqueued.
+    pub(crate) fn is_small(&self) -> bool {
+        self.is_small
     }
 
     /// What comes next. Safe to cancel.
@@ -78,16 +85,17 @@ impl Rows {
     }
 }
 
-fn look_ahead(companies: &mut Companies) -> Result<Vec<Company>, BadInput> {
+/// The first companies, and whether there are no others.
+fn look_ahead(companies: &mut Companies) -> Result<(Vec<Company>, bool), BadInput> {
     let mut first = Vec::new();
     let mut bytes = 0;
     while first.len() < LOOK_AHEAD_COMPANIES && bytes < LOOK_AHEAD_BYTES {
-        let Some(company) = companies.next() else { break };
+        let Some(company) = companies.next() else { return Ok((first, true)) };
         let company = company?;
         bytes += company.record.len();
         first.push(company);
     }
-    Ok(first)
+    Ok((first, false))
 }
 
 /// Hands over what is read, until the end or until nobody listens: then the job has ended without this.

@@ -180,6 +180,16 @@ impl<T> Publisher<T> {
     }
 }
 
+/// Publishes a message that nobody misses: without a confirm, and wherever it is routed.
+///
+/// # Errors
+/// [`BrokerError::Lost`].
+pub async fn publish_unconfirmed(channel: &Channel, message: Message) -> Result<(), BrokerError> {
+    let Message { exchange, routing_key, properties, body } = message;
+    channel.basic_publish(exchange.into(), routing_key.into(), BasicPublishOptions::default(), &body, properties).await?;
+    Ok(())
+}
+
 async fn send(channel: &Channel, message: &Message) -> lapin::Result<PublisherConfirm> {
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let (exchange, key) = (message.exchange.as_str().into(), message.routing_key.as_str().into());

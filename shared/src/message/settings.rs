@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{RetryPolicy, Tolerance};
 
 /// Which of a model's two queues a job's companies wait in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// In turn.

@@ -26,8 +26,14 @@ pub struct ConsumerMetrics {
     pub score_duration: Histogram,
     /// Companies scored in one call.
     pub batch_companies: Histogram,
-    /// Companies taken and not yet acknowledged.
+    /// Companies held: taken, and their result not yet confirmed.
     pub in_flight: IntGauge,
+    /// Companies to hold at the measured speed.
+    pub hold_target: IntGauge,
+    /// Companies to score in one call, at most.
+    pub batch_target: IntGauge,
+    /// Measured seconds that a thread needs for a company; 0 before the first.
+    pub seconds_per_company: Gauge,
     /// Results published and not yet confirmed.
     pub confirms_pending: IntGauge,
     /// Companies moved to another queue unanswered: to retry, to the suspects, to a paused job's, or back.
@@ -54,7 +60,16 @@ impl ConsumerMetrics {
             attempts: counter(&registry, "rollcall_attempts_total", "Attempts at scoring a company")?,
             score_duration: histogram(&registry, "rollcall_score_duration_seconds", "Time to score a company", seconds)?,
             batch_companies: histogram(&registry, "rollcall_batch_companies", "Companies scored in one call", companies)?,
-            in_flight: gauge(&registry, "rollcall_in_flight", "Companies taken and not yet acknowledged")?,
+            in_flight: gauge(&registry, "rollcall_in_flight", "Companies held: taken, and their result not yet confirmed")?,
+            hold_target: gauge(&registry, "rollcall_hold_target_companies", "Companies to hold at the measured speed")?,
+            batch_target: gauge(&registry, "rollcall_batch_target_companies", "Companies to score in one call, at most")?,
+            seconds_per_company: registered(
+                &registry,
+                Gauge::new(
+                    "rollcall_seconds_per_company",
+                    "Measured seconds that a thread needs for a company; 0 before the first",
+                )?,
+            )?,
             confirms_pending: gauge(&registry, "rollcall_confirms_pending", "Results published and not yet confirmed")?,
             moved: registered(
                 &registry,

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
 use rollcall_fuzz::assert_one_line;
-use rollcall_shared::message::{Control, Query, Reply, read_json};
+use rollcall_shared::message::{ConsumerStatus, Control, Query, Reply, read_json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +14,7 @@ fuzz_target!(|body: &[u8]| {
     read::<Control>(body);
     read::<Query>(body);
     read::<Reply>(body);
+    read::<ConsumerStatus>(body);
 });
 
 fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &[u8]) {

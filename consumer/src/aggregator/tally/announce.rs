@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 
 use lapin::Channel;
-use rollcall_shared::broker::BrokerError;
+use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
 use rollcall_shared::message::{Done, Event, Expired, Job, JobEvent, Message, timestamp};
 use rollcall_shared::topology::Topology;
 
@@ -81,7 +81,7 @@ impl Announcer {
             }
             let rate = self.rate(&job, count.counted());
             if let Some(message) = self.message(JobEvent::Progress(count.progress(&job, rate))) {
-                super::whisper(&self.progress, message).await?;
+                publish_unconfirmed(&self.progress, message).await?;
             }
         }
         Ok(())

@@ -19,6 +19,9 @@ const LONGEST_ANSWER: u64 = 64 << 20;
 /// How often a wait looks up to see whether it has been abandoned.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
+/// A wait for [`LOOK_UP`] that took longer than this is a process that was stopped, and not a scorer that is slow.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
 /// What went wrong with a child.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChildError {
@@ -70,13 +73,16 @@ impl Child {
 
     /// Sends a line and waits for the line that answers it.
     pub(super) fn ask(&mut self, request: Vec<u8>, timeout: Duration, abandon: &AtomicBool) -> Result<String, ChildError> {
-        let began = Instant::now();
+        let mut left = timeout;
         if self.requests.as_ref().is_none_or(|requests| requests.send(request).is_err()) {
             return Err(self.died());
         }
         loop {
-            let left = timeout.saturating_sub(began.elapsed());
-            match self.answers.recv_timeout(left.min(LOOK_UP)) {
+            let looked = Instant::now();
+            let answer = self.answers.recv_timeout(left.min(LOOK_UP));
+            // Where the consumer itself was stopped and goes on, its child may have been stopped too.
+            left = left.saturating_sub(looked.elapsed().min(LONGEST_LOOK));
+            match answer {
                 Ok(Ok(line)) => return Ok(line),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => return Err(ChildError::TooLong),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return Err(ChildError::NotText),

@@ -1,0 +1,181 @@
+//! How much work a consumer holds: about `--hold` of it at the measured speed, so that a consumer that starts later finds work.
+//!
+//! A scorer's speed is not known beforehand, spans orders of magnitude and may change at any moment. So it is measured as it goes, and a
+//! call that has not come back counts as soon as it is late.
+
+mod batch_size;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use self::batch_size::BatchSize;
+
+/// What a company is taken to need before one has been scored.
+const UNMEASURED_SECONDS: f64 = 1.0;
+
+/// The weight of the newest call in the moving average of the speed: slow enough that one outlier among many does not decide, and fast
+/// enough that four calls say most of a change.
+const NEWEST: f64 = 0.25;
+
+/// Part of `--hold` that a call may take. A call is what no other consumer can take over; its fixed costs are well spread by then.
+const CALL_PART: f64 = 1.0 / 20.0;
+
+/// A scorer that needs the same time for a batch of any size is only fast with whole batches. Each worker then has one in its scorer, one
+/// that waits, and two whose results are on their way to the broker or whose companies are on their way from it.
+const WHOLE_BATCHES: usize = 4;
+
+/// The limits that the consumer's flags set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HoldLimits {
+    /// How much work to hold, as time.
+    pub(crate) hold: Duration,
+    /// Threads that score.
+    pub(crate) workers: usize,
+    /// Companies held of one queue, at most.
+    pub(crate) prefetch: usize,
+    /// Companies in one call of a scorer, at most.
+    pub(crate) batch: usize,
+}
+
+/// Measures how fast companies are scored, and says how many to hold. Shared by the workers, which report, and the session, which asks.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    limits: HoldLimits,
+    measured: Mutex<Measured>,
+}
+
+/// How many companies to hold now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// In all, those included that are being scored.
+    pub(crate) companies: usize,
+    /// Of those, the ones that no worker has begun with.
+    pub(crate) waiting: usize,
+    /// Companies that the workers take in one call each.
+    pub(crate) in_calls: usize,
+}
+
+/// A call of a scorer that has begun; whoever ends it gives it back.
+#[derive(Debug)]
+pub(crate) struct Call(u64);
+
+#[derive(Debug)]
+struct Measured {
+    /// Moving average over calls of the seconds that a worker needs for a company.
+    seconds_per_company: f64,
+    calls_ended: u64,
+    batch: BatchSize,
+    running: Vec<Running>,
+    calls_begun: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    call: u64,
+    companies: usize,
+    began: Instant,
+}
+
+impl Hold {
+    /// Nothing measured yet.
+    pub(crate) fn new(limits: HoldLimits) -> Hold {
+        let hold = limits.hold.as_secs_f64();
+        let measured = Measured {
+            seconds_per_company: UNMEASURED_SECONDS,
+            calls_ended: 0,
+            batch: BatchSize::new(limits.batch, hold * CALL_PART, hold, UNMEASURED_SECONDS),
+            running: Vec::with_capacity(limits.workers),
+            calls_begun: 0,
+        };
+        Hold { limits, measured: Mutex::new(measured) }
+    }
+
+    /// A worker begins to score so many companies in one call.
+    pub(crate) fn begin(&self, companies: usize) -> Call {
+        let mut measured = self.lock();
+        measured.calls_begun += 1;
+        let call = measured.calls_begun;
+        measured.running.push(Running { call, companies, began: Instant::now() });
+        Call(call)
+    }
+
+    /// The call has ended, or is given up.
+    pub(crate) fn end(&self, call: &Call) {
+        let mut measured = self.lock();
+        let Some(at) = measured.running.iter().position(|running| running.call == call.0) else { return };
+        let Running { companies, began, .. } = measured.running.swap_remove(at);
+        measured.ended(companies, began.elapsed().as_secs_f64());
+    }
+
+    /// How many companies to score in one call, at most.
+    pub(crate) fn batch(&self) -> usize {
+        self.lock().batch.most()
+    }
+
+    /// How many companies to hold.
+    pub(crate) fn target(&self) -> Target {
+        self.lock().target(&self.limits, Instant::now())
+    }
+
+    /// The seconds that a worker needs for a company; `None` before one has been scored.
+    pub(crate) fn seconds_per_company(&self) -> Option<f64> {
+        let measured = self.lock();
+        (measured.calls_ended > 0).then_some(measured.seconds_per_company)
+    }
+
+    /// Whether [`Hold::try_larger_batch`] is to be called where many companies wait on the broker.
+    pub(crate) fn wants_larger_batch(&self) -> bool {
+        self.lock().batch.wants_backlog()
+    }
+
+    /// Lets the next call have twice as many companies, to see whether that takes longer.
+    pub(crate) fn try_larger_batch(&self) {
+        self.lock().batch.grow();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Measured {
+    fn ended(&mut self, companies: usize, seconds: f64) {
+        self.calls_ended += 1;
+        // The first calls weigh the same: the very first often has the scorer's own start in it.
+        let weight = NEWEST.max(1.0 / self.calls_ended as f64);
+        self.seconds_per_company += weight * (seconds / companies.max(1) as f64 - self.seconds_per_company);
+        self.batch.measured(companies, seconds);
+    }
+
+    fn target(&self, limits: &HoldLimits, now: Instant) -> Target {
+        let hold = limits.hold.as_secs_f64();
+        // An empty interval of the clock is no speed to divide by.
+        let each = self.seconds_per_company.max(1e-9);
+        let is_late = |running: &&Running| {
+            let age = now.saturating_duration_since(running.began).as_secs_f64();
+            age > hold + each * running.companies as f64
+        };
+        let batches = if self.batch.needs_whole_batches() { WHOLE_BATCHES } else { 1 };
+        let a_worker = whole((hold / each).round()).max(self.batch.most() * batches);
+        let late = self.running.iter().filter(is_late).count();
+        let with_late: usize = self.running.iter().filter(is_late).map(|running| running.companies).sum();
+        let in_calls: usize = self.running.iter().map(|running| running.companies).sum();
+        let least = limits.workers.min(limits.prefetch);
+        let companies = limits.workers.saturating_sub(late).saturating_mul(a_worker).saturating_add(with_late);
+        let companies = companies.clamp(least, limits.prefetch);
+        Target {
+            companies,
+            waiting: companies.saturating_sub(in_calls),
+            in_calls: limits.workers.saturating_mul(self.batch.most()),
+        }
+    }
+}
+
+/// The whole part, as a count.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "float to integer saturates, and NaN is 0")]
+fn whole(number: f64) -> usize {
+    number as usize
+}
+
+#[cfg(test)]
+mod tests;
