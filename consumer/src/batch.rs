@@ -79,7 +79,7 @@ impl Desk {
         let scores = self.call(&companies);
         drop(companies);
         let seated = self.seat.stand_up()?;
-        self.room.hold.end(&seated.call);
+        self.room.hold.end(&seated.call, scores.is_ok());
         let batch = seated.into_batch();
         let scores = match scores {
             // Alone, the fault is the company's; and who is leaving does not try again.

@@ -27,7 +27,7 @@ pub struct ConsumerArgs {
     /// consumers. A company counts as 1 s before the first is scored
     #[arg(long, env = "ROLLCALL_HOLD", default_value = "2s", value_parser = positive)]
     pub hold: Duration,
-    /// Companies of one queue held at most, whatever the speed
+    /// Companies of one queue to hold at most, whatever the speed
     #[arg(long, env = "ROLLCALL_PREFETCH", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
     pub prefetch: u16,
     /// Threads that score, each with a scorer of its own [default: one per core]

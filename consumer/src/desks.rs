@@ -100,12 +100,11 @@ impl Desks {
         let leaving = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&leaving);
         let watch = thread::spawn(move || {
-            let mut looked = Instant::now();
             while !asked.load(Ordering::Relaxed) {
-                watched.allow_for_pause(looked.elapsed().saturating_sub(LOOK_EVERY));
-                looked = Instant::now();
                 watched.replace_stuck();
+                let parked = Instant::now();
                 thread::park_timeout(LOOK_EVERY);
+                watched.allow_for_pause(parked.elapsed().saturating_sub(LOOK_EVERY));
             }
             watched.join();
         });
@@ -134,6 +133,7 @@ impl Watched {
     /// A process that was stopped, and goes on, has not scored for so long: no scorer is stuck for that.
     fn allow_for_pause(&self, pause: Duration) {
         if pause > LOOK_EVERY {
+            self.room.hold.was_stopped_for(pause);
             self.seats.iter().for_each(|(seat, _)| seat.extend(pause));
         }
     }
@@ -141,7 +141,7 @@ impl Watched {
     fn replace_stuck(&mut self) {
         for (seat, thread) in &mut self.seats {
             let Some(seated) = seat.overdue() else { continue };
-            self.room.hold.end(&seated.call);
+            self.room.hold.end(&seated.call, false);
             let batch = seated.into_batch();
             tracing::error!(companies = batch.len(), "a scorer is stuck; its thread is left and replaced");
             if batch.len() == 1 {
@@ -167,6 +167,7 @@ impl Watched {
                 Err(error) => refused = Some(error),
             }
         }
+        self.room.hold.set_workers(self.seats.iter().filter(|(_, thread)| thread.is_some()).count());
         if let Some(error) = refused.as_ref().filter(|_| self.refused.is_none()) {
             tracing::error!(error, "a scorer cannot be started anew; trying again until it can");
         }
@@ -244,7 +245,13 @@ mod tests {
             waiting: Arc::clone(&waiting),
             scored,
             metrics: Arc::new(ConsumerMetrics::new().unwrap()),
-            hold: Arc::new(Hold::new(HoldLimits { hold: Duration::from_secs(86_400), workers: 1, prefetch: 512, batch: 10 })),
+            hold: Arc::new(Hold::new(HoldLimits {
+                hold: Duration::from_secs(86_400),
+                workers: 1,
+                prefetch: 512,
+                batch: 10,
+                score_timeout: Duration::from_secs(60),
+            })),
             desks: 1,
             patience: Duration::from_millis(50),
             retry: RetryPolicy::default(),

@@ -8,14 +8,16 @@ mod batch_size;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::batch_size::BatchSize;
+use self::batch_size::{BatchSize, CallSeconds};
 
 /// What a company is taken to need before one has been scored.
 const UNMEASURED_SECONDS: f64 = 1.0;
 
-/// The weight of the newest call in the moving average of the speed: slow enough that one outlier among many does not decide, and fast
-/// enough that four calls say most of a change.
-const NEWEST: f64 = 0.25;
+/// The clock may see no time pass; nothing is divided by that.
+const LEAST_SECONDS: f64 = 1e-9;
+
+/// The weight of the newest call in the mean, at least: ten calls make up for any change.
+const LEAST_WEIGHT: f64 = 0.25;
 
 /// Part of `--hold` that a call may take. A call is what no other consumer can take over; its fixed costs are well spread by then.
 const CALL_PART: f64 = 1.0 / 20.0;
@@ -23,6 +25,9 @@ const CALL_PART: f64 = 1.0 / 20.0;
 /// A scorer that needs the same time for a batch of any size is only fast with whole batches. Each worker then has one in its scorer, one
 /// that waits, and two whose results are on their way to the broker or whose companies are on their way from it.
 const WHOLE_BATCHES: usize = 4;
+
+/// A call that takes this much longer than it should is late, however much work is to be held.
+const LATE_AFTER_AT_MOST: Duration = Duration::from_secs(30);
 
 /// The limits that the consumer's flags set.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +40,8 @@ pub(crate) struct HoldLimits {
     pub(crate) prefetch: usize,
     /// Companies in one call of a scorer, at most.
     pub(crate) batch: usize,
+    /// How long a scorer may take for a call.
+    pub(crate) score_timeout: Duration,
 }
 
 /// Measures how fast companies are scored, and says how many to hold. Shared by the workers, which report, and the session, which asks.
@@ -61,10 +68,12 @@ pub(crate) struct Call(u64);
 
 #[derive(Debug)]
 struct Measured {
-    /// Moving average over calls of the seconds that a worker needs for a company.
-    seconds_per_company: f64,
-    calls_ended: u64,
+    /// A moving geometric mean over calls: speeds differ by orders of magnitude, and one outlier among many is no new speed. `None` before
+    /// the first.
+    log_seconds_per_company: Option<f64>,
     batch: BatchSize,
+    /// Threads that have a scorer.
+    workers: usize,
     running: Vec<Running>,
     calls_begun: u64,
 }
@@ -79,14 +88,7 @@ struct Running {
 impl Hold {
     /// Nothing measured yet.
     pub(crate) fn new(limits: HoldLimits) -> Hold {
-        let hold = limits.hold.as_secs_f64();
-        let measured = Measured {
-            seconds_per_company: UNMEASURED_SECONDS,
-            calls_ended: 0,
-            batch: BatchSize::new(limits.batch, hold * CALL_PART, hold, UNMEASURED_SECONDS),
-            running: Vec::with_capacity(limits.workers),
-            calls_begun: 0,
-        };
+        let measured = Measured::new(&limits);
         Hold { limits, measured: Mutex::new(measured) }
     }
 
@@ -99,12 +101,24 @@ impl Hold {
         Call(call)
     }
 
-    /// The call has ended, or is given up.
-    pub(crate) fn end(&self, call: &Call) {
+    /// The call has ended, or is given up. Only one that has `scored` its companies says how fast that is.
+    pub(crate) fn end(&self, call: &Call, scored: bool) {
         let mut measured = self.lock();
         let Some(at) = measured.running.iter().position(|running| running.call == call.0) else { return };
         let Running { companies, began, .. } = measured.running.swap_remove(at);
-        measured.ended(companies, began.elapsed().as_secs_f64());
+        if scored {
+            measured.scored(companies, began.elapsed().as_secs_f64(), &self.limits);
+        }
+    }
+
+    /// The process was stopped for so long: that is no time of its scorers'.
+    pub(crate) fn was_stopped_for(&self, pause: Duration) {
+        self.lock().running.iter_mut().for_each(|running| running.began += pause);
+    }
+
+    /// So many threads have a scorer.
+    pub(crate) fn set_workers(&self, workers: usize) {
+        self.lock().workers = workers;
     }
 
     /// How many companies to score in one call, at most.
@@ -119,18 +133,18 @@ impl Hold {
 
     /// The seconds that a worker needs for a company; `None` before one has been scored.
     pub(crate) fn seconds_per_company(&self) -> Option<f64> {
-        let measured = self.lock();
-        (measured.calls_ended > 0).then_some(measured.seconds_per_company)
+        self.lock().seconds_per_company()
     }
 
-    /// Whether [`Hold::try_larger_batch`] is to be called where many companies wait on the broker.
+    /// Whether [`Hold::try_larger_batch`] is to be called where many companies wait on the broker for each that is in a call.
     pub(crate) fn wants_larger_batch(&self) -> bool {
-        self.lock().batch.wants_backlog()
+        let measured = self.lock();
+        measured.batch.wants_backlog() && !measured.running.is_empty()
     }
 
-    /// Lets the next call have twice as many companies, to see whether that takes longer.
+    /// Lets the next calls have twice as many companies, to see whether they take longer.
     pub(crate) fn try_larger_batch(&self) {
-        self.lock().batch.grow();
+        self.lock().batch.try_larger();
     }
 
     fn lock(&self) -> MutexGuard<'_, Measured> {
@@ -139,34 +153,53 @@ impl Hold {
 }
 
 impl Measured {
-    fn ended(&mut self, companies: usize, seconds: f64) {
-        self.calls_ended += 1;
-        // The first calls weigh the same: the very first often has the scorer's own start in it.
-        let weight = NEWEST.max(1.0 / self.calls_ended as f64);
-        self.seconds_per_company += weight * (seconds / companies.max(1) as f64 - self.seconds_per_company);
+    fn new(limits: &HoldLimits) -> Measured {
+        let hold = limits.hold.as_secs_f64();
+        // A trial may take twice as long as it was thought to.
+        let most = limits.score_timeout.as_secs_f64() / 2.0;
+        let call = CallSeconds { usual: hold * CALL_PART, trial: hold, most };
+        Measured {
+            log_seconds_per_company: None,
+            batch: BatchSize::new(limits.batch, call, UNMEASURED_SECONDS),
+            workers: limits.workers,
+            running: Vec::with_capacity(limits.workers),
+            calls_begun: 0,
+        }
+    }
+
+    fn scored(&mut self, companies: usize, seconds: f64, limits: &HoldLimits) {
+        let each = (seconds / companies.max(1) as f64).max(LEAST_SECONDS).ln();
+        // A call that takes as long as all that is to be held says more than a short one.
+        let weight = LEAST_WEIGHT.max(1.0 - (-seconds / limits.hold.as_secs_f64()).exp());
+        let before = self.log_seconds_per_company.unwrap_or(each);
+        self.log_seconds_per_company = Some(before + weight * (each - before));
         self.batch.measured(companies, seconds);
+    }
+
+    fn seconds_per_company(&self) -> Option<f64> {
+        self.log_seconds_per_company.map(f64::exp)
     }
 
     fn target(&self, limits: &HoldLimits, now: Instant) -> Target {
         let hold = limits.hold.as_secs_f64();
-        // An empty interval of the clock is no speed to divide by.
-        let each = self.seconds_per_company.max(1e-9);
+        let each = self.seconds_per_company().unwrap_or(UNMEASURED_SECONDS);
+        let late_after = limits.hold.min(LATE_AFTER_AT_MOST).as_secs_f64();
         let is_late = |running: &&Running| {
             let age = now.saturating_duration_since(running.began).as_secs_f64();
-            age > hold + each * running.companies as f64
+            age > late_after + each * running.companies as f64
         };
         let batches = if self.batch.needs_whole_batches() { WHOLE_BATCHES } else { 1 };
         let a_worker = whole((hold / each).round()).max(self.batch.most() * batches);
         let late = self.running.iter().filter(is_late).count();
         let with_late: usize = self.running.iter().filter(is_late).map(|running| running.companies).sum();
         let in_calls: usize = self.running.iter().map(|running| running.companies).sum();
-        let least = limits.workers.min(limits.prefetch);
-        let companies = limits.workers.saturating_sub(late).saturating_mul(a_worker).saturating_add(with_late);
+        let least = self.workers.min(limits.prefetch);
+        let companies = self.workers.saturating_sub(late).saturating_mul(a_worker).saturating_add(with_late);
         let companies = companies.clamp(least, limits.prefetch);
         Target {
             companies,
             waiting: companies.saturating_sub(in_calls),
-            in_calls: limits.workers.saturating_mul(self.batch.most()),
+            in_calls: self.workers.saturating_mul(self.batch.most()),
         }
     }
 }

@@ -96,6 +96,14 @@ impl Intake {
         Ok(intake)
     }
 
+    /// Cancels the subscriptions beyond the base to the queue of a priority, of which nothing waits on the broker. What is put into it at
+    /// this very moment may come to a cancelled subscription, and goes back.
+    pub(crate) async fn release(&mut self, priority: Priority, acks: &Acks) -> Result<(), BrokerError> {
+        let lane = self.lanes.iter_mut().find(|lane| lane.base.kind == Kind::Work(priority));
+        let cancelled = lane.map(|lane| lane.take_further(acks)).unwrap_or_default();
+        self.unsubscribe_all(&cancelled).await
+    }
+
     /// Subscribes for more or for fewer companies of each queue, where that is much more or fewer and the queue has enough for it to
     /// matter; `acks` knows what is held.
     ///
@@ -121,9 +129,7 @@ impl Intake {
                 lane.further.push(subscription.clone());
                 self.subscribe(&subscription, FieldTable::default()).await?;
             }
-            for subscription in &cancelled {
-                self.unsubscribe(subscription).await?;
-            }
+            self.unsubscribe_all(&cancelled).await?;
         }
         Ok(())
     }
@@ -240,6 +246,13 @@ impl Intake {
         let (queue, tag, options) = (subscription.queue.as_str().into(), subscription.tag(), BasicConsumeOptions::default());
         let consumer = self.channel.basic_consume(queue, tag.as_str().into(), options, arguments).await?;
         self.deliveries.push(labelled(consumer, subscription));
+        Ok(())
+    }
+
+    async fn unsubscribe_all(&self, subscriptions: &[Subscription]) -> Result<(), BrokerError> {
+        for subscription in subscriptions {
+            self.unsubscribe(subscription).await?;
+        }
         Ok(())
     }
 

@@ -46,6 +46,7 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         workers: args.threads(),
         prefetch: usize::from(args.prefetch),
         batch: usize::from(args.batch),
+        score_timeout: args.score_timeout,
     }));
     let room = Room {
         waiting: Arc::clone(&waiting),

@@ -1,37 +1,42 @@
 //! One session of a consumer with the broker: take work, hand it to the scoring threads, answer for it, obey orders.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lapin::Channel;
 use rollcall_shared::broker::{BrokerError, COALESCE, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{ConsumerStatus, Job};
+use rollcall_shared::message::{ConsumerStatus, Job, Priority};
 use rollcall_shared::telemetry::{ConsumerMetrics, Readiness};
-use rollcall_shared::topology::Topology;
+use rollcall_shared::topology::{Backlog, Topology};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::admit::{Admission, Standing, admit};
 use crate::answer::{Answers, Place};
 use crate::batch::Scored;
 use crate::cli::ConsumerArgs;
-use crate::hold::Hold;
+use crate::hold::{Hold, Target};
 use crate::intake::{Arrival, Intake, Taken};
 use crate::orders::OrderLog;
 use crate::status::StatusRequests;
-use crate::waiting::Waiting;
+use crate::waiting::{Waiting, Waits};
 
 /// How often to compare what is held with what should be, beside each arrival.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What is beyond the target goes back after this part of `--hold`: what has just come may be begun at any moment.
-const GIVE_BACK_AFTER: u32 = 4;
+/// What is beyond the target goes back after this part of `--hold`, and this time at most: what has just come may be begun at any moment.
+const GIVE_BACK_AFTER_PART: u32 = 4;
+const GIVE_BACK_AFTER_AT_MOST: Duration = Duration::from_millis(500);
+
+/// How often the broker is asked, at most, what waits in the queues.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// After so many companies in a row that were not to be scored, as after a large job was cancelled, the scorer's speed says nothing of how
 /// many to take.
 const PASSED_ON: usize = 32;
 
-/// Companies that wait on the broker for each consumer, for a trial of a larger batch to cost the job nothing that shows.
-const BACKLOG: u32 = 16;
+/// Companies that wait on the broker for each that is in a call, for a trial of a larger batch to cost the job nothing that shows.
+const BACKLOG: usize = 16;
 
 /// A session, and what outlives it.
 pub(crate) struct Session<'a> {
@@ -46,6 +51,9 @@ pub(crate) struct Session<'a> {
 /// What a session has open with the broker.
 struct Open {
     topology: Topology,
+    /// By which the broker is asked what waits, and when it was asked last.
+    questions: Channel,
+    asked: Instant,
     intake: Intake,
     answers: Answers,
     orders: OrderLog,
@@ -77,7 +85,9 @@ impl Session<'_> {
         let answers = Answers::open(results, work, topology.clone(), model, Arc::clone(self.metrics));
         self.ready.set(true);
         tracing::info!(%model, prefetch, hold_ms = hold.as_millis(), threads, "taking work");
-        self.serve(Open { topology, intake, answers, orders, standing, status_requests, passed_on: 0 }, scored, shutdown).await?;
+        let (questions, asked) = (publishing.channel().await?, Instant::now());
+        let open = Open { topology, questions, asked, intake, answers, orders, standing, status_requests, passed_on: 0 };
+        self.serve(open, scored, shutdown).await?;
         consuming.close().await;
         publishing.close().await;
         Ok(())
@@ -124,8 +134,9 @@ impl Session<'_> {
     async fn take(&self, open: &mut Open, mut arrival: Arrival) -> Result<(), BrokerError> {
         self.note(open, &mut arrival).await?;
         self.metrics.work_taken.inc_by(arrival.taken.len() as u64);
-        self.admit(open, arrival.taken).await?;
-        self.fit(open).await
+        // Before any of it can be acknowledged: a subscription is changed while it is full.
+        self.fit(open).await?;
+        self.admit(open, arrival.taken).await
     }
 
     /// Lets the broker send as much as is to be held at the measured speed.
@@ -136,29 +147,60 @@ impl Session<'_> {
         open.intake.resize(&open.answers.acks, companies).await
     }
 
-    /// Gives back what is held beyond the target, and what is too old.
+    /// Compares what is held with the target, gives back what is too old, and tells by metrics.
     async fn look(&self, open: &mut Open) -> Result<(), BrokerError> {
         self.fit(open).await?;
         let target = self.hold.target();
-        let excess = self.ours(self.waiting.remove_excess(target.waiting, self.args.hold / GIVE_BACK_AFTER));
-        if !excess.is_empty() {
-            tracing::debug!(
-                companies = excess.len(),
-                target = target.companies,
-                "gave back companies that others can have sooner"
-            );
-            self.send_back(&mut open.answers, excess).await?;
-        }
-        if self.hold.wants_larger_batch() {
-            let backlog = open.topology.backlog(&open.intake.channel, &self.args.model).await?;
-            if backlog.waiting() >= BACKLOG.saturating_mul(backlog.consumers) {
-                self.hold.try_larger_batch();
+        let age = (self.args.hold / GIVE_BACK_AFTER_PART).min(GIVE_BACK_AFTER_AT_MOST);
+        let has_excess = self.waiting.has_excess(target.waiting, age);
+        if (has_excess || self.hold.wants_larger_batch()) && open.asked.elapsed() >= ASK_EVERY {
+            open.asked = Instant::now();
+            let backlog = open.topology.backlog(&open.questions, &self.args.model).await?;
+            // A broker that is too busy to say finds not even this consumer.
+            if backlog.consumers > 0 {
+                self.give_back_excess(open, backlog, target, age).await?;
+                let in_calls = target.in_calls.saturating_mul(usize::try_from(backlog.consumers).unwrap_or(usize::MAX));
+                if usize::try_from(backlog.waiting()).unwrap_or(usize::MAX) >= BACKLOG.saturating_mul(in_calls) {
+                    self.hold.try_larger_batch();
+                }
             }
         }
         self.metrics.hold_target.set(gauge(target.companies));
         self.metrics.batch_target.set(gauge(self.hold.batch()));
         self.metrics.seconds_per_company.set(self.hold.seconds_per_company().unwrap_or_default());
         self.give_back_old(&mut open.answers).await
+    }
+
+    /// Gives back what is held beyond the target, where nothing of its queue waits on the broker: as long as something does, others
+    /// have enough, and what goes back would go behind all of it.
+    async fn give_back_excess(
+        &self,
+        open: &mut Open,
+        backlog: Backlog,
+        target: Target,
+        age: Duration,
+    ) -> Result<(), BrokerError> {
+        for (of, ready) in [
+            (Waits::Batched(Priority::High), backlog.express),
+            (Waits::Batched(Priority::Normal), backlog.normal),
+            (Waits::Alone, backlog.suspects),
+        ] {
+            let excess = if ready == 0 { self.ours(self.waiting.remove_excess(of, target.waiting, age)) } else { Vec::new() };
+            if excess.is_empty() {
+                continue;
+            }
+            tracing::debug!(companies = excess.len(), target = target.companies, ?of, "gave back what others can score sooner");
+            let place = match of {
+                Waits::Batched(priority) => {
+                    open.intake.release(priority, &open.answers.acks).await?;
+                    Place::Back
+                }
+                // In the queue of work they would be put into a batch again.
+                Waits::Alone => Place::Suspects,
+            };
+            self.send(&mut open.answers, excess, place).await?;
+        }
+        Ok(())
     }
 
     /// Notes what has arrived, and refuses what is no work.
@@ -291,9 +333,13 @@ impl Session<'_> {
 
     /// Sends companies back as new messages: to give back one that was delivered before would count as another delivery.
     async fn send_back(&self, answers: &mut Answers, companies: Vec<Taken>) -> Result<(), BrokerError> {
+        self.send(answers, companies, Place::Back).await
+    }
+
+    async fn send(&self, answers: &mut Answers, companies: Vec<Taken>, place: Place) -> Result<(), BrokerError> {
         for chunk in companies.chunks(COALESCE) {
             answers.make_room().await?;
-            answers.move_to(chunk.iter().cloned().map(|taken| (taken, Place::Back))).await?;
+            answers.move_to(chunk.iter().cloned().map(|taken| (taken, place))).await?;
         }
         Ok(())
     }

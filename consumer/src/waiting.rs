@@ -23,7 +23,28 @@ struct Queues {
     closed: bool,
 }
 
+/// How a company waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// To be scored alone.
+    Alone,
+    /// To be scored in a batch, with this priority.
+    Batched(Priority),
+}
+
+impl Waits {
+    pub(crate) const ALL: [Waits; 3] = [Waits::Alone, Waits::Batched(Priority::High), Waits::Batched(Priority::Normal)];
+}
+
 impl Queues {
+    fn of(&mut self, waits: Waits) -> &mut VecDeque<Taken> {
+        match waits {
+            Waits::Alone => &mut self.alone,
+            Waits::Batched(Priority::High) => &mut self.express,
+            Waits::Batched(Priority::Normal) => &mut self.normal,
+        }
+    }
+
     fn batched(&self) -> usize {
         self.express.len() + self.normal.len()
     }
@@ -48,12 +69,8 @@ impl Waiting {
     pub(crate) fn add(&self, taken: impl IntoIterator<Item = Taken>) {
         let mut queues = self.lock();
         for taken in taken {
-            let queue = match taken.work.priority {
-                _ if taken.alone => &mut queues.alone,
-                Priority::High => &mut queues.express,
-                Priority::Normal => &mut queues.normal,
-            };
-            queue.push_back(taken);
+            let waits = if taken.alone { Waits::Alone } else { Waits::Batched(taken.work.priority) };
+            queues.of(waits).push_back(taken);
         }
         self.arrived.notify_all();
     }
@@ -92,18 +109,29 @@ impl Waiting {
         self.lock().remove(|taken| taken.taken_at.elapsed() > age)
     }
 
-    /// Takes out the last of what is scored in batches, where more than twice `allowed` of a priority wait: all beyond `allowed` that
-    /// have been here for `age`. What must be scored alone stays: elsewhere it would be put into a batch again.
-    pub(crate) fn remove_excess(&self, allowed: usize, age: Duration) -> Vec<Taken> {
+    /// Takes out of a queue, where more than twice `allowed` wait in it, those behind the first `allowed` that have been here for `age`.
+    /// What came by the queue of suspects stays: it comes one at a time.
+    pub(crate) fn remove_excess(&self, of: Waits, allowed: usize, age: Duration) -> Vec<Taken> {
         let mut queues = self.lock();
-        let mut removed = Vec::new();
-        let Queues { express, normal, .. } = &mut *queues;
-        for queue in [express, normal].into_iter().filter(|queue| queue.len() > 2 * allowed) {
-            while queue.len() > allowed && queue.back().is_some_and(|last| last.taken_at.elapsed() >= age) {
-                removed.extend(queue.pop_back());
-            }
+        let queue = queues.of(of);
+        if queue.len() <= 2 * allowed {
+            return Vec::new();
         }
-        removed
+        let behind = queue.split_off(allowed);
+        let (excess, stays): (Vec<_>, Vec<_>) =
+            behind.into_iter().partition(|taken| !taken.suspect && taken.taken_at.elapsed() >= age);
+        queue.extend(stays);
+        excess
+    }
+
+    /// Whether [`Waiting::remove_excess`] would take anything out of any queue.
+    pub(crate) fn has_excess(&self, allowed: usize, age: Duration) -> bool {
+        let mut queues = self.lock();
+        Waits::ALL.into_iter().any(|of| {
+            let queue = queues.of(of);
+            let is_excess = |taken: &Taken| !taken.suspect && taken.taken_at.elapsed() >= age;
+            queue.len() > 2 * allowed && queue.iter().skip(allowed).any(is_excess)
+        })
     }
 
     /// Closes the queue: `take` returns `None`.
@@ -119,5 +147,63 @@ impl Waiting {
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rollcall_shared::message::{Index, Work};
+
+    use super::*;
+
+    fn taken(index: u32, priority: Priority, alone: bool) -> Taken {
+        let work = Work {
+            job: "j".parse().unwrap(),
+            index: Index(index),
+            company_id: String::new(),
+            attempt: 1,
+            round: 0,
+            priority,
+            deliveries: 0,
+            retry: None,
+            traceparent: String::new(),
+            record: Vec::new(),
+        };
+        Taken {
+            work,
+            tag: index.into(),
+            session: 0,
+            deliveries: 0,
+            suspect: false,
+            guilty: false,
+            alone,
+            taken_at: Instant::now(),
+        }
+    }
+
+    fn indices(companies: &[Taken]) -> Vec<u32> {
+        companies.iter().map(|taken| taken.work.index.0).collect()
+    }
+
+    #[test]
+    fn what_is_much_more_than_allowed_is_taken_out_from_behind_and_of_its_own_queue() {
+        let waiting = Waiting::default();
+        waiting.add((0..6).map(|index| taken(index, Priority::Normal, false)));
+        waiting.add((6..9).map(|index| taken(index, Priority::High, false)));
+        let normal = Waits::Batched(Priority::Normal);
+        assert!(!waiting.has_excess(3, Duration::ZERO) && waiting.remove_excess(normal, 3, Duration::ZERO).is_empty());
+        assert!(!waiting.has_excess(2, Duration::from_secs(60)));
+        assert!(waiting.has_excess(2, Duration::ZERO));
+        assert_eq!(indices(&waiting.remove_excess(normal, 2, Duration::ZERO)), [2, 3, 4, 5]);
+        assert_eq!(indices(&waiting.clear()), [6, 7, 8, 0, 1]);
+    }
+
+    #[test]
+    fn of_what_is_scored_alone_a_suspect_stays() {
+        let waiting = Waiting::default();
+        waiting.add([Taken { suspect: true, ..taken(0, Priority::Normal, true) }, taken(1, Priority::Normal, true)]);
+        assert_eq!(indices(&waiting.remove_excess(Waits::Alone, 0, Duration::ZERO)), [1]);
     }
 }

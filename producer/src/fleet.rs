@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Consumer};
+use lapin::{BasicProperties, Channel};
 use rollcall_shared::broker::{BrokerError, Link, publish_unconfirmed};
 use rollcall_shared::message::{ConsumerStatus, Message, Model, read_json};
 use rollcall_shared::topology::{Backlog, Topology};
@@ -69,6 +69,7 @@ impl FleetStatus {
     }
 }
 
+/// What the consumers say of themselves, until as many have answered as there are, or it takes too long.
 async fn answers(
     channel: &Channel,
     topology: &Topology,
@@ -82,18 +83,18 @@ async fn answers(
     publish_unconfirmed(channel, request).await?;
     let (mut answers, consumers) = (Vec::new(), usize::try_from(consumers).unwrap_or(usize::MAX));
     let all = async {
-        while answers.len() < consumers {
-            answers.push(answer(&mut replies).await?);
+        // A broker that is too busy to count its consumers says that there is none.
+        while answers.len() < consumers.max(1) {
+            let reply = replies.next().await;
+            let reply = reply.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of answers".to_owned()))??;
+            match read_json(&reply.data) {
+                Ok(status) => answers.push(status),
+                Err(error) => tracing::debug!(error, "an answer that is none of ours"),
+            }
         }
         Ok(())
     };
     tokio::time::timeout(ANSWER_WITHIN, all).await.unwrap_or(Ok(())).map(|()| answers)
-}
-
-async fn answer(replies: &mut Consumer) -> Result<ConsumerStatus, BrokerError> {
-    let reply = replies.next().await;
-    let reply = reply.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of answers".to_owned()))??;
-    read_json(&reply.data).map_err(BrokerError::Lost)
 }
 
 #[cfg(test)]

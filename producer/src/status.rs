@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use rollcall_shared::broker::{BrokerArgs, Link, connect};
+use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, State};
 use rollcall_shared::topology::Topology;
 use serde::Serialize;
@@ -13,6 +13,9 @@ use crate::ask::Asker;
 use crate::cli::Output;
 use crate::fleet::FleetStatus;
 use crate::run::Failure;
+
+/// How jobs stand is told even where the queues of a model do not answer.
+const FLEET_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a job stands, and, while it has not ended, the consumers of its model.
 #[derive(Serialize)]
@@ -35,11 +38,17 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
         Some(job) => vec![asker.known(job).await?],
         None => asker.jobs().await?,
     };
-    let fleets = fleets(&jobs, &link, &topology).await?;
+    let fleets = fleets(&jobs, &link, &topology).await;
     link.close().await;
-    let lines = || fleets.iter().map(|(model, fleet)| fleet.in_words(model)).collect::<Vec<_>>();
-    let fleet_of =
-        |job: &JobStatus| job.model.as_ref().filter(|_| !job.state.is_final()).and_then(|model| fleets.get(model)).cloned();
+    let line = |(model, fleet): (&Model, &Result<FleetStatus, BrokerError>)| match fleet {
+        Ok(fleet) => fleet.in_words(model),
+        Err(error) => format!("model {model}: consumers unknown: {error}"),
+    };
+    let lines = || fleets.iter().map(line).collect::<Vec<_>>();
+    let fleet_of = |job: &JobStatus| {
+        let model = job.model.as_ref().filter(|_| !job.state.is_final())?;
+        fleets.get(model)?.as_ref().ok().cloned()
+    };
     let mut shown: Vec<Shown> = jobs.into_iter().map(|job| Shown { fleet: fleet_of(&job), job }).collect();
     if job.is_none() {
         return print(output, &shown, || [vec![list(&shown)], lines()].concat().join("\n"));
@@ -52,13 +61,15 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
 }
 
 /// The consumers of each model with a job that has not ended.
-async fn fleets(jobs: &[JobStatus], link: &Link, topology: &Topology) -> Result<BTreeMap<Model, FleetStatus>, Failure> {
+async fn fleets(jobs: &[JobStatus], link: &Link, topology: &Topology) -> BTreeMap<Model, Result<FleetStatus, BrokerError>> {
     let models: BTreeSet<&Model> = jobs.iter().filter(|job| !job.state.is_final()).filter_map(|job| job.model.as_ref()).collect();
     let mut fleets = BTreeMap::new();
     for model in models {
-        fleets.insert(model.clone(), FleetStatus::ask(link, topology, model).await?);
+        let asked = tokio::time::timeout(FLEET_WITHIN, FleetStatus::ask(link, topology, model)).await;
+        let late = |_| Err(BrokerError::Lost(format!("no answer from its queues within {} s", FLEET_WITHIN.as_secs())));
+        fleets.insert(model.clone(), asked.unwrap_or_else(late));
     }
-    Ok(fleets)
+    fleets
 }
 
 /// Prints a document on stdout: as JSON, or as `text` for people.

@@ -51,14 +51,15 @@ fn jobs(scorer: &str, large: &Path, small: &Path, at_once: bool) -> (f64, f64) {
     let fleet = Fleet::alone();
     let _aggregator = counting_aggregator(&fleet);
     let _consumer = fleet.consumer(MODEL, scorer, &["--particles", "1", "--threads", "1"]);
-    fleet.start_enqueue(small, MODEL, "warm-up", &["--wait"]).wait(PATIENCE).expect(0);
+    fleet.start_enqueue(small, MODEL, "warm-up", &["--wait", "--priority", "auto"]).wait(PATIENCE).expect(0);
     let_broker_rest();
-    let alone = (!at_once).then(|| seconds(Instant::now(), &mut fleet.start_enqueue(small, MODEL, "small", &["--wait"])));
+    let alone = (!at_once)
+        .then(|| seconds(Instant::now(), &mut fleet.start_enqueue(small, MODEL, "small", &["--wait", "--priority", "auto"])));
     let began = Instant::now();
-    let mut producer = fleet.start_enqueue(large, MODEL, "large", &["--wait"]);
+    let mut producer = fleet.start_enqueue(large, MODEL, "large", &["--wait", "--priority", "auto"]);
     let small = alone.unwrap_or_else(|| {
         sleep(OPENED_AFTER);
-        seconds(Instant::now(), &mut fleet.start_enqueue(small, MODEL, "small", &["--wait"]))
+        seconds(Instant::now(), &mut fleet.start_enqueue(small, MODEL, "small", &["--wait", "--priority", "auto"]))
     });
     assert!(producer.ended().is_none(), "the large job is over before the small one: make it larger");
     let large = seconds(began, &mut producer);

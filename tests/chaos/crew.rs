@@ -11,7 +11,21 @@ use crate::jobs::{COMPANIES, Lane};
 const CONSUMER: [&str; 8] =
     ["--model", "questionnaire", "--scorer", "bayes:deploy/demo/questionnaire.bif", "--particles", "20", "--threads", "1"];
 
-const CONSUMERS: usize = 3;
+/// One that holds so little that it subscribes for more and for less all the time.
+const CHANGING: [&str; 10] = [
+    "--model",
+    "questionnaire",
+    "--scorer",
+    "bayes:deploy/demo/questionnaire.bif",
+    "--particles",
+    "20",
+    "--threads",
+    "1",
+    "--hold",
+    "2ms",
+];
+
+const CONSUMERS: usize = 2;
 const AGGREGATORS: usize = 2;
 
 /// Jobs under way at any time.
@@ -53,7 +67,8 @@ impl<'a> Crew<'a> {
     pub(crate) fn start(fleet: &'a Fleet) -> Result<Crew<'a>, String> {
         let slot = |program, arguments| Slot { program, arguments, process: fleet.program(program, arguments) };
         let aggregators = (0..AGGREGATORS).map(|_| slot("aggregator", &[]));
-        let slots: Vec<Slot> = aggregators.chain((0..CONSUMERS).map(|_| slot("consumer", &CONSUMER))).collect();
+        let slots: Vec<Slot> =
+            aggregators.chain((0..CONSUMERS).map(|_| slot("consumer", &CONSUMER))).chain([slot("consumer", &CHANGING)]).collect();
         for slot in &slots {
             let ready = if slot.program == "consumer" { "taking work" } else { "waiting for the baton" };
             slot.process.wait_until_it_says(ready);

@@ -28,7 +28,7 @@ fn holding_consumer(fleet: &Fleet, relay: &Relay, more: &[&str]) -> Process {
     let arguments = ["--particles", "50", "--threads", "1", "--hold", "1d"];
     let arguments = [&arguments, more].concat();
     let consumer = fleet.behind(relay).consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &arguments);
-    fleet.enqueue(&fleet.companies(50), "questionnaire", "first", &["--wait", "--priority", "normal"]).expect(0);
+    fleet.enqueue(&fleet.companies(50), "questionnaire", "first", &["--wait"]).expect(0);
     consumer
 }
 

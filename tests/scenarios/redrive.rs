@@ -165,7 +165,7 @@ fn companies_that_got_lost_on_the_broker_are_enqueued_again_while_the_job_waits_
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
     let file = fleet.companies(200);
-    fleet.enqueue(&file, "questionnaire", "j", &["--priority", "normal"]).expect(0);
+    fleet.enqueue(&file, "questionnaire", "j", &[]).expect(0);
     fleet.purge(&fleet.name("work.questionnaire"));
     let _consumer = fleet.demo_consumer();
     let running = fleet.producer(&["redrive", "j"]).expect(2);

@@ -29,6 +29,11 @@ pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// A test's jobs wait in turn unless it says otherwise, however small they are: a user's small job would go ahead.
+fn in_turn(arguments: &[&str]) -> &'static [&'static str] {
+    if arguments.contains(&"--priority") { &[] } else { &["--priority", "normal"] }
+}
+
 fn binary(name: &str) -> PathBuf {
     // This test's own executable is in target/<profile>/deps.
     let own = std::env::current_exe().unwrap();
@@ -184,13 +189,13 @@ impl Fleet {
     /// Starts to enqueue `file` for `model` as `job`.
     pub fn start_enqueue(&self, file: &Path, model: &str, job: &str, more: &[&str]) -> Process {
         let arguments = ["enqueue", file.to_str().unwrap(), "--model", model, "--job", job];
-        self.start_producer(&[&arguments, more].concat())
+        self.start_producer(&[&arguments, more, in_turn(more)].concat())
     }
 
     /// A producer that has taken `companies` of `job` for model `m`, and waits for the rest on its standard input.
     pub fn unfinished_enqueue(&self, job: &str, companies: u32, more: &[&str]) -> (Process, PipeWriter) {
         let (input, mut rest) = pipe().unwrap();
-        let mut producer = self.producer_command(&[&["enqueue", "-", "-m", "m", "--job", job], more].concat());
+        let mut producer = self.producer_command(&[&["enqueue", "-", "-m", "m", "--job", job], more, in_turn(more)].concat());
         producer.stdin(input);
         let producer = self.start("producer", producer);
         let rows: String = (0..companies).map(|row| format!("{row}\n")).collect();

@@ -2,14 +2,31 @@
 //! others can take what is left. Some, such as a remote service or a GPU, need the same time for any number: then whole batches are as
 //! fast as it gets. Which it is shows when the batch is doubled.
 
-/// Twice the companies in one call must need this part of the time a company, at most, for larger calls to be worth their length.
+/// A company must need this part of the time that it needs in a call of half the size, at most, for a larger call to be worth its length.
 const WORTH_IT: f64 = 0.75;
 
-/// A size that was not worth it is tried again after so many calls.
+/// Calls of one size that are compared with; the fastest of them counts, so that chance does not make a larger size look better. Before
+/// any larger size was worth it there must be two.
+const COMPARED: usize = 4;
+const COMPARED_AT_FIRST: usize = 2;
+
+/// Calls in a row that show that larger ones are worth it, or that they no longer are.
+const PROOFS: u32 = 2;
+const DOUBTS: u32 = 3;
+
+/// A size that was not worth it is tried again after so many calls, and one that was is compared once more.
 const TRY_AGAIN_AFTER: u64 = 64;
 
-/// The weight of the newest call of a size.
-const NEWEST: f64 = 0.5;
+/// How long calls may take, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallSeconds {
+    /// Where larger calls are not faster a company.
+    pub(super) usual: f64,
+    /// A trial that may take longer than this is made only where many companies wait.
+    pub(super) trial: f64,
+    /// No trial may take longer than this.
+    pub(super) most: f64,
+}
 
 /// The size of a batch, which grows and shrinks by what calls are measured to take.
 #[derive(Debug)]
@@ -18,28 +35,45 @@ pub(super) struct BatchSize {
     sizes: Vec<Size>,
     /// The present one.
     now: usize,
-    /// How long a call may take where a larger one is no faster a company.
-    call_seconds: f64,
-    /// A trial that takes longer than this is made only where many companies wait.
-    trial_seconds: f64,
+    /// The largest that was seen to be worth it; 0 where none was.
+    proven: usize,
+    proofs: u32,
+    doubts: u32,
+    seconds: CallSeconds,
     calls: u64,
+    /// The number of the call that was not worth its size.
+    failed_trial: Option<u64>,
+    /// The number of the call from which on the proven size has not been compared with a smaller one.
+    compared: u64,
     wants_backlog: bool,
 }
 
 #[derive(Debug)]
 struct Size {
     companies: usize,
-    /// Moving average over calls of this size, and the number of the last such call.
-    seconds_per_company: Option<(f64, u64)>,
+    /// Seconds a company in the last calls of this size.
+    last: [f64; COMPARED],
 }
 
 impl BatchSize {
-    /// Begins with as many companies as take `call_seconds` at `seconds_per_company`; never more than `most`.
-    pub(super) fn new(most: usize, call_seconds: f64, trial_seconds: f64, seconds_per_company: f64) -> BatchSize {
+    /// Begins with as many companies as a usual call takes at `seconds_per_company`; never more than `most`.
+    pub(super) fn new(most: usize, seconds: CallSeconds, seconds_per_company: f64) -> BatchSize {
         let powers = std::iter::successors(Some(1_usize), |size| size.checked_mul(2)).take_while(|&size| size < most);
-        let sizes = powers.chain([most]).map(|companies| Size { companies, seconds_per_company: None }).collect();
-        let mut batch = BatchSize { sizes, now: 0, call_seconds, trial_seconds, calls: 0, wants_backlog: false };
-        batch.now = batch.largest_within(call_seconds, seconds_per_company);
+        let sizes = powers.chain([most]).map(|companies| Size { companies, last: [f64::INFINITY; COMPARED] }).collect();
+        let (now, proven, proofs, doubts) = (0, 0, 0, 0);
+        let mut batch = BatchSize {
+            sizes,
+            now,
+            proven,
+            proofs,
+            doubts,
+            seconds,
+            calls: 0,
+            failed_trial: None,
+            compared: 0,
+            wants_backlog: false,
+        };
+        batch.now = batch.largest_within(seconds_per_company);
         batch
     }
 
@@ -48,39 +82,9 @@ impl BatchSize {
         self.sizes.get(self.now).map_or(1, |size| size.companies)
     }
 
-    /// Takes in what a call took.
-    pub(super) fn measured(&mut self, companies: usize, seconds: f64) {
-        self.calls += 1;
-        let (calls, at) = (self.calls, self.sizes.partition_point(|size| size.companies <= companies).saturating_sub(1));
-        let each = seconds / companies.max(1) as f64;
-        let Some(size) = self.sizes.get_mut(at) else { return };
-        let earlier = size.seconds_per_company.map_or(each, |(earlier, _)| earlier);
-        size.seconds_per_company = Some((earlier + NEWEST * (each - earlier), calls));
-        self.wants_backlog = false;
-        if seconds > self.call_seconds && !self.is_worth_it(at) {
-            self.now = self.now.min(self.largest_within(self.call_seconds, each));
-        }
-        if companies >= self.most() {
-            self.consider_growing(at, seconds);
-        }
-    }
-
-    fn consider_growing(&mut self, at: usize, seconds: f64) {
-        let larger = at + 1;
-        if larger >= self.sizes.len() {
-            return;
-        }
-        let is_short = 2.0 * seconds <= self.call_seconds;
-        let tried = self.each(larger).is_some_and(|(_, call)| self.calls - call < TRY_AGAIN_AFTER) && !self.is_worth_it(larger);
-        if is_short {
-            self.now = larger;
-        } else if tried || !(self.is_worth_it(at) || self.is_smallest_known(at)) {
-            // A larger call would take longer, and others could have what is in it.
-        } else if self.is_worth_it(at) || 2.0 * seconds <= self.trial_seconds {
-            self.now = larger;
-        } else {
-            self.wants_backlog = true;
-        }
+    /// Whether larger calls are as long as they are because that is faster a company.
+    pub(super) fn needs_whole_batches(&self) -> bool {
+        self.proven > 0
     }
 
     /// Whether a trial of a larger size waits for somebody to find that many companies wait.
@@ -88,33 +92,107 @@ impl BatchSize {
         self.wants_backlog
     }
 
-    /// Goes on to the next larger size.
-    pub(super) fn grow(&mut self) {
+    /// Tries the next larger size, where that is still wanted.
+    pub(super) fn try_larger(&mut self) {
+        if std::mem::take(&mut self.wants_backlog) {
+            self.grow();
+        }
+    }
+
+    /// Takes in what a call took that scored its companies.
+    pub(super) fn measured(&mut self, companies: usize, seconds: f64) {
+        self.calls += 1;
         self.wants_backlog = false;
+        let at = self.sizes.partition_point(|size| size.companies <= companies).saturating_sub(1);
+        let each = seconds / companies.max(1) as f64;
+        let is_faster = at.checked_sub(1).is_some_and(|smaller| each <= WORTH_IT * self.fastest(smaller));
+        self.note(at, each);
+        let is_long = seconds > self.seconds.usual;
+        if at < self.now {
+            // Of a scorer for which larger calls are worth it, a small one says nothing of a large one.
+            if is_long && self.proven == 0 {
+                self.now = self.now.min(self.largest_within(each));
+            }
+        } else if is_long && at > 0 && !is_faster {
+            self.doubt(at, each);
+        } else {
+            self.prove(at, seconds, is_faster);
+            if at > 0 && at == self.proven && self.calls - self.compared >= TRY_AGAIN_AFTER {
+                (self.now, self.proven, self.compared) = (at - 1, at - 1, self.calls);
+            } else {
+                self.consider_growing(at, seconds);
+            }
+        }
+    }
+
+    fn note(&mut self, at: usize, each: f64) {
+        if let Some(size) = self.sizes.get_mut(at) {
+            size.last.rotate_right(1);
+            size.last[0] = each;
+        }
+    }
+
+    /// A full call was long, and no faster a company than half of it.
+    fn doubt(&mut self, at: usize, each: f64) {
+        self.proofs = 0;
+        if at > self.proven && self.proven > 0 {
+            (self.now, self.failed_trial) = (self.proven, Some(self.calls));
+            return;
+        }
+        self.doubts += 1;
+        if self.proven == 0 {
+            (self.now, self.failed_trial) = (self.largest_within(each), Some(self.calls));
+        } else if self.doubts >= DOUBTS {
+            // It is another scorer than it was: what was measured says nothing any more.
+            self.sizes.iter_mut().for_each(|size| size.last = [f64::INFINITY; COMPARED]);
+            (self.now, self.proven, self.doubts) = (self.largest_within(each), 0, 0);
+        }
+    }
+
+    fn prove(&mut self, at: usize, seconds: f64, is_faster: bool) {
+        self.doubts = 0;
+        // Calls that are short are doubled without any proof.
+        if is_faster && at > self.proven && 2.0 * seconds > self.seconds.usual {
+            self.proofs += 1;
+            if self.proven > 0 || self.proofs >= PROOFS {
+                (self.proven, self.proofs, self.compared) = (at, 0, self.calls);
+            }
+        }
+    }
+
+    fn consider_growing(&mut self, at: usize, seconds: f64) {
+        let doubled = 2.0 * seconds;
+        let has_failed = self.failed_trial.is_some_and(|call| self.calls - call < TRY_AGAIN_AFTER);
+        if doubled <= self.seconds.usual {
+            self.grow();
+        } else if has_failed || doubled > self.seconds.most || at + 1 >= self.sizes.len() {
+            // A larger call would take longer, and others could have what is in it.
+        } else if at > 0 {
+            if at == self.proven {
+                self.grow();
+            }
+        } else if self.fastest(at) == 0.0 {
+            // Not yet measured often enough to be compared with.
+        } else if doubled <= self.seconds.trial {
+            self.grow();
+        } else {
+            self.wants_backlog = true;
+        }
+    }
+
+    fn grow(&mut self) {
         self.now = (self.now + 1).min(self.sizes.len() - 1);
     }
 
-    /// Whether calls are long, and as long as that only because larger ones are faster a company.
-    pub(super) fn needs_whole_batches(&self) -> bool {
-        let seconds = self.each(self.now).map_or(0.0, |(each, _)| each * self.most() as f64);
-        self.now > 0 && seconds > self.call_seconds
+    /// Seconds a company in the fastest of the last calls of a size; 0 where there were too few.
+    fn fastest(&self, at: usize) -> f64 {
+        let known = self.sizes.get(at).map(|size| size.last.iter().copied().filter(|each| each.is_finite()));
+        let enough = if self.proven > 0 { 1 } else { COMPARED_AT_FIRST };
+        let Some(known) = known.filter(|known| known.clone().count() >= enough) else { return 0.0 };
+        known.fold(f64::INFINITY, f64::min)
     }
 
-    /// Whether a size needs clearly less time a company than the next smaller one.
-    fn is_worth_it(&self, at: usize) -> bool {
-        let smaller = at.checked_sub(1).and_then(|smaller| self.each(smaller));
-        matches!((self.each(at), smaller), (Some((each, _)), Some((before, _))) if each <= WORTH_IT * before)
-    }
-
-    fn is_smallest_known(&self, at: usize) -> bool {
-        at.checked_sub(1).is_none_or(|smaller| self.each(smaller).is_none())
-    }
-
-    fn each(&self, at: usize) -> Option<(f64, u64)> {
-        self.sizes.get(at)?.seconds_per_company
-    }
-
-    fn largest_within(&self, seconds: f64, each: f64) -> usize {
-        self.sizes.partition_point(|size| size.companies as f64 * each <= seconds).saturating_sub(1)
+    fn largest_within(&self, each: f64) -> usize {
+        self.sizes.partition_point(|size| size.companies as f64 * each <= self.seconds.usual).saturating_sub(1)
     }
 }

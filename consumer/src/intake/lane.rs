@@ -70,10 +70,11 @@ impl Lane {
         let has: usize = self.further.iter().map(|subscription| usize::from(subscription.prefetch)).sum();
         let left: usize = self.cancelled.iter().map(|&id| acks.unacknowledged(id)).sum();
         let prefetch = |companies: usize| u16::try_from(companies).unwrap_or(u16::MAX);
-        if wanted > has && wanted >= has + has / 4 && left <= wanted - has {
+        let missing = wanted.saturating_sub(has);
+        if missing > has / 4 && left <= missing / 2 {
             // Where they become too many, what those hold that are replaced comes on top until it is scored.
             let many = self.further.len() >= FURTHER_MOST;
-            if many { Change::Replace(prefetch(wanted)) } else { Change::Add(prefetch(wanted - has)) }
+            if many { Change::Replace(prefetch(wanted - left)) } else { Change::Add(prefetch(missing - left)) }
         } else if has > 0 && wanted <= has / 2 {
             Change::Cancel
         } else {
@@ -152,7 +153,9 @@ mod tests {
         let (mut lane, mut acks) = lane(&[(1, 1), (8, 8)]);
         assert_eq!(lane.take_further(&acks).len(), 1);
         assert_eq!(lane.change(&acks, 8), Change::Keep);
-        (2..=3).for_each(|tag| acks.settle(tag));
-        assert_eq!(lane.change(&acks, 8), Change::Add(7));
+        (2..=5).for_each(|tag| acks.settle(tag));
+        assert_eq!(lane.change(&acks, 8), Change::Keep);
+        acks.settle(6);
+        assert_eq!(lane.change(&acks, 8), Change::Add(4));
     }
 }
