@@ -26,6 +26,9 @@ const CALL_PART: f64 = 1.0 / 20.0;
 /// that waits, and two whose results are on their way to the broker or whose companies are on their way from it.
 const WHOLE_BATCHES: usize = 4;
 
+/// For a trial of a larger batch, one must be there whole beside the call that goes before it.
+const TRIAL_BATCHES: usize = 2;
+
 /// A call that takes this much longer than it should is late, however much work is to be held.
 const LATE_AFTER_AT_MOST: Duration = Duration::from_secs(30);
 
@@ -188,7 +191,11 @@ impl Measured {
             let age = now.saturating_duration_since(running.began).as_secs_f64();
             age > late_after + each * running.companies as f64
         };
-        let batches = if self.batch.needs_whole_batches() { WHOLE_BATCHES } else { 1 };
+        let batches = match (self.batch.needs_whole_batches(), self.batch.is_trial()) {
+            (true, _) => WHOLE_BATCHES,
+            (false, true) => TRIAL_BATCHES,
+            (false, false) => 1,
+        };
         let a_worker = whole((hold / each).round()).max(self.batch.most() * batches);
         let late = self.running.iter().filter(is_late).count();
         let with_late: usize = self.running.iter().filter(is_late).map(|running| running.companies).sum();

@@ -61,6 +61,8 @@ struct Open {
     status_requests: StatusRequests,
     /// Companies since the last one that was to be scored.
     passed_on: usize,
+    /// Whether more was taken than is to be held, because what came before was not to be scored.
+    has_overshot: bool,
 }
 
 impl Session<'_> {
@@ -86,7 +88,18 @@ impl Session<'_> {
         self.ready.set(true);
         tracing::info!(%model, prefetch, hold_ms = hold.as_millis(), threads, "taking work");
         let (questions, asked) = (publishing.channel().await?, Instant::now());
-        let open = Open { topology, questions, asked, intake, answers, orders, standing, status_requests, passed_on: 0 };
+        let open = Open {
+            topology,
+            questions,
+            asked,
+            intake,
+            answers,
+            orders,
+            standing,
+            status_requests,
+            passed_on: 0,
+            has_overshot: false,
+        };
         self.serve(open, scored, shutdown).await?;
         consuming.close().await;
         publishing.close().await;
@@ -172,7 +185,7 @@ impl Session<'_> {
     }
 
     /// Gives back what is held beyond the target, where nothing of its queue waits on the broker: as long as something does, others
-    /// have enough, and what goes back would go behind all of it.
+    /// have enough, and what goes back would go behind all of it. What was taken by mistake goes back in any case.
     async fn give_back_excess(
         &self,
         open: &mut Open,
@@ -185,7 +198,11 @@ impl Session<'_> {
             (Waits::Batched(Priority::Normal), backlog.normal),
             (Waits::Alone, backlog.suspects),
         ] {
-            let excess = if ready == 0 { self.ours(self.waiting.remove_excess(of, target.waiting, age)) } else { Vec::new() };
+            let excess = if ready == 0 || open.has_overshot {
+                self.ours(self.waiting.remove_excess(of, target.waiting, age))
+            } else {
+                Vec::new()
+            };
             if excess.is_empty() {
                 continue;
             }
@@ -200,6 +217,7 @@ impl Session<'_> {
             };
             self.send(&mut open.answers, excess, place).await?;
         }
+        open.has_overshot = false;
         Ok(())
     }
 
@@ -235,7 +253,12 @@ impl Session<'_> {
                 }
             }
         }
-        open.passed_on = if welcome.is_empty() { open.passed_on.saturating_add(arrived) } else { 0 };
+        if welcome.is_empty() {
+            open.passed_on = open.passed_on.saturating_add(arrived);
+        } else {
+            open.has_overshot |= open.passed_on >= PASSED_ON;
+            open.passed_on = 0;
+        }
         self.waiting.add(welcome);
         if !elsewhere.is_empty() {
             open.answers.move_to(elsewhere).await?;

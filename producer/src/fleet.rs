@@ -62,10 +62,14 @@ impl FleetStatus {
         if *consumers == 0 {
             return format!("model {model}: no consumer; {waiting} companies wait until one is started");
         }
-        let silent = consumers.saturating_sub(*answered);
-        let silent = if silent > 0 { format!(" (no answer from {silent})") } else { String::new() };
-        let speed = companies_per_second.map_or_else(String::new, |rate| format!("; {rate:.1} companies/s when all are busy"));
-        format!("model {model}: consumers {consumers}{silent}, held {}, waiting {waiting}{speed}", thousands(*held))
+        let (silent, held) = (consumers.saturating_sub(*answered), thousands(*held));
+        let held = match silent {
+            0 => format!("held {held}"),
+            _ => format!("held {held} (not counting {silent} without an answer)"),
+        };
+        let speed =
+            companies_per_second.map_or_else(String::new, |rate| format!("; {rate:.1} companies/s when all threads are busy"));
+        format!("model {model}: consumers {consumers}, {held}, waiting {waiting}{speed}")
     }
 }
 
@@ -113,7 +117,7 @@ mod tests {
         assert_eq!(words(1, &[status(None)]), "model m: consumers 1, held 8, waiting 1,001");
         assert_eq!(
             words(3, &[status(Some(0.5)), status(Some(0.25))]),
-            "model m: consumers 3 (no answer from 1), held 16, waiting 1,001; 12.0 companies/s when all are busy"
+            "model m: consumers 3, held 16 (not counting 1 without an answer), waiting 1,001; 12.0 companies/s when all threads are busy"
         );
     }
 }

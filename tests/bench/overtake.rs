@@ -17,7 +17,7 @@ use crate::usage::let_broker_rest;
 
 const COMPANIES: u32 = 1_000_000;
 const SMALL: u32 = 100;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 /// The large job is at full speed by then.
 const OPENED_AFTER: Duration = Duration::from_secs(5);

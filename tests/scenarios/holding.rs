@@ -54,7 +54,7 @@ fn a_slow_scorer_holds_two_seconds_of_work_and_leaves_the_rest_to_others() {
     });
     assert!(all["held"].as_u64().unwrap() <= 80, "{all}");
     let text = fleet.producer(&["status", "j"]).expect(0).stdout;
-    assert!(text.contains("model m: consumers 4, held ") && text.contains(" companies/s when all are busy"), "{text}");
+    assert!(text.contains("model m: consumers 4, held ") && text.contains(" companies/s when all threads are busy"), "{text}");
     let gauges = metrics(address);
     let target = value(&gauges, "rollcall_hold_target_companies").unwrap();
     let seconds = value(&gauges, "rollcall_seconds_per_company").unwrap();

@@ -14,6 +14,9 @@ const COMPARED_AT_FIRST: usize = 2;
 const PROOFS: u32 = 2;
 const DOUBTS: u32 = 3;
 
+/// A trial for which not enough companies come is over after so many smaller calls.
+const SMALL_CALLS: u32 = 8;
+
 /// A size that was not worth it is tried again after so many calls, and one that was is compared once more.
 const TRY_AGAIN_AFTER: u64 = 64;
 
@@ -39,6 +42,8 @@ pub(super) struct BatchSize {
     proven: usize,
     proofs: u32,
     doubts: u32,
+    /// Calls that were smaller than the size that is being tried; `None` where none is.
+    trial: Option<u32>,
     seconds: CallSeconds,
     calls: u64,
     /// The number of the call that was not worth its size.
@@ -67,6 +72,7 @@ impl BatchSize {
             proven,
             proofs,
             doubts,
+            trial: None,
             seconds,
             calls: 0,
             failed_trial: None,
@@ -87,6 +93,11 @@ impl BatchSize {
         self.proven > 0
     }
 
+    /// Whether the present size is tried, to see whether it is worth it.
+    pub(super) fn is_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
     /// Whether a trial of a larger size waits for somebody to find that many companies wait.
     pub(super) fn wants_backlog(&self) -> bool {
         self.wants_backlog
@@ -95,7 +106,7 @@ impl BatchSize {
     /// Tries the next larger size, where that is still wanted.
     pub(super) fn try_larger(&mut self) {
         if std::mem::take(&mut self.wants_backlog) {
-            self.grow();
+            self.try_next();
         }
     }
 
@@ -109,11 +120,16 @@ impl BatchSize {
         self.note(at, each);
         let is_long = seconds > self.seconds.usual;
         if at < self.now {
+            // A trial begins when as many companies are there; but they may not come.
+            self.trial = self.trial.map(|small| small + 1).filter(|&small| small < SMALL_CALLS);
             // Of a scorer for which larger calls are worth it, a small one says nothing of a large one.
-            if is_long && self.proven == 0 {
+            if is_long && self.proven == 0 && self.trial.is_none() {
                 self.now = self.now.min(self.largest_within(each));
             }
-        } else if is_long && at > 0 && !is_faster {
+            return;
+        }
+        self.trial = None;
+        if is_long && at > 0 && !is_faster {
             self.doubt(at, each);
         } else {
             self.prove(at, seconds, is_faster);
@@ -169,15 +185,23 @@ impl BatchSize {
             // A larger call would take longer, and others could have what is in it.
         } else if at > 0 {
             if at == self.proven {
-                self.grow();
+                self.try_next();
+            } else {
+                // Of a first proof there is to be a second.
+                self.trial = Some(0);
             }
         } else if self.fastest(at) == 0.0 {
             // Not yet measured often enough to be compared with.
         } else if doubled <= self.seconds.trial {
-            self.grow();
+            self.try_next();
         } else {
             self.wants_backlog = true;
         }
+    }
+
+    fn try_next(&mut self) {
+        self.grow();
+        self.trial = Some(0);
     }
 
     fn grow(&mut self) {

@@ -61,6 +61,22 @@ fn a_scorer_that_needs_the_same_for_any_number_gets_whole_batches_and_the_next_o
     }
 }
 
+/// What a worker finds waiting is what is held beyond its call: a trial must not wait for more than that for ever.
+#[test]
+fn a_scorer_that_needs_seconds_for_any_number_is_found_out_with_what_is_held() {
+    for seconds in [0.5, 1.0, 3.0, 10.0] {
+        let (mut measured, limits) = (measured(32), limits(1, 512));
+        let mut in_call = 1;
+        for _ in 0..40 {
+            measured.scored(in_call, seconds, &limits);
+            measured.batch.try_larger();
+            let waiting = holds(&mut measured, &limits).saturating_sub(in_call).max(1);
+            in_call = waiting.min(measured.batch.most());
+        }
+        assert_eq!(in_call, 32, "{seconds} s");
+    }
+}
+
 #[test]
 fn a_small_call_or_an_outlier_does_not_take_whole_batches_from_a_scorer_that_is_fast_with_them() {
     let mut measured = measured(32);
