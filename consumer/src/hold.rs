@@ -191,10 +191,12 @@ impl Measured {
             let age = now.saturating_duration_since(running.began).as_secs_f64();
             age > late_after + each * running.companies as f64
         };
-        let batches = match (self.batch.needs_whole_batches(), self.batch.is_trial()) {
-            (true, _) => WHOLE_BATCHES,
-            (false, true) => TRIAL_BATCHES,
-            (false, false) => 1,
+        // Behind the call that tries a larger batch, no more of them are held before it has shown whether they are worth it.
+        let is_awaited = self.batch.is_trial() && !self.running.iter().any(|running| running.companies >= self.batch.most());
+        let batches = match self.batch.needs_whole_batches() {
+            true => WHOLE_BATCHES,
+            false if is_awaited => TRIAL_BATCHES,
+            false => 1,
         };
         let a_worker = whole((hold / each).round()).max(self.batch.most() * batches);
         let late = self.running.iter().filter(is_late).count();

@@ -78,6 +78,17 @@ fn a_scorer_that_needs_seconds_for_any_number_is_found_out_with_what_is_held() {
 }
 
 #[test]
+fn behind_a_trial_of_a_slow_scorer_nothing_is_held() {
+    let mut measured = measured(32);
+    calls(&mut measured, 2, |companies| companies as f64 * 5.0);
+    assert_eq!(measured.batch.most(), 2, "no trial");
+    assert_eq!(holds(&mut measured, &limits(1, 512)), 4);
+    measured.running.push(Running { call: 1, companies: 2, began: Instant::now() });
+    let target = measured.target(&limits(1, 512), Instant::now());
+    assert_eq!((target.companies, target.waiting), (2, 0));
+}
+
+#[test]
 fn a_small_call_or_an_outlier_does_not_take_whole_batches_from_a_scorer_that_is_fast_with_them() {
     let mut measured = measured(32);
     calls(&mut measured, 9, |_| 1.0);
