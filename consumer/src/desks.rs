@@ -187,13 +187,14 @@ impl Watched {
 mod tests {
     use std::sync::mpsc;
 
-    use rollcall_shared::message::{Index, Priority, RetryPolicy, ScoredCompany, Work};
+    use rollcall_shared::message::{RetryPolicy, ScoredCompany};
     use rollcall_shared::telemetry::ConsumerMetrics;
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
     use crate::batch::Scored;
     use crate::hold::{Hold, HoldLimits};
+    use crate::intake::just_taken;
     use crate::score::Scores;
     use crate::settle::Settle;
     use crate::waiting::Waiting;
@@ -212,28 +213,9 @@ mod tests {
     }
 
     fn taken(index: u32, record: &str) -> Taken {
-        let work = Work {
-            job: "j".parse().unwrap(),
-            index: Index(index),
-            company_id: String::new(),
-            attempt: 1,
-            round: 0,
-            priority: Priority::Normal,
-            deliveries: 0,
-            retry: Some("1;1s".parse().unwrap()),
-            traceparent: String::new(),
-            record: record.as_bytes().to_vec(),
-        };
-        Taken {
-            work,
-            tag: index.into(),
-            session: 0,
-            deliveries: 0,
-            suspect: false,
-            guilty: false,
-            alone: false,
-            taken_at: Instant::now(),
-        }
+        let mut taken = just_taken(index, record);
+        taken.work.retry = Some("1;1s".parse().unwrap());
+        taken
     }
 
     #[test]

@@ -37,6 +37,25 @@ pub(crate) struct Taken {
     pub(crate) taken_at: Instant,
 }
 
+/// A company of normal priority that has just been taken, for tests.
+#[cfg(test)]
+pub(crate) fn just_taken(index: u32, record: &str) -> Taken {
+    let work = Work {
+        job: "j".parse().unwrap(),
+        index: rollcall_shared::message::Index(index),
+        company_id: String::new(),
+        attempt: 1,
+        round: 0,
+        priority: Priority::Normal,
+        deliveries: 0,
+        retry: None,
+        traceparent: String::new(),
+        record: record.as_bytes().to_vec(),
+    };
+    let (tag, taken_at) = (index.into(), Instant::now());
+    Taken { work, tag, session: 0, deliveries: 0, suspect: false, guilty: false, alone: false, taken_at }
+}
+
 /// The subscriptions to a model's queues, on one channel.
 pub(crate) struct Intake {
     pub(crate) channel: Channel,

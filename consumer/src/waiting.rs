@@ -152,35 +152,13 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
-    use rollcall_shared::message::{Index, Work};
-
     use super::*;
+    use crate::intake::just_taken;
 
     fn taken(index: u32, priority: Priority, alone: bool) -> Taken {
-        let work = Work {
-            job: "j".parse().unwrap(),
-            index: Index(index),
-            company_id: String::new(),
-            attempt: 1,
-            round: 0,
-            priority,
-            deliveries: 0,
-            retry: None,
-            traceparent: String::new(),
-            record: Vec::new(),
-        };
-        Taken {
-            work,
-            tag: index.into(),
-            session: 0,
-            deliveries: 0,
-            suspect: false,
-            guilty: false,
-            alone,
-            taken_at: Instant::now(),
-        }
+        let mut taken = Taken { alone, ..just_taken(index, "") };
+        taken.work.priority = priority;
+        taken
     }
 
     fn indices(companies: &[Taken]) -> Vec<u32> {
