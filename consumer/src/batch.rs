@@ -9,6 +9,7 @@ use rollcall_shared::telemetry::ConsumerMetrics;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::desks::{Seat, Seated};
+use crate::features::Features;
 use crate::hold::Hold;
 use crate::intake::Taken;
 use crate::score::{Company, Prediction, ScoreError, Scorer, Scores};
@@ -31,6 +32,7 @@ pub(crate) struct Room {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) scored: UnboundedSender<Vec<Scored>>,
     pub(crate) metrics: Arc<ConsumerMetrics>,
+    pub(crate) features: Features,
     /// Measures how fast companies are scored; says how many to score in one call.
     pub(crate) hold: Arc<Hold>,
     /// How many threads share what waits.
@@ -61,8 +63,9 @@ impl Desk {
                 }
                 // Whose fault it was will show when each is scored by itself.
                 Err(fault) => {
-                    tracing::warn!(%fault, companies = batch.len(), "the scorer failed on a batch; scoring its companies one by one");
+                    let companies = batch.len();
                     self.room.waiting.add(batch.into_iter().map(|taken| Taken { alone: true, ..taken }));
+                    tracing::warn!(%fault, companies, "the scorer failed on a batch; scoring its companies one by one");
                 }
             }
         }
@@ -108,9 +111,10 @@ impl Room {
     pub(crate) fn pass_on(
         &self,
         batch: Vec<Taken>,
-        scores: Vec<Result<Prediction, ScoreError>>,
+        mut scores: Vec<Result<Prediction, ScoreError>>,
         took: Duration,
     ) -> Result<(), Gone> {
+        self.features.check(&batch, &mut scores);
         let duration = took / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
         let scored_at: Arc<str> = timestamp(SystemTime::now()).into();
         let scored = batch.into_iter().zip(scores).map(|(taken, score)| {

@@ -42,6 +42,10 @@ pub struct ConsumerArgs {
     /// bayes: answer with the probability of every state, in place of the most probable one and its probability
     #[arg(long, env = "ROLLCALL_DISTRIBUTIONS", value_parser = FalseyValueParser::new())]
     pub distributions: bool,
+    /// bayes: score companies no field of which is named like a variable, by the network alone [default: they fail with cause
+    /// no_features, unless a company of their job was seen to have such a field]
+    #[arg(long, env = "ROLLCALL_ALLOW_NO_EVIDENCE", value_parser = FalseyValueParser::new())]
+    pub allow_no_evidence: bool,
     /// How long a scorer may take to answer, such as 500ms or 2m, for a batch and then for each of its companies alone
     #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = positive)]
     pub score_timeout: Duration,

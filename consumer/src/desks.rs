@@ -1,11 +1,14 @@
 //! The desks: as many scoring threads as there are seats. A scorer that is stuck, in code that nobody can interrupt, is left
-//! with its thread, its companies are answered for as timed out, and a new thread with a new scorer takes the seat.
+//! with its thread, its companies are answered for as timed out, and a new thread with a new scorer takes the seat. So it is where
+//! a thread has panicked.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rollcall_shared::telemetry::Readiness;
 use tokio::sync::oneshot;
 
 use crate::batch::{Desk, Room, fault};
@@ -86,22 +89,34 @@ struct Watched {
     seats: Vec<(Arc<Seat>, Option<JoinHandle<()>>)>,
     /// Why the last scorer could not be started.
     refused: Option<String>,
+    ready: Readiness,
+}
+
+/// Why a thread is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Stuck,
+    Panicked,
 }
 
 impl Desks {
-    /// Starts a thread for each of `scorers`.
-    pub(crate) fn open(scorers: Vec<Box<dyn Scorer>>, room: Arc<Room>, new_scorer: Box<NewScorer>) -> Desks {
+    /// Starts a thread for each of `scorers`. Where none is left and none can be started, the process is not `ready`.
+    pub(crate) fn open(scorers: Vec<Box<dyn Scorer>>, room: Arc<Room>, new_scorer: Box<NewScorer>, ready: Readiness) -> Desks {
         let seats = scorers.into_iter().map(|scorer| {
             let seat = Arc::new(Seat::default());
             let thread = start(scorer, &room, &seat);
             (seat, Some(thread))
         });
-        let mut watched = Watched { seats: seats.collect(), room, new_scorer, refused: None };
+        let mut watched = Watched { seats: seats.collect(), room, new_scorer, refused: None, ready };
+        watched.count();
         let leaving = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&leaving);
         let watch = thread::spawn(move || {
             while !asked.load(Ordering::Relaxed) {
-                watched.replace_stuck();
+                // It is the last that looks after the others: a fault of its own must not end it.
+                if catch_unwind(AssertUnwindSafe(|| watched.replace_lost())).is_err() {
+                    tracing::error!("looking after the scoring threads panicked; trying again");
+                }
                 let parked = Instant::now();
                 thread::park_timeout(LOOK_EVERY);
                 watched.allow_for_pause(parked.elapsed().saturating_sub(LOOK_EVERY));
@@ -138,23 +153,18 @@ impl Watched {
         }
     }
 
-    fn replace_stuck(&mut self) {
+    fn replace_lost(&mut self) {
+        // Threads end by themselves once nothing more is to come.
+        let may_end = self.room.waiting.is_closed();
         for (seat, thread) in &mut self.seats {
-            let Some(seated) = seat.overdue() else { continue };
-            self.room.hold.end(&seated.call, false);
-            let batch = seated.into_batch();
-            tracing::error!(companies = batch.len(), "a scorer is stuck; its thread is left and replaced");
-            if batch.len() == 1 {
-                let late = fault("timeout", format!("the scorer did not come back within {:?}", self.room.patience));
-                if self.room.pass_on(batch, vec![Err(late)], self.room.patience).is_err() {
-                    return;
-                }
-            } else {
-                // Whose fault it was will show when each is scored by itself.
-                self.room.waiting.add(batch.into_iter().map(|taken| Taken { alone: true, ..taken }));
-            }
-            // What it does to this seat from now on concerns nobody.
+            let (seated, lost) = match (seat.overdue(), thread.as_ref().is_some_and(JoinHandle::is_finished)) {
+                (Some(seated), false) => (Some(seated), Lost::Stuck),
+                (overdue, true) if !may_end => (overdue.or_else(|| seat.stand_up()), Lost::Panicked),
+                _ => continue,
+            };
+            // What a stuck thread does to this seat from now on concerns nobody.
             (*seat, *thread) = (Arc::new(Seat::default()), None);
+            self.room.take_back(seated, lost);
         }
         self.fill_vacant();
     }
@@ -162,16 +172,26 @@ impl Watched {
     fn fill_vacant(&mut self) {
         let mut refused = None;
         for (seat, thread) in self.seats.iter_mut().filter(|(_, thread)| thread.is_none()) {
-            match (self.new_scorer)() {
+            let started = catch_unwind(AssertUnwindSafe(|| (self.new_scorer)()));
+            match started.unwrap_or_else(|_| Err("it panicked".to_owned())) {
                 Ok(scorer) => *thread = Some(start(scorer, &self.room, seat)),
                 Err(error) => refused = Some(error),
             }
         }
-        self.room.hold.set_workers(self.seats.iter().filter(|(_, thread)| thread.is_some()).count());
         if let Some(error) = refused.as_ref().filter(|_| self.refused.is_none()) {
             tracing::error!(error, "a scorer cannot be started anew; trying again until it can");
         }
         self.refused = refused;
+        self.count();
+    }
+
+    /// Says how many threads score.
+    fn count(&self) {
+        let running = self.seats.iter().filter(|(_, thread)| thread.is_some()).count();
+        self.room.hold.set_workers(running);
+        self.room.metrics.workers.set(i64::try_from(running).unwrap_or(i64::MAX));
+        let fault = self.refused.as_ref().filter(|_| running == 0);
+        self.ready.set_fault(fault.map(|error| format!("no scorer can be started: {error}")));
     }
 
     fn join(&mut self) {
@@ -183,80 +203,33 @@ impl Watched {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use rollcall_shared::message::{RetryPolicy, ScoredCompany};
-    use rollcall_shared::telemetry::ConsumerMetrics;
-    use tokio::sync::mpsc::unbounded_channel;
-
-    use super::*;
-    use crate::batch::Scored;
-    use crate::hold::{Hold, HoldLimits};
-    use crate::intake::just_taken;
-    use crate::score::Scores;
-    use crate::settle::Settle;
-    use crate::waiting::Waiting;
-
-    /// Never comes back from a company whose record is `stuck`.
-    struct Stuck(mpsc::Receiver<()>);
-
-    impl Scorer for Stuck {
-        fn score(&mut self, companies: &[Company]) -> Scores {
-            if companies.iter().any(|company| company.record == b"stuck") {
-                // The sender is kept by the test: this waits for its end.
-                assert!(self.0.recv().is_err());
-            }
-            Ok(companies.iter().map(|_| Ok("1".to_owned())).collect())
-        }
-    }
-
-    fn taken(index: u32, record: &str) -> Taken {
-        let mut taken = just_taken(index, record);
-        taken.work.retry = Some("1;1s".parse().unwrap());
-        taken
-    }
-
-    #[test]
-    fn a_stuck_scorer_costs_the_company_that_it_is_stuck_on_and_nobody_else() {
-        let waiting = Arc::new(Waiting::default());
-        waiting.add((0..10).map(|index| taken(index, if index == 4 { "stuck" } else { "{}" })));
-        let (scored, mut outcomes) = unbounded_channel();
-        let room = Arc::new(Room {
-            waiting: Arc::clone(&waiting),
-            scored,
-            metrics: Arc::new(ConsumerMetrics::new().unwrap()),
-            hold: Arc::new(Hold::new(HoldLimits {
-                hold: Duration::from_secs(86_400),
-                workers: 1,
-                prefetch: 512,
-                batch: 10,
-                score_timeout: Duration::from_secs(60),
-            })),
-            desks: 1,
-            patience: Duration::from_millis(50),
-            retry: RetryPolicy::default(),
-        });
-        let (kept, held) = mpsc::channel::<mpsc::Sender<()>>();
-        let new_scorer = move || {
-            let (sender, receiver) = mpsc::channel();
-            kept.send(sender).unwrap();
-            Ok(Box::new(Stuck(receiver)) as Box<dyn Scorer>)
+impl Room {
+    /// Takes a batch back from a thread that is lost.
+    fn take_back(&self, seated: Option<Seated>, lost: Lost) {
+        let why = match lost {
+            Lost::Stuck => "stuck",
+            Lost::Panicked => "panicked",
         };
-        let first = new_scorer().unwrap();
-        let desks = Desks::open(vec![first], room, Box::new(new_scorer));
-        let mut ended: Vec<(u32, bool, Vec<u8>)> = Vec::new();
-        while ended.len() < 10 {
-            for Scored { taken, settle, .. } in outcomes.blocking_recv().unwrap() {
-                let failed = matches!(settle, Settle::Answer(ScoredCompany::Error { cause, .. }) if cause == "timeout");
-                ended.push((taken.work.index.0, failed, taken.work.record));
+        self.metrics.workers_replaced.with_label_values(&[why]).inc();
+        let companies = seated.as_ref().map_or(0, |seated| seated.batch.len());
+        if let Some(seated) = seated {
+            self.hold.end(&seated.call, false);
+            let batch = seated.into_batch();
+            if batch.len() == 1 {
+                let fault = match lost {
+                    Lost::Stuck => fault("timeout", format!("the scorer did not come back within {:?}", self.patience)),
+                    Lost::Panicked => fault("scorer_crashed", "the thread that scored it panicked".to_owned()),
+                };
+                // Where nobody listens any more, the broker gives it to another consumer.
+                self.pass_on(batch, vec![Err(fault)], self.patience).unwrap_or(());
+            } else {
+                // Whose fault it was will show when each is scored by itself.
+                self.waiting.add(batch.into_iter().map(|taken| Taken { alone: true, ..taken }));
             }
         }
-        ended.sort();
-        let expected = |index| if index == 4 { (4, true, b"stuck".to_vec()) } else { (index, false, b"{}".to_vec()) };
-        assert_eq!(ended, (0..10).map(expected).collect::<Vec<_>>());
-        waiting.close();
-        drop((held, desks));
+        tracing::error!(event = "worker_replaced", why, companies, "a scoring thread is lost and replaced");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod admit;
 mod answer;
 mod batch;
 mod desks;
+mod features;
 mod hold;
 mod intake;
 mod orders;

@@ -13,6 +13,7 @@ use crate::Failure;
 use crate::batch::Room;
 use crate::cli::{ConsumerArgs, ScorerSpec};
 use crate::desks::{Desks, NewScorer};
+use crate::features::Features;
 use crate::hold::{Hold, HoldLimits};
 use crate::score::Scorer;
 use crate::score::bayes::{Bayes, Settings};
@@ -52,12 +53,13 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         waiting: Arc::clone(&waiting),
         scored,
         metrics: Arc::clone(&metrics),
+        features: Features::new(args.allow_no_evidence, Arc::clone(&metrics)),
         hold: Arc::clone(&hold),
         desks: args.threads(),
         patience: args.score_timeout + STUCK_AFTER,
         retry,
     };
-    let desks = Desks::open(scorers, Arc::new(room), new_scorer);
+    let desks = Desks::open(scorers, Arc::new(room), new_scorer, ready.clone());
     let sessions = AtomicU64::new(0);
     let reconnecting = || {
         ready.set(false);

@@ -10,8 +10,20 @@ pub struct Company {
     pub record: Vec<u8>,
 }
 
-/// What a scorer says of a company: any JSON value, as text.
-pub type Prediction = String;
+/// What a scorer says of a company.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prediction {
+    /// Any JSON value, as text.
+    pub json: String,
+    /// What to say where no field of the record is a feature of the model: nothing of the company went into the prediction.
+    pub no_features: Option<String>,
+}
+
+impl From<String> for Prediction {
+    fn from(json: String) -> Prediction {
+        Prediction { json, no_features: None }
+    }
+}
 
 /// Why a company could not be scored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -22,11 +22,11 @@ pub(crate) enum Settle {
 /// Decides by what came of an attempt. Where the job has no policy for retries, `policy` holds.
 pub(crate) fn settle(work: &Work, scored: Result<Prediction, ScoreError>, policy: &RetryPolicy) -> Settle {
     match scored {
-        Ok(prediction) if prediction.len() > LARGEST_PREDICTION => Settle::Answer(ScoredCompany::Error {
+        Ok(Prediction { json, .. }) if json.len() > LARGEST_PREDICTION => Settle::Answer(ScoredCompany::Error {
             cause: "prediction_too_large".to_owned(),
-            message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", prediction.len()),
+            message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", json.len()),
         }),
-        Ok(prediction) => Settle::Answer(ScoredCompany::Prediction(prediction)),
+        Ok(prediction) => Settle::Answer(ScoredCompany::Prediction(prediction.json)),
         Err(error) => {
             let policy = work.retry.as_ref().unwrap_or(policy);
             match policy.delay_after(work.attempt) {
@@ -84,7 +84,10 @@ mod tests {
         assert_eq!(settle(&work(1, None), error(true), &policy), Settle::Retry(Duration::from_secs(1)));
         assert!(is_failed(&settle(&work(3, None), error(true), &policy)));
         assert!(is_failed(&settle(&work(1, None), error(false), &policy)));
-        assert!(matches!(settle(&work(1, None), Ok("1".to_owned()), &policy), Settle::Answer(ScoredCompany::Prediction(_))));
+        assert!(matches!(
+            settle(&work(1, None), Ok("1".to_owned().into()), &policy),
+            Settle::Answer(ScoredCompany::Prediction(_))
+        ));
     }
 
     #[test]

@@ -5,5 +5,6 @@ pub mod broker;
 pub mod duration;
 pub mod lifecycle;
 pub mod message;
+pub mod number;
 pub mod telemetry;
 pub mod topology;

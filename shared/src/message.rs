@@ -27,7 +27,7 @@ pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, prefix};
 pub use query::{JobStatus, Query, Reply, Which};
 pub use result::{Counted, LONGEST_CAUSE, Outcome, ScoredCompany, ScoredResult};
 pub use retry::{BadRetryPolicy, RetryPolicy, delay_word};
-pub use settings::{Format, Priority, Reading, Settings};
+pub use settings::{Delimiter, Format, Priority, Reading, Settings};
 pub use tolerance::{Percentage, Tolerance};
 pub use work::{Work, earlier_deliveries};
 

@@ -5,6 +5,7 @@
 mod attempts;
 mod bad_input;
 mod broker_refusals;
+mod closed_stderr;
 mod command_scorer;
 mod cut_short;
 mod every_failure;

@@ -34,7 +34,8 @@ fn in_turn(arguments: &[&str]) -> &'static [&'static str] {
     if arguments.contains(&"--priority") { &[] } else { &["--priority", "normal"] }
 }
 
-fn binary(name: &str) -> PathBuf {
+/// One of the programs, `aggregator`, `consumer` or `producer`.
+pub fn binary(name: &str) -> PathBuf {
     // This test's own executable is in target/<profile>/deps.
     let own = std::env::current_exe().unwrap();
     own.ancestors().nth(2).unwrap().join(name)

@@ -39,7 +39,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use self::answer::Answers;
 use self::deadline::{Deadline, Late, TIMEOUT};
-use self::evidence::Evidence;
+use self::evidence::{Evidence, no_features};
 pub use self::fault::Fault;
 use self::lanes::{BLOCK, Lanes};
 use self::network::Network;
@@ -175,7 +175,8 @@ impl Bayes {
             }
         }
         if self.posterior.has_weight() {
-            Ok(model.answers.write(&self.evidence, &self.posterior))
+            let no_features = (!self.evidence.has_features()).then(|| no_features(&model.network, record));
+            Ok(Prediction { json: model.answers.write(&self.evidence, &self.posterior), no_features })
         } else {
             Err(disagreement(model, &self.evidence, deadline)?)
         }

@@ -1,6 +1,7 @@
 //! What a job's owner asks for, beyond the model and the file.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +22,12 @@ pub enum Priority {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// RFC 4180 with a header line. Every cell becomes a JSON string, in the order of the columns.
+    /// RFC 4180 with a header line, whatever stands between the fields. Every cell becomes a JSON string, in the order of the columns.
+    /// Rows without any value are skipped.
     Csv,
     /// One JSON object a line, passed on as it stands. Blank lines are skipped.
     Jsonl,
-    /// Apache Parquet. Missing values become explicit nulls, and so do NaN and the infinities.
+    /// Apache Parquet. Missing values become explicit nulls, and so does NaN. Rows without any value are skipped.
     Parquet,
 }
 
@@ -39,6 +41,53 @@ impl fmt::Display for Format {
     }
 }
 
+/// What stands between the fields of CSV.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Delimiter(u8);
+
+impl Delimiter {
+    /// It as it stands in a file.
+    pub fn byte(self) -> u8 {
+        self.0
+    }
+}
+
+impl FromStr for Delimiter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match *text.as_bytes() {
+            _ if text == "tab" || text == "\\t" => Ok(Delimiter(b'\t')),
+            [byte] if byte == b'\t' || byte == b' ' || byte.is_ascii_punctuation() && byte != b'"' => Ok(Delimiter(byte)),
+            _ => Err(format!("expected one character such as ; or |, or tab, found {text:?}")),
+        }
+    }
+}
+
+impl TryFrom<String> for Delimiter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Delimiter> for String {
+    fn from(delimiter: Delimiter) -> String {
+        delimiter.to_string()
+    }
+}
+
+impl fmt::Display for Delimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            b'\t' => f.write_str("tab"),
+            byte => write!(f, "{}", char::from(byte)),
+        }
+    }
+}
+
 /// How a job's file is read: whoever reads it again must come to the same companies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -46,6 +95,12 @@ pub struct Reading {
     /// What the file holds; nothing where its name says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
+    /// What stands between the fields of CSV; nothing where the file shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<Delimiter>,
+    /// The columns that are read beside the one with the ids; all of them where none are named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
     /// The column with the company's own id; nothing for the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_column: Option<String>,
@@ -57,7 +112,14 @@ pub struct Reading {
 
 impl Default for Reading {
     fn default() -> Self {
-        Reading { format: None, id_column: None, allow_duplicate_ids: false, max_record_bytes: 1 << 20 }
+        Reading {
+            format: None,
+            delimiter: None,
+            columns: Vec::new(),
+            id_column: None,
+            allow_duplicate_ids: false,
+            max_record_bytes: 1 << 20,
+        }
     }
 }
 
@@ -96,6 +158,18 @@ pub struct Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_delimiter_is_one_mark_or_a_tab() {
+        for (text, byte) in [(";", b';'), ("|", b'|'), ("\t", b'\t'), ("\\t", b'\t'), ("tab", b'\t'), (" ", b' ')] {
+            let delimiter: Delimiter = text.parse().unwrap();
+            assert_eq!(delimiter.byte(), byte);
+            assert_eq!(serde_json::from_value::<Delimiter>(serde_json::to_value(delimiter).unwrap()).unwrap(), delimiter);
+        }
+        for text in ["", "\"", "\n", "a", "1", "é", ";;"] {
+            assert!(text.parse::<Delimiter>().is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn how_the_file_is_read_is_told_where_it_is_not_as_usual() {

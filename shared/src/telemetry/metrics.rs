@@ -40,6 +40,12 @@ pub struct ConsumerMetrics {
     pub moved: IntCounterVec,
     /// Companies forgotten unscored, because their job had ended without them.
     pub dropped: IntCounter,
+    /// Companies no field of which is a feature of the model.
+    pub no_features: IntCounter,
+    /// Threads that score.
+    pub workers: IntGauge,
+    /// Threads replaced, because their scorer was stuck or they panicked.
+    pub workers_replaced: IntCounterVec,
     /// Times the connection was built anew.
     pub reconnections: IntCounter,
     results: IntCounterVec,
@@ -76,6 +82,19 @@ impl ConsumerMetrics {
                 IntCounterVec::new(Opts::new("rollcall_moved_total", "Companies moved to another queue unanswered"), &["to"])?,
             )?,
             dropped: counter(&registry, "rollcall_dropped_total", "Companies forgotten, their job having ended without them")?,
+            no_features: counter(
+                &registry,
+                "rollcall_no_features_total",
+                "Companies no field of which is a feature of the model",
+            )?,
+            workers: gauge(&registry, "rollcall_workers", "Threads that score")?,
+            workers_replaced: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("rollcall_workers_replaced_total", "Threads that were lost and replaced"),
+                    &["why"],
+                )?,
+            )?,
             reconnections: counter(&registry, "rollcall_reconnections_total", "Times the connection was built anew")?,
             results: registered(
                 &registry,

@@ -1,8 +1,8 @@
 //! `/metrics`, `/healthz` and `/readyz` over HTTP.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -20,16 +20,29 @@ pub struct MetricsArgs {
 
 /// Whether a process is at its work: connected, and able to do what it is for.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    connected: AtomicBool,
+    fault: Mutex<Option<String>>,
+}
 
 impl Readiness {
-    /// Says so.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+    /// Says whether it is connected, and takes part.
+    pub fn set(&self, connected: bool) {
+        self.0.connected.store(connected, Ordering::Relaxed);
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Says why it is not able to, connected or not; nothing where it is.
+    pub fn set_fault(&self, fault: Option<String>) {
+        *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// What it lacks to be at its work; nothing where it is ready.
+    pub fn missing(&self) -> Option<String> {
+        let fault = self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        fault.or_else(|| (!self.0.connected.load(Ordering::Relaxed)).then(|| "not connected".to_owned()))
     }
 }
 
@@ -60,6 +73,9 @@ fn metrics(registry: &Registry) -> Result<String, (StatusCode, String)> {
         .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-fn readiness(ready: &Readiness) -> (StatusCode, &'static str) {
-    if ready.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not connected\n") }
+fn readiness(ready: &Readiness) -> (StatusCode, String) {
+    match ready.missing() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")),
+    }
 }

@@ -1,6 +1,5 @@
 //! Writes a posterior as a prediction: a JSON object with every unobserved variable, in the order of the network file.
 
-use super::super::Prediction;
 use super::evidence::Evidence;
 use super::network::Network;
 use super::posterior::Posterior;
@@ -35,7 +34,7 @@ impl Answers {
     }
 
     /// The prediction that a posterior makes.
-    pub(super) fn write(&self, evidence: &Evidence, posterior: &Posterior) -> Prediction {
+    pub(super) fn write(&self, evidence: &Evidence, posterior: &Posterior) -> String {
         let mut text = String::with_capacity(self.longest);
         text.push('{');
         for (place, labels) in self.variables.iter().enumerate().filter(|(place, _)| evidence.state(*place).is_none()) {

@@ -1,8 +1,9 @@
 //! Reads what a company's record says of the network's variables.
 //!
-//! A field named like a variable is evidence. It holds a state of that variable: a string by its exact text, a number
-//! by its literal text (`5.0` is not the state `5`), a boolean as `true` or `false`. An empty string or null leaves the
-//! variable unobserved, as does its absence. Other fields are ignored.
+//! A field named like a variable is evidence. It holds a state of that variable, by its exact text. Where there is none, a number is
+//! the one state that is the same number (pandas writes `5.0` for the state `5` where another row lacks a value), and `true` or
+//! `false`, however capitalised, the one state that differs in capitals only. An empty string or null leaves the variable
+//! unobserved, as does its absence. Other fields are ignored.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +19,7 @@ use super::quote::{quote, quote_all};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Evidence {
     states: Vec<Option<u8>>,
+    has_features: bool,
 }
 
 impl Evidence {
@@ -29,10 +31,17 @@ impl Evidence {
     pub(super) fn read(&mut self, network: &Network, record: &[u8]) -> Result<(), ScoreError> {
         self.states.clear();
         self.states.resize(network.variables.len(), None);
-        for (variable, value) in fields(network, record)? {
+        let fields = fields(network, record)?;
+        self.has_features = !fields.is_empty();
+        for (variable, value) in fields {
             self.observe(network, variable, value)?;
         }
         Ok(())
+    }
+
+    /// Whether a field of the record is named like a variable, whatever it holds.
+    pub(super) fn has_features(&self) -> bool {
+        self.has_features
     }
 
     /// The observed state of a variable.
@@ -44,7 +53,9 @@ impl Evidence {
         let variable = &network.variables[place];
         let state = match Value::of(raw) {
             Value::Nothing => return Ok(()),
-            Value::State(name) => variable.state(&name).ok_or_else(|| no_state(variable, &name))?,
+            Value::State(name) => {
+                variable.state(&name).or_else(|| variable.equal_state(&name)).ok_or_else(|| no_state(variable, &name))?
+            }
             Value::Unfit => return Err(no_state(variable, raw.get())),
         };
         match self.states[place].replace(state) {
@@ -63,6 +74,19 @@ fn fields<'r>(network: &Network, record: &'r [u8]) -> Result<Vec<(usize, &'r Raw
     let fields = json.deserialize_map(Fields { network });
     let fields = fields.and_then(|fields| json.end().map(|()| fields));
     fields.map_err(|error| invalid(format!("expected the record to be a JSON object: {error}; correct the record")))
+}
+
+/// What to say of a record no field of which is named like a variable.
+pub(super) fn no_features(network: &Network, record: &[u8]) -> String {
+    let variables: Vec<&str> = network.variables.iter().map(|variable| variable.name.as_str()).collect();
+    let found = serde_json::from_slice::<serde_json::Map<_, _>>(record).unwrap_or_default();
+    let found: Vec<&str> = found.keys().map(String::as_str).collect();
+    let found = if found.is_empty() { "no field".to_owned() } else { quote_all(&found) };
+    format!(
+        "expected a field named like a variable of the network ({}), found {found}; rename the columns, or start the consumers with \
+         --allow-no-evidence",
+        quote_all(&variables)
+    )
 }
 
 /// Keeps the fields named like variables out of all fields of an object.
@@ -120,7 +144,7 @@ impl Visitor<'_> for FieldName<'_> {
 enum Value<'r> {
     /// It is unobserved.
     Nothing,
-    /// It is in the state of this name.
+    /// It is in the state of this name, or in the one that means the same.
     State(Cow<'r, str>),
     /// Nothing that could name a state.
     Unfit,
@@ -202,7 +226,7 @@ mod tests {
     fn a_value_that_is_no_state_is_named_with_the_states() {
         let cases = [
             (r#"{"Health Care": "A b"}"#, "found 'A b'"),
-            (r#"{"Health Care": 5.0}"#, "found '5.0'"),
+            (r#"{"Health Care": 5.5}"#, "found '5.5'"),
             (r#"{"Health Care": false}"#, "found 'false'"),
             (r#"{"Health Care": [5]}"#, "found '[5]'"),
             (r#"{"Health Care": {"a": 5}}"#, "found '{\"a\": 5}'"),
@@ -213,6 +237,56 @@ mod tests {
             assert!(message.contains(found) && message.contains("'a b', '5', 'true'"), "{record}: {message}");
         }
         assert!(message(format!(r#"{{"x": "{}"}}"#, "y".repeat(1000)).as_bytes()).len() < 250);
+    }
+
+    const CODES: &str = r#"network n {}
+        variable grade { type discrete [ 4 ] { 0, 1, 1.50, 70 }; }
+        variable flag { type discrete [ 2 ] { True, False }; }
+        variable odd { type discrete [ 5 ] { yes, YES, 1, 1.0, "1.000" }; }
+        variable told { type discrete [ 3 ] { "true", TRUE, 01 }; }
+        probability ( grade ) { default 0.25, 0.25, 0.25, 0.25; }
+        probability ( flag ) { default 0.5, 0.5; }
+        probability ( odd ) { default 0.2, 0.2, 0.2, 0.2, 0.2; }
+        probability ( told ) { default 0.5, 0.25, 0.25; }"#;
+
+    #[test]
+    fn a_number_or_a_boolean_is_the_one_state_that_means_the_same() {
+        let network = Network::parse(CODES.as_bytes()).unwrap();
+        let mut evidence = Evidence::default();
+        let mut observed = |record: &str| {
+            evidence.read(&network, record.as_bytes()).ok()?;
+            Some([0, 1, 2, 3].map(|variable| evidence.state(variable)))
+        };
+        let cases = [
+            (r#"{"grade": 1.0, "flag": true}"#, Some([Some(1), Some(0), None, None])),
+            (r#"{"grade": "1.0", "flag": "false"}"#, Some([Some(1), Some(1), None, None])),
+            (r#"{"grade": "-0.0", "flag": "TRUE"}"#, Some([Some(0), Some(0), None, None])),
+            (r#"{"grade": 1.5}"#, Some([Some(2), None, None, None])),
+            (r#"{"grade": 7e1}"#, Some([Some(3), None, None, None])),
+            // An exact text comes first; of several that mean the same none is taken.
+            (r#"{"odd": 1.0, "told": "TRUE"}"#, Some([None, None, Some(3), Some(1)])),
+            (r#"{"odd": 1.00}"#, None),
+            (r#"{"told": "True"}"#, None),
+            // Other words and codes are taken as they stand.
+            (r#"{"odd": "Yes"}"#, None),
+            (r#"{"told": 1}"#, None),
+            (r#"{"grade": " 1"}"#, None),
+        ];
+        for (record, states) in cases {
+            assert_eq!(observed(record), states, "{record}");
+        }
+    }
+
+    #[test]
+    fn a_record_has_features_where_a_field_is_named_like_a_variable() {
+        let network = Network::parse(NETWORK.as_bytes()).unwrap();
+        let mut evidence = Evidence::default();
+        for (record, has_features) in [(r#"{"x":""}"#, true), (r#"{"X":"größe","y":1}"#, false), ("{}", false)] {
+            evidence.read(&network, record.as_bytes()).unwrap();
+            assert_eq!(evidence.has_features(), has_features, "{record}");
+        }
+        let message = no_features(&network, br#"{"X":"a","y":1}"#);
+        assert!(message.contains("('Health Care', 'x'), found 'X', 'y'; rename the columns"), "{message}");
     }
 
     #[test]

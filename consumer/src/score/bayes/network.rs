@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use rollcall_shared::number;
+
 use super::bif;
 use super::define::{self, Definition};
 use super::draws;
@@ -31,6 +33,8 @@ pub(super) struct Network {
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) states: Vec<String>,
+    /// The plain form of each state that is a number.
+    numbers: Vec<Option<String>>,
     pub(super) parents: Vec<Parent>,
     /// For each configuration, the probability of each state.
     pub(super) likelihoods: Box<[f64]>,
@@ -141,7 +145,8 @@ impl Variable {
         let limits: Box<[i32]> = probabilities.chunks_exact(states.len()).flat_map(limits).collect();
         let of_state = |state| limits.iter().skip(state).step_by(states.len() - 1).map(|&limit| draws::upper(limit));
         let uppers = (0..states.len() - 1).flat_map(of_state).collect();
-        Self { name, states, parents, likelihoods: probabilities.into(), limits, uppers }
+        let numbers = states.iter().map(|state| number::plain(state)).collect();
+        Self { name, states, numbers, parents, likelihoods: probabilities.into(), limits, uppers }
     }
 
     /// The last state; there are at most 255.
@@ -175,6 +180,19 @@ impl Variable {
     /// The place of the state of this name.
     pub(super) fn state(&self, name: &str) -> Option<u8> {
         let place = self.states.iter().position(|state| state == name)?;
+        u8::try_from(place).ok()
+    }
+
+    /// The place of the one state that is the same number or the same boolean as `text`.
+    pub(super) fn equal_state(&self, text: &str) -> Option<u8> {
+        let is_boolean = ["true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word));
+        let number = number::plain(text);
+        let is_equal = |place: &usize| match &number {
+            Some(number) => self.numbers[*place].as_ref() == Some(number),
+            None => is_boolean && self.states[*place].eq_ignore_ascii_case(text),
+        };
+        let mut equal = (0..self.states.len()).filter(is_equal);
+        let place = equal.next().filter(|_| equal.next().is_none())?;
         u8::try_from(place).ok()
     }
 

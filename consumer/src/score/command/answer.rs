@@ -56,7 +56,7 @@ pub fn read(line: &str, id: &str, expected: usize) -> Result<Vec<Result<Predicti
 fn entry(entry: &RawValue) -> Result<Prediction, ScoreError> {
     // What is no object is a prediction.
     let Some(error) = serde_json::from_str(entry.get()).ok().and_then(|Entry { error }| error) else {
-        return Ok(entry.get().to_owned());
+        return Ok(entry.get().to_owned().into());
     };
     Err(match serde_json::from_str(error.get()) {
         Ok(EntryError { cause, message, retryable }) => ScoreError { cause, message, retryable },

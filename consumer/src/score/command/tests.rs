@@ -22,7 +22,7 @@ const ONE: &str = r#"echo "{\"id\":\"$id\",\"predictions\":[0.5]}""#;
 fn an_answer_gives_each_instance_its_prediction_in_order() {
     let mut scorer = shell(r#"echo "{\"id\":\"$id\",\"predictions\":[1, {\"a\":[2]}]}""#);
     let scores = scorer.score(&[company("{}"), company("{\"x\":\n1}")]).unwrap();
-    assert_eq!(scores, [Ok("1".to_owned()), Ok("{\"a\":[2]}".to_owned())]);
+    assert_eq!(scores, [Ok("1".to_owned().into()), Ok("{\"a\":[2]}".to_owned().into())]);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn an_error_entry_fails_that_company_only() {
     );
     let scores = scorer.score(&[company("{}"), company("{}")]).unwrap();
     assert_eq!(scores[0], Err(ScoreError { cause: "odd".into(), message: "m".into(), retryable: true }));
-    assert_eq!(scores[1], Ok("2".to_owned()));
+    assert_eq!(scores[1], Ok("2".to_owned().into()));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn an_error_entry_that_is_not_as_it_should_be_is_a_failure_and_no_prediction() {
         let scores = scorer.score(&[company("{}"), company("{}")]).unwrap();
         let failed = scores[0].as_ref().unwrap_err();
         assert_eq!((failed.cause.as_str(), failed.retryable), ("invalid_answer", false), "{error}");
-        assert_eq!(scores[1], Ok(r#"{"error":null}"#.to_owned()));
+        assert_eq!(scores[1], Ok(r#"{"error":null}"#.to_owned().into()));
     }
 }
 
@@ -52,7 +52,7 @@ fn a_record_that_is_no_object_never_reaches_the_child() {
     let mut scorer = shell(ONE);
     let scores = scorer.score(&[company("[1]"), company("{}"), company("{\"a\":")]).unwrap();
     assert_eq!(scores[0].as_ref().unwrap_err().cause, "invalid_record");
-    assert_eq!(scores[1], Ok("0.5".to_owned()));
+    assert_eq!(scores[1], Ok("0.5".to_owned().into()));
     assert_eq!(scores[2].as_ref().unwrap_err().cause, "invalid_record");
 }
 
@@ -62,14 +62,14 @@ fn a_child_that_dies_says_how_and_its_successor_goes_on() {
     let error = scorer.score(&[company(r#"{"a":"crash"}"#)]).unwrap_err();
     assert_eq!(error.cause, "scorer_crashed");
     assert!(error.message.contains("exit code 3") && error.message.contains("boom"), "{error}");
-    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".to_owned())]);
+    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".to_owned().into())]);
 }
 
 #[test]
 fn a_child_that_hangs_is_killed_when_its_time_is_up() {
     let mut scorer = shell(ONE);
     assert_eq!(scorer.score(&[company(r#"{"a":"hang"}"#)]).unwrap_err().cause, "timeout");
-    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".to_owned())]);
+    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".to_owned().into())]);
 }
 
 #[test]
