@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
-use rollcall_shared::message::{Indices, Job, Model, Priority, Reading, RetryPolicy, Settings, Tolerance, timestamp};
+use rollcall_shared::message::{Delimiter, Indices, Job, Model, Priority, Reading, RetryPolicy, Settings, Tolerance, timestamp};
 use rollcall_shared::telemetry::LogArgs;
 
 use crate::companies::Format;
@@ -125,6 +125,12 @@ pub struct EnqueueArgs {
     /// What the file holds [default: by its name; CSV for standard input]
     #[arg(long, env = "ROLLCALL_FORMAT", value_enum)]
     pub format: Option<Format>,
+    /// What stands between the fields of CSV: one character such as ; or |, or tab [default: as the file shows; tab for .tsv]
+    #[arg(long, env = "ROLLCALL_DELIMITER")]
+    pub delimiter: Option<Delimiter>,
+    /// The columns that the model needs; the one with the ids is always read. May be given several times [default: all]
+    #[arg(long, env = "ROLLCALL_COLUMNS", value_name = "NAME,...", value_delimiter = ',')]
+    pub columns: Vec<String>,
     /// The column with the company's own id [default: company_id, where there is one; else the row's index]
     #[arg(long, env = "ROLLCALL_ID_COLUMN")]
     pub id_column: Option<String>,
@@ -199,6 +205,8 @@ impl EnqueueArgs {
     pub fn reading(&self) -> Reading {
         Reading {
             format: self.format,
+            delimiter: self.delimiter,
+            columns: self.columns.clone(),
             id_column: self.id_column.clone(),
             allow_duplicate_ids: self.allow_duplicate_ids,
             max_record_bytes: self.max_record_bytes.unwrap_or(Reading::default().max_record_bytes),
@@ -226,6 +234,12 @@ pub struct RedriveArgs {
     /// What the file holds [default: as the job was told, else by its name]
     #[arg(long, env = "ROLLCALL_FORMAT", value_enum)]
     pub format: Option<Format>,
+    /// What stands between the fields of CSV: one character such as ; or |, or tab [default: as the job was told, else as the file shows]
+    #[arg(long, env = "ROLLCALL_DELIMITER")]
+    pub delimiter: Option<Delimiter>,
+    /// The columns that the model needs; the one with the ids is always read. May be given several times [default: as the job was told, else all]
+    #[arg(long, env = "ROLLCALL_COLUMNS", value_name = "NAME,...", value_delimiter = ',')]
+    pub columns: Vec<String>,
     /// The file's column with the company's own id [default: as the job was told; else company_id, where there is one; else the
     /// row's index]
     #[arg(long, env = "ROLLCALL_ID_COLUMN")]

@@ -7,24 +7,34 @@
 mod bad_input;
 mod columns;
 mod csv_rows;
+mod delimiter;
+mod int96;
 mod json_object;
 mod json_rows;
 mod parquet_rows;
+mod parquet_values;
+mod progress;
 mod quoting;
 mod repeats;
 mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use bad_input::BadInput;
 use bad_input::{Fault, Reason};
+pub use progress::Progress;
 use repeats::{Repeat, SeenIds};
 pub use rollcall_shared::message::Format;
-use rollcall_shared::message::Reading;
+use rollcall_shared::message::{Delimiter, Reading};
+use serde::Serialize;
 use table::{Row, Table};
+use unpack::Compression;
 
 /// The most companies one job can have: an index has 32 bits, and so have row numbers from 1.
 const MAX_COMPANIES: u32 = u32::MAX - 1;
@@ -48,6 +58,11 @@ pub struct Company {
 pub struct ReadOptions {
     /// The format; `None` goes by the name of the file, and takes standard input for CSV.
     pub format: Option<Format>,
+    /// What stands between the fields of CSV, one byte of ASCII; `None` finds it out.
+    pub delimiter: Option<u8>,
+    /// The columns to read, beside the one with the ids; all of them where none are named. Each must be there; in JSON Lines, in the
+    /// first row.
+    pub columns: Vec<String>,
     /// The column that holds the ids, which the file must then have. `None` takes `company_id`
     /// where there is one. JSON Lines have no header, so their first row answers for the file.
     pub id_column: Option<String>,
@@ -65,9 +80,51 @@ impl Default for ReadOptions {
 
 impl From<Reading> for ReadOptions {
     fn from(reading: Reading) -> Self {
-        let Reading { format, id_column, allow_duplicate_ids, max_record_bytes } = reading;
+        let Reading { format, delimiter, columns, id_column, allow_duplicate_ids, max_record_bytes } = reading;
         let max_record_bytes = usize::try_from(max_record_bytes).unwrap_or(usize::MAX);
-        Self { format, id_column, allow_duplicate_ids, max_record_bytes }
+        let delimiter = delimiter.map(Delimiter::byte);
+        Self { format, delimiter, columns, id_column, allow_duplicate_ids, max_record_bytes }
+    }
+}
+
+/// What a file is taken for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TakenFor {
+    /// Its format.
+    pub format: Format,
+    /// How it is packed, if it is.
+    pub compression: Option<&'static str>,
+    /// What stands between the fields of CSV, in words.
+    pub delimiter: Option<String>,
+    /// The columns that are read, where the file names them.
+    pub columns: Vec<String>,
+    /// The column with the ids; nothing where the row's index serves.
+    pub id_column: Option<String>,
+}
+
+impl fmt::Display for TakenFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.format {
+            Format::Csv => "CSV",
+            Format::Jsonl => "JSON Lines",
+            Format::Parquet => "Parquet",
+        })?;
+        if let Some(compression) = self.compression {
+            write!(f, " in {compression}")?;
+        }
+        if let Some(delimiter) = &self.delimiter {
+            write!(f, " with {delimiter} between fields")?;
+        }
+        match &self.id_column {
+            Some(name) if self.columns.is_empty() => write!(f, ", ids in field {name}"),
+            Some(name) => write!(f, ", ids in column {name}"),
+            None => f.write_str(", the row's index as id"),
+        }?;
+        match self.columns.len() {
+            0 => Ok(()),
+            1 => write!(f, ", 1 column: {}", self.columns[0]),
+            count => write!(f, ", {count} columns: {}", self.columns.join(", ")),
+        }
     }
 }
 
@@ -102,7 +159,7 @@ impl Companies {
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, BadInput> {
         let file = source::name(path);
         let table = Table::open(path, options).map_err(|fault| BadInput::in_file(&file, fault))?;
-        let check_ids = table.id_field.is_some() && !options.allow_duplicate_ids;
+        let check_ids = table.header.id_field.is_some() && !options.allow_duplicate_ids;
         Ok(Self {
             file,
             table,
@@ -113,9 +170,26 @@ impl Companies {
         })
     }
 
-    /// The names of the columns in file order; empty for JSON Lines, where every row names its own.
+    /// The names of the columns that are read, in file order; empty for JSON Lines, where every row names its own.
     pub fn columns(&self) -> &[String] {
-        &self.table.columns
+        &self.table.header.columns
+    }
+
+    /// What the file is taken for.
+    pub fn taken_for(&self) -> TakenFor {
+        let Table { format, compression, header, .. } = &self.table;
+        TakenFor {
+            format: *format,
+            compression: compression.map(Compression::name),
+            delimiter: header.delimiter.map(delimiter::name),
+            columns: header.columns.clone(),
+            id_column: header.id_field.clone(),
+        }
+    }
+
+    /// How far it has been read.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.table.progress)
     }
 
     fn admit(&mut self, row: Result<Row, Fault>) -> Result<Company, BadInput> {
@@ -125,6 +199,7 @@ impl Companies {
             Err(Reason::TooManyRows.into())
         } else {
             self.rows_read = number;
+            self.table.progress.add_row();
             row.and_then(|row| self.check(index, row))
         };
         company.map_err(|fault| BadInput::in_row(&self.file, number, fault))
@@ -167,7 +242,7 @@ impl Companies {
 
     fn id_fault(&self, reason: Reason) -> Fault {
         let fault = Fault::from(reason);
-        match &self.table.id_field {
+        match &self.table.header.id_field {
             Some(field) => fault.in_field(field),
             None => fault,
         }

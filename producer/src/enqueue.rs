@@ -25,6 +25,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::ask::{AskError, Asker};
 use crate::blocking::on_a_thread;
 use crate::cli::{EnqueueArgs, Output};
+use crate::companies::Progress;
 use crate::run::Failure;
 use crate::status::{print, thousands};
 use crate::watch;
@@ -48,20 +49,33 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
         () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was enqueued".to_owned())),
     };
     let (job, model, opened_at) = (opened.job.clone(), opened.model.clone(), opened.opened_at.clone());
-    let enqueued = Arc::new(AtomicU64::new(0));
+    let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.seen().progress));
+    if let Some(taken_for) = &rows.seen().taken_for {
+        eprintln!("job {job}: {} is {taken_for}", args.file.display());
+    }
     let enqueuing = Enqueuing::new(opened, part, rows, Arc::clone(&enqueued));
     let enqueuing = publish(enqueuing, &broker, shutdown);
     if args.wait {
-        let following = watch::follow(&job, &broker, shutdown, Some(enqueued));
+        let source = watch::Enqueued { companies: enqueued, progress: Arc::clone(&progress) };
+        let following = watch::follow(&job, &broker, shutdown, Some(source));
         let done = both(enqueuing, following).await?;
         refuse_other(&done, &opened_at)?;
+        remark(&job, &progress);
         return watch::conclude(&done, output);
     }
     let total = enqueuing.await?;
-    print(output, &json!({ "job": job, "model": model, "total": total }), || {
+    remark(&job, &progress);
+    print(output, &json!({ "job": job, "model": model, "total": total, "blank_rows": progress.blank_rows() }), || {
         let enqueued = format!("job {job}: enqueued {} companies for model {model}", thousands(total));
         format!("{enqueued}\nfollow it with `producer watch {job}`")
     })
+}
+
+/// Says what of a file was taken otherwise than it stands in it.
+fn remark(job: &Job, progress: &Progress) {
+    for remark in progress.remarks() {
+        eprintln!("job {job}: {remark}");
+    }
 }
 
 /// Looks at the first rows, and at where the job stands; publishes nothing.
@@ -78,7 +92,7 @@ async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Par
     let rows = Rows::open(args.file.clone(), reading.into(), move |index| u64::from(index) >= from).await?;
     let (opened, part) = match resumed {
         Some((opened, position)) => (opened, Part::From(position)),
-        None => (open(args, content_hash, rows.is_small(), broker).await?, Part::Whole),
+        None => (open(args, content_hash, rows.seen().is_small, broker).await?, Part::Whole),
     };
     Ok((opened, part, rows))
 }

@@ -135,7 +135,16 @@ fn half_redriven(args: &RedriveArgs, error: Failure) -> Failure {
     let mut rest = vec!["producer".to_owned(), "redrive".to_owned(), job.to_string(), "--missing".to_owned()];
     let file = args.file.as_ref().map(|file| file.display().to_string());
     let format = args.format.map(|format| format.to_string());
-    for (flag, value) in [("--file", file), ("--format", format), ("--id-column", args.id_column.clone())] {
+    let delimiter = args.delimiter.map(|delimiter| delimiter.to_string());
+    let columns = (!args.columns.is_empty()).then(|| args.columns.join(","));
+    let flags = [
+        ("--file", file),
+        ("--format", format),
+        ("--delimiter", delimiter),
+        ("--columns", columns),
+        ("--id-column", args.id_column.clone()),
+    ];
+    for (flag, value) in flags {
         rest.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
     }
     Failure::HalfRedriven { error: Box::new(error), rest: shell_words::join(rest), job }

@@ -17,6 +17,7 @@ use rollcall_shared::topology::Topology;
 
 use crate::ask::{AskError, Asker};
 use crate::cli::Output;
+use crate::companies::Progress;
 use crate::run::Failure;
 use crate::status::{done_in_words, print};
 use view::View;
@@ -42,16 +43,20 @@ pub fn conclude(done: &Done, output: Output) -> Result<(), Failure> {
     if done.state == State::Succeeded { Ok(()) } else { Err(Failure::Ended(done.state)) }
 }
 
+/// How far this process is with enqueueing the job that it follows.
+#[derive(Debug)]
+pub struct Enqueued {
+    /// Companies that the broker has.
+    pub companies: Arc<AtomicU64>,
+    /// How far the file has been read.
+    pub progress: Arc<Progress>,
+}
+
 /// Follows `job` to its end. A job that is being `enqueued` need not be in the ledger yet.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn follow(
-    job: &Job,
-    broker: &BrokerArgs,
-    shutdown: &Shutdown,
-    enqueued: Option<Arc<AtomicU64>>,
-) -> Result<Done, Failure> {
+pub async fn follow(job: &Job, broker: &BrokerArgs, shutdown: &Shutdown, enqueued: Option<Enqueued>) -> Result<Done, Failure> {
     let mut following =
         Following { job, expected: enqueued.is_some(), view: View::new(job, enqueued), model: None, paused: false, end: None };
     // Nothing is lost by leaving in the middle: a watcher only listens.

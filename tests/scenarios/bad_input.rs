@@ -70,7 +70,7 @@ fn bad_files() -> Vec<Case> {
         case("inside-quote.csv", format!("{GOOD}c,En\"ergy\n"), &[], &["line 4", "quote inside an unquoted field"]),
         case("open-quote.csv", format!("{GOOD}c,\"Energy\nd,x\n"), &[], &["line 4", "end to the quotes"]),
         case("latin-1.csv", b"company_id,sector\na,\xe9nergie\n", &[], &["row 1 (line 2)", "field \"sector\"", "UTF-8", "0xe9"]),
-        case("utf-16.csv", b"\xff\xfec\0o\0m\0p\0", &[], &["line 1", "UTF-8", "0xff"]),
+        case("utf-16.csv", b"\xff\xfec\0o\0m\0p\0", &[], &["UTF-16", "save the file as UTF-8"]),
         case("twice.csv", "company_id,a,b,a\n1,2,3,4\n", &[], &["field \"a\"", "columns 2 and 4"]),
         case("twice-broken.csv", "\"x\ny\",\"x\ny\"\n1,2\n", &[], &["x\\ny", "columns 1 and 2"]),
         case("unnamed.csv", "company_id,,b\n1,2,3\n", &[], &["name for every column", "column 2"]),
@@ -126,7 +126,7 @@ fn two_companies_of_one_id_are_let_in_where_that_is_asked_for() {
     let fleet = Fleet::fresh();
     let file = fleet.file("c.csv", format!("{GOOD}acme,Utilities\n"));
     let enqueued = fleet.enqueue(&file, "m", "j", &["--allow-duplicate-ids", "--output", "json"]).expect(0);
-    assert_eq!(enqueued.json(), serde_json::json!({ "job": "j", "model": "m", "total": 3 }));
+    assert_eq!(enqueued.json(), serde_json::json!({ "job": "j", "model": "m", "total": 3, "blank_rows": 0 }));
 }
 
 #[test]

@@ -146,3 +146,74 @@ fn a_row_without_an_id_gets_its_index_and_another_column_can_hold_the_ids() {
         assert_eq!([id_of(0), id_of(1)], ids, "{job}");
     }
 }
+
+/// Two codes, as a model has them.
+const CODES: &str = "network codes { }
+    variable grade { type discrete [ 2 ] { 0, 1 }; }
+    variable late { type discrete [ 2 ] { True, False }; }
+    variable risk { type discrete [ 2 ] { low, high }; }
+    probability ( grade ) { table 0.3, 0.7; }
+    probability ( late ) { table 0.5, 0.5; }
+    probability ( risk | grade, late ) { (0, True) 1, 0; (0, False) 1, 0; (1, True) 0, 1; (1, False) 1, 0; }";
+
+#[test]
+fn the_numbers_and_booleans_of_pandas_are_the_states_of_a_model() {
+    let fleet = Fleet::fresh();
+    let model = format!("bayes:{}", fleet.file("codes.bif", CODES).display());
+    let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("codes", &model, &["--threads", "1"]));
+    let files = [
+        ("csv", "company_id;grade;late\n7.0;1.0;true\n8.0;0.0;TRUE\n;;\n"),
+        ("jsonl", "{\"company_id\":7.0,\"grade\":1.0,\"late\":true}\n{\"company_id\":8e0,\"grade\":-0.0,\"late\":true}\n"),
+    ];
+    for (name, contents) in files {
+        fleet.enqueue(&fleet.file(&format!("c.{name}"), contents), "codes", name, &["--wait"]).expect(0);
+        let mut found: Vec<(Value, Value)> = fleet
+            .finished(name)
+            .bodies
+            .iter()
+            .map(|body| (body["company_id"].clone(), body["prediction"]["risk"][0].clone()))
+            .collect();
+        found.sort_by_key(|(id, _)| id.to_string());
+        assert_eq!(found, [(json!("7"), json!("high")), (json!("8"), json!("low"))], "{name}");
+    }
+}
+
+#[test]
+fn a_job_no_field_of_which_names_a_variable_fails_unless_that_is_allowed() {
+    let fleet = Fleet::fresh();
+    let model = format!("bayes:{}", fleet.file("codes.bif", CODES).display());
+    let (_aggregator, consumer) = (fleet.aggregator(&[]), fleet.consumer("codes", &model, &["--threads", "1"]));
+    let file = fleet.file("c.csv", "company_id,Grade\na,1\nb,0\n");
+    fleet.enqueue(&file, "codes", "wrong", &["--wait"]).expect(1);
+    for body in &fleet.finished("wrong").bodies {
+        assert_eq!(body["error"]["cause"], "no_features");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("('grade', 'late', 'risk'), found 'Grade', 'company_id'; rename the columns"), "{message}");
+    }
+    assert_eq!(consumer.times_it_says("no field of a company is a feature of the model"), 1);
+    drop(consumer);
+    let _lenient = fleet.consumer("codes", &model, &["--threads", "1", "--allow-no-evidence"]);
+    fleet.enqueue(&file, "codes", "allowed", &["--wait"]).expect(0);
+}
+
+#[test]
+fn what_a_file_is_taken_for_is_said_before_and_after_it_is_enqueued() {
+    let fleet = Fleet::fresh();
+    let file = fleet.file("c.csv", "sep=;\r\ncompany_id;share\r\n70.0;1,5\r\n;\r\nb;2\r\n;\r\n");
+    let dry = fleet.producer(&["enqueue", file.to_str().unwrap(), "-m", "m", "--dry-run"]).expect(0);
+    let name = file.display();
+    assert_eq!(
+        dry.stdout,
+        format!(
+            "{name}: 2 companies\n{name}: CSV with a semicolon between fields, ids in column company_id, 2 columns: company_id, share\n\
+             {name}: skipped 2 rows without any value\n{name}: took 1 ids written as 70.0 for the whole number\n"
+        )
+    );
+    let told = fleet.enqueue(&file, "m", "j", &["--output", "json"]).expect(0);
+    assert_eq!(told.json(), json!({ "job": "j", "model": "m", "total": 2, "blank_rows": 2 }));
+    for words in
+        ["c.csv is CSV with a semicolon between fields", "skipped 2 rows without any value", "took 1 ids written as 70.0"]
+    {
+        assert!(told.stderr.contains(words), "{words:?} in {}", told.stderr);
+    }
+}

@@ -93,7 +93,7 @@ pub(super) enum Reason {
     #[error("expected a file, found a directory; name a file in it")]
     Directory,
     #[error(
-        "expected a name ending in .csv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, \
+        "expected a name ending in .csv, .tsv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, \
          found another; say what it holds with --format"
     )]
     UnknownFormat,
@@ -103,6 +103,20 @@ pub(super) enum Reason {
     Truncated(&'static str),
     #[error("expected {method} data, found it damaged ({found}); get the file again")]
     Corrupt { method: &'static str, found: String },
+    #[error(
+        "expected nothing behind the {method} data, found a byte 0x{byte:02x}; the rows before are whole: cut off what \
+         stands behind the data, or pack the file anew"
+    )]
+    TrailingBytes { method: &'static str, byte: u8 },
+    #[error(
+        "expected zstd data that is unpacked with a window of at most 128 MiB, found a larger one; pack the file anew \
+         without --long, or with --long=27 at most"
+    )]
+    LargeWindow,
+    #[error("expected data packed once, found {inner} inside {outer}; unpack the file once")]
+    PackedTwice { outer: &'static str, inner: &'static str },
+    #[error("expected text, found {0}")]
+    Foreign(&'static str),
     #[error("expected room for a temporary file, found {}; free some, or point TMPDIR to another disk", in_words(.0))]
     TemporaryFile(io::Error),
     #[error("expected at least one company, found none; check what wrote the file")]
@@ -115,16 +129,32 @@ pub(super) enum Reason {
     NoHeader,
     #[error("expected a name for every column, found none for column {position}; name it")]
     UnnamedColumn { position: usize },
+    #[error(
+        "expected a name for every column, found none for column 1, as pandas writes its index; write the file with \
+         index=False, or name the column"
+    )]
+    UnnamedIndex,
     #[error("expected every column name once, found it for columns {first} and {second}; rename one")]
     RepeatedColumn { first: usize, second: usize },
-    #[error("expected a column of this name, found {}; name one of them with --id-column", list(.columns))]
-    NoIdColumn { columns: Vec<String> },
-    #[error("expected a column that can be written as JSON, found {0}; leave it out or store it as text")]
+    #[error("expected a column of this name, found {}; name one of them with {flag}", list(.columns))]
+    NoColumn { columns: Vec<String>, flag: &'static str },
+    #[error("expected one delimiter, found that {one} and {other} cut the rows equally well; say which it is with --delimiter")]
+    TwoDelimiters { one: String, other: String },
+    #[error(
+        "expected a column that can be told in JSON, found {0}; name the columns that the model needs with --columns, or \
+         store this one as text"
+    )]
     UnsupportedType(String),
 
     // A row.
-    #[error("expected {expected} fields, found {found}; quote a field that has a comma or line break in it")]
-    FieldCount { expected: usize, found: usize },
+    #[error("expected {expected} fields, found {found}; quote a field that has {delimiter} or a line break in it")]
+    FieldCount { expected: usize, found: usize, delimiter: String },
+    #[error("expected nothing in column {position}, which has no name in the header, found a value; name the column")]
+    UnnamedValue { position: usize },
+    #[error("expected a company, found the header again, as where files are joined; remove this line")]
+    HeaderInside,
+    #[error("expected a byte order mark at the beginning of the file only, found one, as where files are joined; remove it")]
+    MarkInside,
     #[error("expected UTF-8, found byte 0x{byte:02x} at position {position}; save the file as UTF-8")]
     NotUtf8 { byte: u8, position: usize },
     #[error("expected at most {limit} bytes, found {bytes}; shorten the row or raise --max-record-bytes")]
@@ -140,16 +170,30 @@ pub(super) enum Reason {
     )]
     QuoteInside,
     #[error(
-        "expected a comma or the end of the line after a closing quote, found more text; double \
+        "expected {delimiter} or the end of the line after a closing quote, found more text; double \
          every quote inside a quoted field"
     )]
-    TextAfterQuote,
+    TextAfterQuote { delimiter: String },
     #[error("expected an end to the quotes opened on this line, found the end of the file; close them")]
     UnclosedQuote,
     #[error("expected one JSON object, found {0}; write every company as one object on one line")]
     NotAnObject(&'static str),
     #[error("expected one JSON object, found a fault at column {column}: {found}; mend the line")]
     NotJson { column: usize, found: String },
+    #[error("expected one JSON object, found {found} at column {column}, which JSON does not have; write null for it")]
+    NotFinite { column: usize, found: &'static str },
+    #[error(
+        "expected a value that can be told, found {found}; write null or text for it, or name the columns that the model \
+         needs with --columns"
+    )]
+    Untellable { found: String },
+    #[error(
+        "expected text in UTF-8, found a byte 0x{byte:02x} at position {position} of a binary value; store the column as \
+         text, or name the columns that the model needs with --columns"
+    )]
+    NotText { byte: u8, position: usize },
+    #[error("expected Parquet that can be read by all, found it encrypted; write it without encryption")]
+    Encrypted,
     #[error("expected whole Parquet data, found it damaged, cut short or another format ({0}); get the file again")]
     NotParquet(String),
 
@@ -167,6 +211,11 @@ impl Reason {
         !matches!(
             self,
             Self::FieldCount { .. }
+                | Self::UnnamedValue { .. }
+                | Self::HeaderInside
+                | Self::MarkInside
+                | Self::NotFinite { .. }
+                | Self::Untellable { .. }
                 | Self::NotUtf8 { .. }
                 | Self::TooLong { .. }
                 | Self::NotAnObject(_)

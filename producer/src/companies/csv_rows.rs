@@ -4,64 +4,76 @@
 //! it and is not.
 
 use std::io::{self, BufRead};
+use std::sync::Arc;
 
 use csv::ByteRecord;
+use rollcall_shared::number;
 
 use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
-use super::columns;
-use super::json_object::utf8;
+use super::columns::{self, Column};
+use super::delimiter::{self, Delimited};
+use super::json_object::{BYTE_ORDER_MARK, utf8};
+use super::progress::Progress;
 use super::quoting::QuoteCheck;
-use super::table::{Row, Table};
+use super::table::{Header, Row, Rows};
 
-/// Reads the header of `text`.
-pub(super) fn open(text: Box<dyn BufRead + Send>, options: &ReadOptions) -> Result<Table, Fault> {
-    let mut records = Records::new(text, options.max_record_bytes);
+/// Finds the delimiter of `text`, unless the file's name tells it, and reads its header.
+pub(super) fn open(
+    text: Box<dyn BufRead + Send>,
+    options: &ReadOptions,
+    by_name: Option<u8>,
+    progress: &Arc<Progress>,
+) -> Result<(Header, Rows), Fault> {
+    let delimited = delimiter::find(text, options, by_name)?;
+    let delimiter = delimited.delimiter;
+    let mut records = Records::new(delimited, options.max_record_bytes);
     if !records.read()? {
         return Err(Reason::NoHeader.into());
     }
-    let names = header(&records.record).map_err(|fault| fault.on_line(records.line()))?;
-    let id_column = columns::find_id(&names, options.id_column.as_deref()).map_err(|fault| fault.on_line(records.line()))?;
-    let id_field = id_column.map(|column| names[column].clone());
-    let rows = CsvRows { records, columns: names.iter().map(|name| Column::new(name)).collect(), id_column };
-    Ok(Table::new(names, id_field, rows))
+    let line = records.line();
+    let names_in_file = records.record.clone();
+    let names = names(&names_in_file).map_err(|fault| fault.on_line(line))?;
+    let columns = columns::select(&names, options).map_err(|fault| fault.on_line(line))?;
+    let header = Header::of(&columns, Some(delimiter));
+    let progress = Arc::clone(progress);
+    let rows = CsvRows { records, names_in_file, named: names.len(), columns, delimiter, progress };
+    Ok((header, Box::new(rows.fuse())))
 }
 
-fn header(record: &ByteRecord) -> Result<Vec<String>, Fault> {
-    let mut names = Vec::with_capacity(record.len());
-    for name in record {
-        names.push(utf8(name)?.to_owned());
+/// The names in a header, without blanks around them. Delimiters behind the last name, as spreadsheets leave them, name nothing.
+fn names(header: &ByteRecord) -> Result<Vec<String>, Fault> {
+    let mut names = Vec::with_capacity(header.len());
+    for name in header {
+        names.push(utf8(name)?.trim().to_owned());
     }
-    columns::check_names(&names)?;
+    while names.len() > 1 && names.last().is_some_and(String::is_empty) {
+        names.pop();
+    }
     Ok(names)
 }
 
 struct CsvRows {
     records: Records,
+    names_in_file: ByteRecord,
+    /// How many columns have a name; what stands behind them is empty.
+    named: usize,
     columns: Vec<Column>,
-    id_column: Option<usize>,
-}
-
-struct Column {
-    name: String,
-    /// The name as a JSON key, with the colon.
-    key: Vec<u8>,
-}
-
-impl Column {
-    fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), key: format!("{}:", serde_json::Value::from(name)).into() }
-    }
+    delimiter: u8,
+    progress: Arc<Progress>,
 }
 
 impl Iterator for CsvRows {
     type Item = Result<Row, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.records.read() {
-            Ok(true) => Some(self.row().map_err(|fault| fault.on_line(self.records.line()))),
-            Ok(false) => None,
-            Err(fault) => Some(Err(fault)),
+        loop {
+            match self.records.read() {
+                Ok(true) if self.records.record.iter().all(<[u8]>::is_empty) => self.progress.add_blank_row(),
+                Ok(true) => return Some(self.row().map_err(|fault| fault.on_line(self.records.line()))),
+                Ok(false) => return None,
+                Err(fault) => return Some(Err(fault)),
+            }
         }
     }
 }
@@ -69,23 +81,39 @@ impl Iterator for CsvRows {
 impl CsvRows {
     fn row(&self) -> Result<Row, Fault> {
         let fields = &self.records.record;
-        let (expected, found) = (self.columns.len(), fields.len());
-        if found != expected {
-            return Err(Reason::FieldCount { expected, found }.into());
-        }
+        self.check(fields)?;
         let mut record = Vec::with_capacity(self.capacity_for(fields));
         let mut id = None;
-        for (position, (field, column)) in fields.iter().zip(&self.columns).enumerate() {
-            let text = utf8(field).map_err(|fault| fault.in_field(&column.name))?;
-            record.push(if position == 0 { b'{' } else { b',' });
+        for (column, before) in self.columns.iter().zip(std::iter::once(b'{').chain(std::iter::repeat(b','))) {
+            let text = utf8(&fields[column.position]).map_err(|fault| fault.in_field(&column.name))?;
+            record.push(before);
             record.extend_from_slice(&column.key);
             serde_json::to_writer(&mut record, text).map_err(io::Error::from)?;
-            if self.id_column == Some(position) {
-                id = Some(text.to_owned());
+            if column.holds_ids {
+                let whole = whole_number(text).inspect(|_| self.progress.add_whole_id());
+                id = Some(whole.unwrap_or_else(|| text.to_owned()));
             }
         }
         record.push(b'}');
         Ok(Row { line: Some(self.records.line()), id, record })
+    }
+
+    /// Refuses a record with another number of fields than the header, and one that shows that another file begins with it.
+    fn check(&self, fields: &ByteRecord) -> Result<(), Fault> {
+        let (expected, found) = (self.names_in_file.len(), fields.len());
+        if found != expected {
+            return Err(Reason::FieldCount { expected, found, delimiter: delimiter::name(self.delimiter) }.into());
+        }
+        if fields[0].starts_with(BYTE_ORDER_MARK) {
+            return Err(Reason::MarkInside.into());
+        }
+        if fields[0] == self.names_in_file[0] && fields == &self.names_in_file {
+            return Err(Reason::HeaderInside.into());
+        }
+        match (self.named..expected).find(|&position| !fields[position].is_empty()) {
+            Some(position) => Err(Reason::UnnamedValue { position: position + 1 }.into()),
+            None => Ok(()),
+        }
     }
 
     /// Room for a record in which nothing needs escaping, so that most are allocated once.
@@ -96,6 +124,12 @@ impl CsvRows {
     }
 }
 
+/// The whole number that pandas has written as `70.0`, since its column lacks a value in another row. Other text, such as `70.50`
+/// or `7e1`, is an id as it stands.
+fn whole_number(text: &str) -> Option<String> {
+    text.strip_suffix(".0").and_then(number::whole)
+}
+
 /// Records one by one in one buffer, with the line of the last one.
 struct Records {
     reader: csv::Reader<QuoteCheck<Box<dyn BufRead + Send>>>,
@@ -103,9 +137,10 @@ struct Records {
 }
 
 impl Records {
-    fn new(text: Box<dyn BufRead + Send>, max_record_bytes: usize) -> Self {
-        let reader =
-            csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(QuoteCheck::new(text, max_record_bytes));
+    fn new(delimited: Delimited, max_record_bytes: usize) -> Self {
+        let delimiter = delimited.delimiter;
+        let checked = QuoteCheck::new(delimited, max_record_bytes);
+        let reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(checked);
         Self { reader, record: ByteRecord::new() }
     }
 

@@ -1,29 +1,94 @@
 //! One JSON object as text: checked whole, and its company id read out.
 
+use std::fmt;
+
+use rollcall_shared::number;
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::bad_input::{Fault, Reason};
+
+/// U+FEFF in UTF-8. It begins a file; inside one it shows that another file was appended.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Reads `text` as one JSON object.
 ///
 /// It is built and not just skimmed, so that what passes here also passes at the consumer:
 /// escapes, the range of numbers and the depth of nesting are all looked at.
 pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, Fault> {
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err(Reason::MarkInside.into());
+    }
     let text = utf8(text)?;
     match serde_json::from_str(text) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(other) => Err(Reason::NotAnObject(kind(&other)).into()),
-        Err(error) => Err(Reason::NotJson { column: error.column(), found: in_words(&error) }.into()),
+        Err(error) => Err(not_json(text, &error).into()),
     }
 }
 
-/// The id in the field `name`: text, or a whole number as text; none if it is null or not there.
-pub(super) fn id(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Fault> {
-    match fields.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(id)) => Ok(Some(id.clone())),
-        Some(Value::Number(id)) if !id.is_f64() => Ok(Some(id.to_string())),
-        Some(other) => Err(Fault::from(Reason::NotAnId(kind(other))).in_field(name)),
+fn not_json(text: &str, error: &serde_json::Error) -> Reason {
+    let column = error.column();
+    // What Python's json module writes; the library points at its first letter, or at the one behind a sign.
+    let rest = text.get(column.saturating_sub(1)..).unwrap_or_default();
+    match ["NaN", "Infinity"].into_iter().find(|word| rest.starts_with(word)) {
+        Some(word) => Reason::NotFinite { column, found: word },
+        None => Reason::NotJson { column, found: in_words(error) },
+    }
+}
+
+/// The id in the field `name` of the object that was read from `text`: text, or a whole number as text, however it is written;
+/// none if it is null or not there.
+pub(super) fn id(text: &[u8], fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Fault> {
+    fields.get(name).map_or(Ok(None), |value| id_of(value, || literal(text, name))).map_err(|fault| fault.in_field(name))
+}
+
+/// The id that a `value` is, whose digits the `literal` has.
+pub(super) fn id_of<'t>(value: &Value, literal: impl FnOnce() -> Option<&'t str>) -> Result<Option<String>, Fault> {
+    let found = match value {
+        Value::Null => return Ok(None),
+        Value::String(id) => return Ok(Some(id.clone())),
+        Value::Number(id) if !id.is_f64() => return Ok(Some(id.to_string())),
+        Value::Number(_) => match literal().and_then(number::whole) {
+            Some(id) => return Ok(Some(id)),
+            None => "a fraction",
+        },
+        other => kind(other),
+    };
+    Err(Reason::NotAnId(found).into())
+}
+
+/// The value of the field `name` as it stands in `text`, with all its digits. Of several of that name the last counts, as it
+/// does in [`parse`].
+fn literal<'t>(text: &'t [u8], name: &str) -> Option<&'t str> {
+    let fields = literals(text).ok()?;
+    fields.into_iter().rfind(|(field, _)| field == name).map(|(_, literal)| literal.get())
+}
+
+/// The fields of an object with their values as they stand in `text`, in its order.
+pub(super) fn literals(text: &[u8]) -> Result<Vec<(String, &RawValue)>, Fault> {
+    let text = utf8(text)?;
+    let fields = serde_json::Deserializer::from_str(text).deserialize_map(Literals);
+    fields.map_err(|error| not_json(text, &error).into())
+}
+
+struct Literals;
+
+impl<'t> Visitor<'t> for Literals {
+    type Value = Vec<(String, &'t RawValue)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'t>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(fields)
     }
 }
 

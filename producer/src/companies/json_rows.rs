@@ -1,29 +1,39 @@
 //! JSON Lines: one company a line, passed on as it stands.
 
 use std::io::{self, BufRead, Read as _};
+use std::iter;
 
 use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
 use super::columns::DEFAULT_ID_COLUMN;
 use super::json_object;
-use super::table::{Row, Table};
+use super::table::{Header, Row, Rows};
 
 /// Takes every line of `text` for a row, and the fields each one names as they come.
-pub(super) fn open(text: Box<dyn BufRead + Send>, options: &ReadOptions) -> Table {
+pub(super) fn open(text: Box<dyn BufRead + Send>, options: &ReadOptions) -> (Header, Rows) {
     let id_field = options.id_column.as_deref().unwrap_or(DEFAULT_ID_COLUMN);
     let rows = JsonRows {
         lines: Lines { text, number: 0, line: Vec::new(), max_bytes: options.max_record_bytes },
         id_field: id_field.to_owned(),
-        id_expected: options.id_column.is_some(),
+        chosen: options.columns.clone(),
+        expected: asked_for(options),
     };
-    Table::new(Vec::new(), Some(id_field.to_owned()), rows)
+    let header = Header { id_field: Some(id_field.to_owned()), ..Header::default() };
+    (header, Box::new(rows.fuse()))
 }
 
 struct JsonRows {
     lines: Lines,
     id_field: String,
-    /// Whether the id field was asked for and no row has been read yet.
-    id_expected: bool,
+    /// The fields to keep beside that one; all of them where none are named.
+    chosen: Vec<String>,
+    /// The fields that were asked for, with the flag that did so, until the first row has answered for the file.
+    expected: Vec<(String, &'static str)>,
+}
+
+fn asked_for(options: &ReadOptions) -> Vec<(String, &'static str)> {
+    let ids = options.id_column.iter().map(|name| (name.clone(), "--id-column"));
+    ids.chain(options.columns.iter().map(|name| (name.clone(), "--columns"))).collect()
 }
 
 impl Iterator for JsonRows {
@@ -38,15 +48,30 @@ impl Iterator for JsonRows {
 
 impl JsonRows {
     fn row(&mut self) -> Result<Row, Fault> {
-        let fields = json_object::parse(self.lines.line.trim_ascii_end())?;
-        if self.id_expected && !fields.contains_key(&self.id_field) {
-            let reason = Reason::NoIdColumn { columns: fields.keys().cloned().collect() };
-            return Err(Fault::from(reason).in_field(&self.id_field));
+        let line = self.lines.line.trim_ascii_end();
+        let fields = json_object::parse(line)?;
+        if let Some((missing, flag)) = self.expected.drain(..).find(|(name, _)| !fields.contains_key(name)) {
+            let reason = Reason::NoColumn { columns: fields.keys().cloned().collect(), flag };
+            return Err(Fault::from(reason).in_field(&missing));
         }
-        self.id_expected = false;
-        let id = json_object::id(&fields, &self.id_field)?;
-        let record = self.lines.line.trim_ascii().to_owned();
+        let id = json_object::id(line, &fields, &self.id_field)?;
+        let record = if self.chosen.is_empty() { line.trim_ascii().to_owned() } else { self.choose(line)? };
         Ok(Row { line: Some(self.lines.number), id, record })
+    }
+
+    /// The chosen fields of an object, as they stand in it.
+    fn choose(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
+        let fields = json_object::literals(line)?.into_iter();
+        let chosen = fields.filter(|(name, _)| *name == self.id_field || self.chosen.contains(name));
+        let mut record = Vec::with_capacity(line.len());
+        for ((name, literal), before) in chosen.zip(iter::once(b'{').chain(iter::repeat(b','))) {
+            record.push(before);
+            serde_json::to_writer(&mut record, &name).map_err(io::Error::from)?;
+            record.push(b':');
+            record.extend_from_slice(literal.get().as_bytes());
+        }
+        record.push(b'}');
+        Ok(record)
     }
 }
 

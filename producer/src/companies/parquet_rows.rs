@@ -1,36 +1,52 @@
 //! Parquet: columns with types and one company a row, written out as JSON.
 
 use std::fs::File;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 
-use arrow_array::new_empty_array;
-use arrow_json::writer::{EncoderOptions, LineDelimited, WriterBuilder, make_encoder};
-use arrow_schema::{ArrowError, Schema};
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use arrow_array::RecordBatch;
+use arrow_json::writer::{EncoderOptions, NullableEncoder, make_encoder};
+use arrow_schema::{ArrowError, FieldRef};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::errors::ParquetError;
 
 use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
-use super::table::{Row, Table};
-use super::{columns, json_object};
+use super::columns::{self, Column};
+use super::int96::{self, Seconds};
+use super::json_object;
+use super::parquet_values::{Untellable, Values, check_type};
+use super::progress::Progress;
+use super::table::{Header, Row, Rows};
 
 /// Enough rows to make little of the work for each batch, few enough to hold in memory.
 const BATCH_ROWS: usize = 1024;
 
 /// Reads the schema of `file`.
-pub(super) fn open(file: File, options: &ReadOptions) -> Result<Table, Fault> {
+pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) -> Result<(Header, Rows), Fault> {
     guarded(|| {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-        let names = header(builder.schema())?;
-        let id_column = columns::find_id(&names, options.id_column.as_deref())?;
-        let id_field = id_column.map(|column| names[column].clone());
-        let rows = ParquetRows {
-            batches: builder.with_batch_size(BATCH_ROWS).build()?,
-            objects: Vec::new(),
-            taken_bytes: 0,
-            id_field: id_field.clone(),
-        };
-        Ok(Table::new(names, id_field, rows))
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
+        let names: Vec<_> = metadata.schema().fields().iter().map(|field| field.name().trim().to_owned()).collect();
+        let columns = columns::select(&names, options)?;
+        for column in &columns {
+            let check =
+                check_type(&metadata.schema().fields()[column.position]).and_then(|()| int96::check(&metadata, column.position));
+            check.map_err(|reason| Fault::from(reason).in_field(&column.name))?;
+        }
+        let rows = metadata.metadata().file_metadata().num_rows();
+        progress.set_total_rows(u64::try_from(rows).unwrap_or_default());
+        let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
+        let seconds = Seconds::open(&file, &metadata, &positions, BATCH_ROWS)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+        let projection = ProjectionMask::roots(builder.parquet_schema(), positions);
+        let batches = builder.with_projection(projection).with_batch_size(BATCH_ROWS).build()?;
+        let header = Header::of(&columns, None);
+        let rows = ParquetRows { batches, seconds, columns, progress: Arc::clone(progress), taken: Vec::new().into_iter() };
+        Ok((header, Box::new(rows.fuse()) as Rows))
     })
 }
 
@@ -40,73 +56,106 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(damaged)
 }
 
-fn header(schema: &Schema) -> Result<Vec<String>, Fault> {
-    let names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    columns::check_names(&names)?;
-    for field in schema.fields() {
-        let nothing = new_empty_array(field.data_type());
-        if make_encoder(field, &nothing, &EncoderOptions::default()).is_err() {
-            let reason = Reason::UnsupportedType(field.data_type().to_string());
-            return Err(Fault::from(reason).in_field(field.name()));
-        }
-    }
-    Ok(names)
-}
-
 struct ParquetRows {
     batches: ParquetRecordBatchReader,
-    /// The batch in hand, as one JSON object a line.
-    objects: Vec<u8>,
-    taken_bytes: usize,
-    id_field: Option<String>,
+    seconds: Option<Seconds>,
+    columns: Vec<Column>,
+    progress: Arc<Progress>,
+    /// The rows of the batch in hand.
+    taken: std::vec::IntoIter<Result<Row, Fault>>,
 }
 
 impl Iterator for ParquetRows {
     type Item = Result<Row, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.taken_bytes == self.objects.len() {
+        loop {
+            if let Some(row) = self.taken.next() {
+                return Some(row);
+            }
             match guarded(|| self.take_batch()) {
-                Ok(true) => {}
-                Ok(false) => return None,
+                Ok(Some(rows)) => self.taken = rows.into_iter(),
+                Ok(None) => return None,
                 Err(fault) => return Some(Err(fault)),
             }
         }
-        Some(self.take_row())
     }
 }
 
 impl ParquetRows {
-    fn take_batch(&mut self) -> Result<bool, Fault> {
-        let Some(batch) = self.batches.next().transpose()? else { return Ok(false) };
-        self.objects.clear();
-        self.taken_bytes = 0;
-        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut self.objects);
-        writer.write(&batch)?;
-        Ok(true)
+    fn take_batch(&mut self) -> Result<Option<Vec<Result<Row, Fault>>>, Fault> {
+        let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
+        let seconds = self.seconds.as_mut().map(|seconds| seconds.next_batch(batch.num_rows())).transpose()?;
+        let untellable = Arc::new(Untellable::default());
+        let options = EncoderOptions::default()
+            .with_explicit_nulls(true)
+            .with_encoder_factory(Arc::new(Values { untellable: Arc::clone(&untellable) }));
+        let schema = batch.schema();
+        let mut encoders = encoders(schema.fields(), &batch, &options)?;
+        for (place, seconds) in seconds.iter().flatten() {
+            encoders[*place] = int96::encoder(batch.column(*place), seconds, &untellable);
+        }
+        let rows = (0..batch.num_rows()).filter_map(|row| self.row(row, &mut encoders, &untellable).transpose());
+        Ok(Some(rows.collect()))
     }
 
-    fn take_row(&mut self) -> Result<Row, Fault> {
-        let rest = &self.objects[self.taken_bytes..];
-        let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-        let record = rest[..end].to_owned();
-        self.taken_bytes = (self.taken_bytes + end + 1).min(self.objects.len());
-        let id = match &self.id_field {
-            Some(name) => json_object::id(&json_object::parse(&record)?, name)?,
-            None => None,
-        };
-        Ok(Row { line: None, id, record })
+    /// One row; nothing where it has no value at all.
+    fn row(&self, row: usize, encoders: &mut [NullableEncoder<'_>], untellable: &Untellable) -> Result<Option<Row>, Fault> {
+        let mut record = Vec::new();
+        let (mut id, mut is_blank) = (None, true);
+        for (position, (column, encoder)) in self.columns.iter().zip(encoders).enumerate() {
+            record.push(if position == 0 { b'{' } else { b',' });
+            record.extend_from_slice(&column.key);
+            if encoder.is_null(row) {
+                record.extend_from_slice(b"null");
+                continue;
+            }
+            is_blank = false;
+            let start = record.len();
+            encoder.encode(row, &mut record);
+            if let Some(reason) = untellable.take() {
+                return Err(Fault::from(reason).in_field(&column.name));
+            }
+            if column.holds_ids {
+                id = id_of(&record[start..]).map_err(|fault| fault.in_field(&column.name))?;
+            }
+        }
+        record.push(b'}');
+        if is_blank {
+            self.progress.add_blank_row();
+            return Ok(None);
+        }
+        Ok(Some(Row { line: None, id, record }))
     }
+}
+
+fn id_of(literal: &[u8]) -> Result<Option<String>, Fault> {
+    let value = serde_json::from_slice(literal).map_err(io::Error::from)?;
+    json_object::id_of(&value, || str::from_utf8(literal).ok())
+}
+
+fn encoders<'a>(
+    fields: &'a [FieldRef],
+    batch: &'a RecordBatch,
+    options: &'a EncoderOptions,
+) -> Result<Vec<NullableEncoder<'a>>, ArrowError> {
+    fields.iter().zip(batch.columns()).map(|(field, column)| make_encoder(field, column, options)).collect()
 }
 
 impl From<ParquetError> for Fault {
     fn from(error: ParquetError) -> Self {
-        Reason::NotParquet(error.to_string()).into()
+        match error.to_string() {
+            words if words.contains("encrypt") => Reason::Encrypted.into(),
+            words => Reason::NotParquet(words).into(),
+        }
     }
 }
 
 impl From<ArrowError> for Fault {
     fn from(error: ArrowError) -> Self {
-        Reason::NotParquet(error.to_string()).into()
+        match error.to_string() {
+            words if words.contains("encrypt") => Reason::Encrypted.into(),
+            words => Reason::NotParquet(words).into(),
+        }
     }
 }

@@ -7,6 +7,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::bad_input::{Fault, Reason};
+use super::delimiter::{self, Delimited};
 
 /// Hands out at most one record with every read, so that whoever asks for one record after the
 /// other finds [`QuoteCheck::record_line`] at the one it has.
@@ -17,12 +18,14 @@ pub(super) struct QuoteCheck<B> {
     fault: Option<Fault>,
 }
 
-impl<B: BufRead> QuoteCheck<B> {
-    /// Checks `bytes`, in which no record may be longer than `max_record_bytes`.
-    pub fn new(bytes: B, max_record_bytes: usize) -> Self {
-        Self { bytes, scanner: Scanner::new(max_record_bytes), fault: None }
+impl QuoteCheck<Box<dyn BufRead + Send>> {
+    /// Checks a text in which no record may be longer than `max_record_bytes`.
+    pub fn new(Delimited { delimiter, first_line, text }: Delimited, max_record_bytes: usize) -> Self {
+        Self { bytes: text, scanner: Scanner::new(delimiter, first_line, max_record_bytes), fault: None }
     }
+}
 
+impl<B: BufRead> QuoteCheck<B> {
     /// The 1-based line that the record read last starts on.
     pub fn record_line(&self) -> u64 {
         self.scanner.record_line
@@ -64,8 +67,11 @@ enum State {
 }
 
 struct Scanner {
+    delimiter: u8,
     state: State,
     line: u64,
+    /// Whether the byte before was a carriage return, which ends a line by itself on an old Mac.
+    after_return: bool,
     record_line: u64,
     quote_line: u64,
     record_bytes: usize,
@@ -73,8 +79,17 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn new(max_record_bytes: usize) -> Self {
-        Self { state: State::RecordStart, line: 1, record_line: 1, quote_line: 1, record_bytes: 0, max_record_bytes }
+    fn new(delimiter: u8, first_line: u64, max_record_bytes: usize) -> Self {
+        Self {
+            delimiter,
+            state: State::RecordStart,
+            line: first_line,
+            after_return: false,
+            record_line: first_line,
+            quote_line: first_line,
+            record_bytes: 0,
+            max_record_bytes,
+        }
     }
 
     /// How many of `bytes` are good, up to the end of a record, and what is wrong with the next.
@@ -107,9 +122,10 @@ impl Scanner {
             let reason = Reason::Endless { limit: self.max_record_bytes };
             return Err(Fault::from(reason).on_line(self.record_line));
         }
-        if byte == b'\n' {
+        if byte == b'\r' || (byte == b'\n' && !self.after_return) {
             self.line += 1;
         }
+        self.after_return = byte == b'\r';
         self.state = next;
         Ok(())
     }
@@ -119,10 +135,13 @@ impl Scanner {
             (State::Quoted, b'"') => Ok(State::QuoteInQuoted),
             (State::Quoted, _) | (State::QuoteInQuoted, b'"') => Ok(State::Quoted),
             (_, b'\n' | b'\r') => Ok(State::RecordStart),
-            (_, b',') => Ok(State::FieldStart),
+            (_, byte) if byte == self.delimiter => Ok(State::FieldStart),
             (State::RecordStart | State::FieldStart, b'"') => Ok(State::Quoted),
             (State::Unquoted, b'"') => Err(Fault::from(Reason::QuoteInside).on_line(self.line)),
-            (State::QuoteInQuoted, _) => Err(Fault::from(Reason::TextAfterQuote).on_line(self.line)),
+            (State::QuoteInQuoted, _) => {
+                let reason = Reason::TextAfterQuote { delimiter: delimiter::name(self.delimiter) };
+                Err(Fault::from(reason).on_line(self.line))
+            }
             (State::RecordStart | State::FieldStart | State::Unquoted, _) => Ok(State::Unquoted),
         }
     }
@@ -137,17 +156,21 @@ impl Scanner {
 
 #[cfg(test)]
 mod tests {
-    use std::io::BufReader;
+    use std::io::{BufReader, Cursor};
 
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn commas(text: impl BufRead + Send + 'static) -> Delimited {
+        Delimited { delimiter: b',', first_line: 1, text: Box::new(text) }
+    }
+
     fn check(text: &[u8], chunk_bytes: usize) -> (Vec<u8>, Option<String>) {
         let mut passed = Vec::new();
-        let bytes = BufReader::with_capacity(chunk_bytes, text);
-        let outcome = QuoteCheck::new(bytes, 1000).read_to_end(&mut passed);
+        let bytes = BufReader::with_capacity(chunk_bytes, Cursor::new(text.to_vec()));
+        let outcome = QuoteCheck::new(commas(bytes), 1000).read_to_end(&mut passed);
         (passed, outcome.err().map(|error| error.to_string()))
     }
 
@@ -162,7 +185,7 @@ mod tests {
 
     #[test]
     fn one_read_never_goes_beyond_one_record() {
-        let mut records = QuoteCheck::new(&b"\n\na\n\"b\n\"\r\nc"[..], 1000);
+        let mut records = QuoteCheck::new(commas(&b"\n\na\n\"b\n\"\r\nc"[..]), 1000);
         let mut lines = Vec::new();
         let mut out = [0; 100];
         for record in ["\n\na\n", "\"b\n\"\r", "\nc"] {

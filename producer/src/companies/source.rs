@@ -5,18 +5,17 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek as _, Write as _};
 use std::path::Path;
-
-use flate2::bufread::MultiGzDecoder;
+use std::sync::Arc;
 
 use super::Format;
 use super::bad_input::{Fault, Reason};
+use super::progress::Progress;
+use super::unpack::{Compression, Unpacked};
 
 /// The path that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Large enough that system calls cost nothing next to parsing.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -36,21 +35,32 @@ pub(super) fn format(path: &Path, asked: Option<Format>) -> Result<Format, Fault
     if path == Path::new(STANDARD_INPUT) {
         return Ok(Format::Csv);
     }
-    let name = path.to_string_lossy().to_lowercase();
-    let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
-    match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("csv") => Ok(Format::Csv),
+    match extension(path).as_deref() {
+        Some("csv" | "tsv") => Ok(Format::Csv),
         Some("jsonl" | "ndjson") => Ok(Format::Jsonl),
         Some("parquet") => Ok(Format::Parquet),
         _ => Err(Reason::UnknownFormat.into()),
     }
 }
 
+/// The delimiter that the name of the file tells.
+pub(super) fn delimiter(path: &Path) -> Option<u8> {
+    (extension(path).as_deref() == Some("tsv")).then_some(b'\t')
+}
+
+/// What the name ends in, in small letters, without that of a compression.
+fn extension(path: &Path) -> Option<String> {
+    let name = path.to_string_lossy().to_lowercase();
+    let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+    name.rsplit_once('.').map(|(_, extension)| extension.to_owned())
+}
+
 /// A file just opened, at its first byte.
 pub(super) struct Source {
     /// Standard input and named pipes have none: they can't be read from where one likes.
     seekable: Option<File>,
-    compression: Option<Compression>,
+    pub compression: Option<Compression>,
+    pub progress: Arc<Progress>,
     bytes: Bytes,
 }
 
@@ -58,27 +68,36 @@ impl Source {
     /// Opens `path` and looks at its first bytes.
     pub fn open(path: &Path) -> Result<Self, Fault> {
         if path == Path::new(STANDARD_INPUT) {
-            return Self::new(Box::new(io::stdin()), None);
+            return Self::new(Box::new(io::stdin()), None, None);
         }
         let file = File::open(path).map_err(Reason::CannotOpen)?;
-        let kind = file.metadata().map_err(Reason::CannotOpen)?.file_type();
-        if kind.is_dir() {
+        let metadata = file.metadata().map_err(Reason::CannotOpen)?;
+        if metadata.is_dir() {
             return Err(Reason::Directory.into());
         }
-        let seekable = kind.is_file().then(|| file.try_clone()).transpose()?;
-        Self::new(Box::new(file), seekable)
+        let seekable = metadata.is_file().then(|| file.try_clone()).transpose()?;
+        Self::new(Box::new(file), seekable, metadata.is_file().then_some(metadata.len()))
     }
 
-    fn new(bytes: Bytes, seekable: Option<File>) -> Result<Self, Fault> {
-        let (head, bytes) = peek(Uninterrupted { bytes }, ZSTD_MAGIC.len())?;
-        Ok(Self { seekable, compression: Compression::of(&head), bytes })
+    fn new(bytes: Bytes, seekable: Option<File>, size: Option<u64>) -> Result<Self, Fault> {
+        let progress = Arc::new(Progress::of(size));
+        let counted = Counted { bytes, progress: Arc::clone(&progress) };
+        let (head, bytes) = peek(counted, Compression::MAGIC_BYTES)?;
+        Ok(Self { seekable, compression: Compression::of(&head), progress, bytes })
     }
 
     /// The text in the file, without compression and byte order mark.
     pub fn text(self) -> Result<Box<dyn BufRead + Send>, Fault> {
-        let (head, text) = peek(self.plain()?, BYTE_ORDER_MARK.len())?;
+        let compression = self.compression;
+        let (head, text) = peek(self.plain()?, FOREIGN_MAGIC_BYTES)?;
+        if let (Some(outer), Some(inner)) = (compression, Compression::of(&head)) {
+            return Err(Reason::PackedTwice { outer: outer.name(), inner: inner.name() }.into());
+        }
+        if let Some(found) = foreign(&head) {
+            return Err(Reason::Foreign(found).into());
+        }
         let mut text = BufReader::with_capacity(BUFFER_BYTES, text);
-        if head == BYTE_ORDER_MARK {
+        if head.starts_with(BYTE_ORDER_MARK) {
             text.read_exact(&mut [0; BYTE_ORDER_MARK.len()])?;
         }
         Ok(Box::new(text))
@@ -100,13 +119,28 @@ impl Source {
         let Some(method) = self.compression else {
             return Ok(self.bytes);
         };
-        let packed = BufReader::with_capacity(BUFFER_BYTES, self.bytes);
-        let bytes: Bytes = match method {
-            Compression::Gzip => Box::new(MultiGzDecoder::new(packed)),
-            Compression::Zstd => Box::new(zstd::Decoder::with_buffer(packed)?),
-        };
-        Ok(Box::new(Unpacked { bytes, method }))
+        Ok(Box::new(Unpacked::new(BufReader::with_capacity(BUFFER_BYTES, self.bytes), method)))
     }
+}
+
+/// Enough of a file to know the formats in [`foreign`] by.
+const FOREIGN_MAGIC_BYTES: usize = 10;
+
+/// What a file holds that is taken for text and is none, by its first bytes.
+fn foreign(head: &[u8]) -> Option<&'static str> {
+    const KNOWN: [(&[u8], &str); 8] = [
+        (b"\xff\xfe", "UTF-16 text; save the file as UTF-8"),
+        (b"\xfe\xff", "UTF-16 text; save the file as UTF-8"),
+        (b"PK\x03\x04", "a ZIP archive, as a workbook of Excel is one; unpack it, or save the sheet as CSV"),
+        (b"\xd0\xcf\x11\xe0", "a workbook of an old Excel; save the sheet as CSV"),
+        (b"BZh", "bzip2 data; unpack the file, or pack it with gzip or zstd"),
+        (b"\xfd7zXZ", "xz data; unpack the file, or pack it with gzip or zstd"),
+        (b"PAR1", "Parquet; say so with --format parquet, or by a name ending in .parquet"),
+        (b"PARE", "encrypted Parquet; write it without encryption"),
+    ];
+    let is_bzip2 = head.get(4..10) == Some(b"1AY&SY");
+    let known = KNOWN.iter().find(|(magic, _)| head.starts_with(magic) && (*magic != b"BZh" || is_bzip2));
+    known.map(|(_, found)| *found)
 }
 
 /// The first `count` bytes, or fewer at the end, and a reader that gives them once more.
@@ -132,57 +166,22 @@ fn copy(bytes: Bytes) -> Result<File, Fault> {
     Ok(file)
 }
 
-#[derive(Clone, Copy)]
-enum Compression {
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    fn of(head: &[u8]) -> Option<Self> {
-        match head {
-            _ if head.starts_with(GZIP_MAGIC) => Some(Self::Gzip),
-            _ if head.starts_with(ZSTD_MAGIC) => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
-/// Tells damage to compressed data from trouble with the disk under it.
-struct Unpacked {
+/// Counts what is read of a file. A signal is no fault of the file, and not every reader tries again.
+struct Counted {
     bytes: Bytes,
-    method: Compression,
+    progress: Arc<Progress>,
 }
 
-impl Read for Unpacked {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let method = self.method.name();
-        self.bytes.read(out).map_err(|error| match error.kind() {
-            _ if error.raw_os_error().is_some() => error,
-            io::ErrorKind::UnexpectedEof => Fault::from(Reason::Truncated(method)).into(),
-            _ => Fault::from(Reason::Corrupt { method, found: error.to_string() }).into(),
-        })
-    }
-}
-
-/// A signal is no fault of the file, and not every reader tries again.
-struct Uninterrupted {
-    bytes: Bytes,
-}
-
-impl Read for Uninterrupted {
+impl Read for Counted {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.bytes.read(out) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return read,
+                Ok(read) => {
+                    self.progress.add_bytes(read);
+                    return Ok(read);
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -2,9 +2,13 @@
 
 use std::iter::Peekable;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::bad_input::{Fault, Reason};
+use super::columns::Column;
+use super::progress::Progress;
 use super::source::{self, Source};
+use super::unpack::Compression;
 use super::{Format, ReadOptions, csv_rows, json_rows, parquet_rows};
 
 /// The rows of a file, good and bad.
@@ -12,11 +16,22 @@ pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, Fault>> + Send>;
 
 /// A file opened, its header read and checked.
 pub(super) struct Table {
-    /// The names of the columns in file order, where the file names them.
+    pub format: Format,
+    pub compression: Option<Compression>,
+    pub header: Header,
+    pub progress: Arc<Progress>,
+    pub rows: Peekable<Rows>,
+}
+
+/// What holds for all rows of a file.
+#[derive(Debug, Default)]
+pub(super) struct Header {
+    /// What stands between the fields of CSV.
+    pub delimiter: Option<u8>,
+    /// The names of the columns that are read, in file order, where the file names them.
     pub columns: Vec<String>,
     /// The field that holds the ids, if any does.
     pub id_field: Option<String>,
-    pub rows: Peekable<Rows>,
 }
 
 /// One row, not numbered yet.
@@ -30,28 +45,29 @@ pub(super) struct Row {
     pub record: Vec<u8>,
 }
 
+impl Header {
+    pub fn of(columns: &[Column], delimiter: Option<u8>) -> Self {
+        let id_field = columns.iter().find(|column| column.holds_ids).map(|column| column.name.clone());
+        Self { delimiter, columns: columns.iter().map(|column| column.name.clone()).collect(), id_field }
+    }
+}
+
 impl Table {
     /// Opens the file at `path` in the format it is found to have.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, Fault> {
         // A path that leads nowhere is said to, whatever its ending.
         let source = Source::open(path)?;
         let format = source::format(path, options.format)?;
-        let mut table = match format {
-            Format::Csv => csv_rows::open(source.text()?, options)?,
+        let (compression, progress) = (source.compression, Arc::clone(&source.progress));
+        let (header, rows) = match format {
+            Format::Csv => csv_rows::open(source.text()?, options, source::delimiter(path), &progress)?,
             Format::Jsonl => json_rows::open(source.text()?, options),
-            Format::Parquet => parquet_rows::open(source.seekable()?, options)?,
+            Format::Parquet => parquet_rows::open(source.seekable()?, options, &progress)?,
         };
+        let mut table = Self { format, compression, header, progress, rows: rows.peekable() };
         match table.rows.peek() {
             Some(_) => Ok(table),
             None => Err(Reason::NoCompanies.into()),
         }
-    }
-
-    pub fn new<R>(columns: Vec<String>, id_field: Option<String>, rows: R) -> Self
-    where
-        R: Iterator<Item = Result<Row, Fault>> + Send + 'static,
-    {
-        let rows: Rows = Box::new(rows.fuse());
-        Self { columns, id_field, rows: rows.peekable() }
     }
 }

@@ -17,7 +17,7 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("expected --dry-run or --resume {job}, found both; leave one out")));
     }
     let mut companies = Companies::open(&args.file, &args.reading().into())?;
-    let columns = companies.columns().to_vec();
+    let (taken_for, progress) = (companies.taken_for(), companies.progress());
     let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());
     for company in &mut companies {
         match company {
@@ -33,10 +33,17 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
         }
     }
     let file = args.file.display();
-    let document = json!({ "file": file.to_string(), "companies": good, "columns": columns, "bad_rows": bad });
+    let document = json!({
+        "file": file.to_string(),
+        "companies": good,
+        "columns": taken_for.columns,
+        "bad_rows": bad,
+        "blank_rows": progress.blank_rows(),
+        "taken_for": taken_for,
+    });
     print(output, &document, || {
-        let named = if columns.is_empty() { String::new() } else { format!(": {}", columns.join(", ")) };
-        format!("{file}: {} companies, {} columns{named}", thousands(good), columns.len())
+        let lines = [format!("{} companies", thousands(good)), taken_for.to_string()].into_iter().chain(progress.remarks());
+        lines.map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n")
     })?;
     if bad_rows == 0 {
         return Ok(());

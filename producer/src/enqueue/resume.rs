@@ -85,6 +85,9 @@ pub(super) fn reading(opened: &Opened, args: &EnqueueArgs) -> Result<Reading, Fa
     let (job, as_then) = (&opened.job, opened.settings.reading.clone());
     let format = format_of(Path::new(&opened.source), as_then.format);
     refuse_other(job, "--format", format.as_ref(), args.format.as_ref())?;
+    refuse_other(job, "--delimiter", as_then.delimiter.as_ref(), args.delimiter.as_ref())?;
+    let named = |columns: &[String]| (!columns.is_empty()).then(|| columns.join(","));
+    refuse_other(job, "--columns", named(&as_then.columns).as_ref(), named(&args.columns).as_ref())?;
     refuse_other(job, "--id-column", as_then.id_column.as_ref(), args.id_column.as_ref())?;
     refuse_other(job, "--max-record-bytes", Some(&as_then.max_record_bytes), args.max_record_bytes.as_ref())?;
     if args.allow_duplicate_ids && !as_then.allow_duplicate_ids {

@@ -1,12 +1,13 @@
 //! The file's companies, read on a thread of their own and handed over in batches.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rollcall_shared::broker::COALESCE;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
-use crate::companies::{BadInput, Companies, Company, ReadOptions};
+use crate::companies::{BadInput, Companies, Company, Progress, ReadOptions, TakenFor};
 use crate::run::Failure;
 
 /// Companies looked at before the job is opened: a file that is wrong is mostly wrong at its beginning.
@@ -35,8 +36,18 @@ pub(crate) enum Next {
 /// Batches of companies as they are read.
 pub(crate) struct Rows {
     batches: Receiver<Next>,
-    /// Whether the first look came to the end of the file.
-    is_small: bool,
+    seen: Seen,
+}
+
+/// What a first look at a file has shown.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Whether the file ends within the companies that were looked at before anything was enqueued.
+    pub(crate) is_small: bool,
+    /// What the file is taken for; nothing where the companies come from no file.
+    pub(crate) taken_for: Option<TakenFor>,
+    /// How far it has been read.
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Rows {
@@ -55,7 +66,8 @@ impl Rows {
             let opened = Companies::open(&file, &options).and_then(|mut companies| Ok((look_ahead(&mut companies)?, companies)));
             match opened {
                 Ok(((first, is_small), companies)) => {
-                    if looked.send(Ok(is_small)).is_ok() {
+                    let (taken_for, progress) = (Some(companies.taken_for()), companies.progress());
+                    if looked.send(Ok(Seen { is_small, taken_for, progress })).is_ok() {
                         let all = first.into_iter().map(Ok).chain(companies);
                         let unwanted = |row: &Result<Company, BadInput>| row.as_ref().is_ok_and(|company| !wanted(company.index));
                         read(all.filter(|row| !unwanted(row)), &to);
@@ -65,18 +77,18 @@ impl Rows {
             }
         });
         // A thread that crashed here has sent nothing; the rows say so when they are asked for.
-        first_look.await.unwrap_or(Ok(false)).map(|is_small| Rows { batches, is_small })
+        first_look.await.unwrap_or_else(|_| Ok(Seen::default())).map(|seen| Rows { batches, seen })
     }
 
     /// Rows that come from elsewhere than a file: what is sent comes next.
     pub(crate) fn sent() -> (Sender<Next>, Rows) {
         let (to, batches) = channel(BATCHES_AHEAD);
-        (to, Rows { batches, is_small: false })
+        (to, Rows { batches, seen: Seen::default() })
     }
 
-    /// Whether the file ends within the companies that were looked at before anything was enqueued.
-    pub(crate) fn is_small(&self) -> bool {
-        self.is_small
+    /// What the first look has shown.
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// What comes next. Safe to cancel.

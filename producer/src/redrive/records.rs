@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roaring::RoaringBitmap;
 use rollcall_shared::broker::{BrokerArgs, COALESCE, Link, connect};
-use rollcall_shared::message::{Indices, JobStatus, Outcome, Reading};
+use rollcall_shared::message::{Delimiter, Indices, JobStatus, Outcome, Reading};
 use tokio::sync::mpsc::Sender;
 
 use super::same_companies;
@@ -29,6 +29,8 @@ pub(super) enum Records {
 fn read_options(args: &RedriveArgs, opened: &Reading) -> ReadOptions {
     ReadOptions {
         format: args.format.or(opened.format),
+        delimiter: args.delimiter.or(opened.delimiter).map(Delimiter::byte),
+        columns: if args.columns.is_empty() { opened.columns.clone() } else { args.columns.clone() },
         id_column: args.id_column.clone().or_else(|| opened.id_column.clone()),
         // The job took the file once; what it refused then does not matter now.
         allow_duplicate_ids: true,

@@ -1,41 +1,48 @@
 //! What a person sees on stderr of a job that moves: a bar on a terminal, lines elsewhere.
 
+use std::fmt;
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_shared::message::Job;
 
+use super::Enqueued;
 use crate::status::thousands;
 
 /// Lines come this often at most.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// All of a job, in thousandths.
+const WHOLE: u64 = 1_000;
+
 /// The view of one job.
 pub(super) struct View {
     job: Job,
-    /// Counts up while the same process enqueues the job.
-    enqueued: Option<Arc<AtomicU64>>,
+    /// Where the same process enqueues the job.
+    enqueued: Option<Enqueued>,
     total: Option<u64>,
+    /// The part of the job that is shown as done, in thousandths. An estimate of the whole may grow, but what is shown never falls.
+    shown: Option<u64>,
     note: String,
     bar: Option<ProgressBar>,
     last_line: Option<Instant>,
 }
 
 impl View {
-    pub(super) fn new(job: &Job, enqueued: Option<Arc<AtomicU64>>) -> View {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(1);
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {msg}") {
+    pub(super) fn new(job: &Job, enqueued: Option<Enqueued>) -> View {
+        let can_draw = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let bar = can_draw.then(|| {
+            let bar = ProgressBar::new(WHOLE);
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
                 bar.set_style(style);
             }
             bar.set_message("waiting for the first result");
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        View { job: job.clone(), enqueued, total: None, note: String::new(), bar, last_line: None }
+        View { job: job.clone(), enqueued, total: None, shown: None, note: String::new(), bar, last_line: None }
     }
 
     /// The job's total is known.
@@ -46,18 +53,22 @@ impl View {
     /// Shows where the job stands.
     pub(super) fn progress(&mut self, total: Option<u64>, done: u64, failed: u64, rate: f64) {
         self.total = self.total.or(total);
-        let enqueued = self.enqueued.as_ref().map(|enqueued| enqueued.load(Ordering::Relaxed));
-        let of = match (self.total, enqueued) {
-            (Some(total), _) => thousands(total),
-            (None, Some(enqueued)) => format!("{} enqueued", thousands(enqueued)),
-            (None, None) => "?".to_owned(),
+        let expected = match self.total {
+            Some(total) => Expected::Exactly(total),
+            None => self.enqueued.as_ref().map_or(Expected::Unknown, Expected::by_reading),
         };
-        let left = self.total.map_or_else(String::new, |total| format!(", {}", time_left(total.saturating_sub(done), rate)));
-        let message = format!("{}/{of} done, {} failed, {rate:.0}/s{left}", thousands(done), thousands(failed));
+        self.shown = self.shown.max(expected.part(done));
+        let part = self.shown.map_or_else(String::new, |shown| format!("{}{}%, ", expected.about(), shown / (WHOLE / 100)));
+        let left = match expected {
+            Expected::Exactly(all) | Expected::About(all) => {
+                format!(", {}{}", expected.about(), time_left(all.saturating_sub(done), rate))
+            }
+            Expected::AtLeast(_) | Expected::Unknown => String::new(),
+        };
+        let message = format!("{part}{}/{expected} done, {} failed, {rate:.0}/s{left}", thousands(done), thousands(failed));
         match &self.bar {
             Some(bar) => {
-                bar.set_length(self.total.or(enqueued).unwrap_or(done).max(1));
-                bar.set_position(done);
+                bar.set_position(self.shown.unwrap_or(0));
                 bar.set_message(message);
             }
             None => self.line(&message),
@@ -90,10 +101,90 @@ impl View {
     }
 }
 
+/// How many companies the job has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// As many as this.
+    Exactly(u64),
+    /// As many as this, by the part of the file that has been read.
+    About(u64),
+    /// So many are enqueued, and more may come.
+    AtLeast(u64),
+    /// Nobody knows here.
+    Unknown,
+}
+
+impl Expected {
+    fn by_reading(enqueued: &Enqueued) -> Expected {
+        let companies = enqueued.companies.load(Ordering::Relaxed);
+        match enqueued.progress.estimated_rows() {
+            Some(rows) => Expected::About(rows.max(companies)),
+            None => Expected::AtLeast(companies),
+        }
+    }
+
+    /// Which part of the whole `done` is, in thousandths. An estimate is never the whole.
+    fn part(self, done: u64) -> Option<u64> {
+        let thousandths = |all: u64| done.saturating_mul(WHOLE) / all.max(1);
+        match self {
+            Expected::Exactly(all) => Some(thousandths(all).min(WHOLE)),
+            Expected::About(all) => Some(thousandths(all).min(WHOLE - 1)),
+            Expected::AtLeast(_) | Expected::Unknown => None,
+        }
+    }
+
+    fn about(self) -> &'static str {
+        if matches!(self, Expected::About(_)) { "about " } else { "" }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expected::Exactly(all) => f.write_str(&thousands(*all)),
+            Expected::About(all) => write!(f, "about {}", thousands(*all)),
+            Expected::AtLeast(enqueued) => write!(f, "{} enqueued", thousands(*enqueued)),
+            Expected::Unknown => f.write_str("?"),
+        }
+    }
+}
+
 fn time_left(companies: u64, rate: f64) -> String {
     if rate <= 0.0 {
         return "time left unknown".to_owned();
     }
     let seconds = (companies as f64 / rate).ceil().min(1e9);
     format!("{} left", humantime::format_duration(Duration::from_secs_f64(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_done_of_an_estimate_is_never_the_whole_and_of_no_estimate_is_none() {
+        let cases = [
+            (Expected::Exactly(200), 100, Some(500)),
+            (Expected::Exactly(200), 200, Some(1_000)),
+            (Expected::Exactly(0), 0, Some(0)),
+            (Expected::About(200), 100, Some(500)),
+            (Expected::About(200), 300, Some(999)),
+            (Expected::AtLeast(100), 100, None),
+            (Expected::Unknown, 100, None),
+        ];
+        for (expected, done, part) in cases {
+            assert_eq!(expected.part(done), part, "{expected:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_as_done_never_falls_though_the_estimate_grows() {
+        let mut view = View::new(&"j".parse().unwrap(), None);
+        let shown = [(100, 50), (1_000, 60), (100, 80)].map(|(total, done)| {
+            view.total = None;
+            view.progress(Some(total), done, 0, 1.0);
+            view.shown
+        });
+        assert_eq!(shown, [Some(500), Some(500), Some(800)]);
+    }
 }

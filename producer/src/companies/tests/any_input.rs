@@ -13,7 +13,9 @@ fn cell() -> impl Strategy<Value = String> {
 }
 
 fn table() -> impl Strategy<Value = Vec<Vec<String>>> {
-    (1..5_usize).prop_flat_map(|columns| vec(vec(cell(), columns), 1..20))
+    // A row without any value is skipped, and a byte order mark at the beginning of one shows that files were joined.
+    let is_plain = |row: &Vec<String>| !row.iter().all(String::is_empty) && !row[0].starts_with('\u{feff}');
+    (1..5_usize).prop_flat_map(move |columns| vec(vec(cell(), columns).prop_filter("a plain row", is_plain), 1..20))
 }
 
 proptest! {

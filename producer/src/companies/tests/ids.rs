@@ -95,3 +95,26 @@ fn a_json_id_field_asked_for_must_be_in_the_first_row() {
     );
     assert_eq!(read_with("a.jsonl", "{\"vat\":null}\n{\"a\":1}\n{\"vat\":9}", &id_column("vat")).ids(), ["0", "1", "9"]);
 }
+
+#[test]
+fn whole_numbers_are_ids_however_they_are_written_and_however_large() {
+    let numbers = ["18446744073709551616", "123456789012345678901234567890", "-0", "70.0", "1e3", "7.0E1"];
+    let rows: String = numbers.iter().map(|number| format!("{{\"company_id\": {number} }}\n")).collect();
+    let options = ReadOptions { allow_duplicate_ids: true, ..ReadOptions::default() };
+    assert_eq!(
+        read_with("a.jsonl", rows, &options).ids(),
+        ["18446744073709551616", "123456789012345678901234567890", "0", "70", "1000", "70"]
+    );
+}
+
+#[test]
+fn of_an_id_given_twice_the_last_counts() {
+    assert_eq!(read("a.jsonl", "{\"company_id\":1.0,\"company_id\":2.0}\n").ids(), ["2"]);
+}
+
+#[test]
+fn an_integer_that_pandas_writes_with_a_fraction_is_the_id_without_it_and_other_text_stands() {
+    let reading = read("a.csv", "company_id,a\n70.0,1\n,2\n70.50,3\n007.0,4\n7e1,5\n1.10,6\nv1.0,7\n");
+    assert_eq!(reading.ids(), ["70", "1", "70.50", "007.0", "7e1", "1.10", "v1.0"]);
+    assert_eq!(reading.records()[0], r#"{"company_id":"70.0","a":"1"}"#);
+}

@@ -65,3 +65,39 @@ fn a_line_longer_than_allowed_is_skipped_and_reading_goes_on() {
     );
     assert_eq!(reading.records(), [longest, longest, "{}"]);
 }
+
+#[test]
+fn only_the_fields_asked_for_and_the_id_are_read_as_they_stand() {
+    let options = ReadOptions { columns: vec!["b".to_owned()], ..ReadOptions::default() };
+    let reading = read_with("a.jsonl", "{\"z\": 1, \"b\": 1.50, \"company_id\": \"x\"}\n{\"company_id\":\"y\"}\n", &options);
+    assert_eq!(reading.records(), [r#"{"b":1.50,"company_id":"x"}"#, r#"{"company_id":"y"}"#]);
+    assert_eq!(
+        refusal_with("a.jsonl", "{\"a\":1}\n{\"b\":1}\n", &options),
+        "a.jsonl, row 1 (line 1), field \"b\": expected a column of this name, found a; name one of them with --columns"
+    );
+}
+
+#[test]
+fn numbers_that_json_does_not_have_are_named() {
+    let reading = read("a.jsonl", "{\"a\":NaN}\n{\"a\":1}\n{\"a\":-Infinity}\n");
+    let error = |row: u32, column: u32, found: &str| {
+        format!(
+            "a.jsonl, row {row} (line {row}): expected one JSON object, found {found} at column {column}, which JSON does not have; \
+             write null for it"
+        )
+    };
+    assert_eq!(reading.errors, [error(1, 6, "NaN"), error(3, 7, "Infinity")]);
+    assert_eq!(reading.companies.len(), 1);
+}
+
+#[test]
+fn a_byte_order_mark_inside_is_named() {
+    let reading = read("a.jsonl", "\u{feff}{\"a\":1}\n\u{feff}{\"a\":2}\n");
+    assert_eq!(
+        reading.errors,
+        [
+            "a.jsonl, row 2 (line 2): expected a byte order mark at the beginning of the file only, found one, as where files are joined; \
+          remove it"
+        ]
+    );
+}

@@ -79,8 +79,8 @@ fn a_format_that_the_name_does_not_tell_must_be_given() {
     let error = refusal("companies.txt", TEXT);
     assert_eq!(
         error,
-        "companies.txt: expected a name ending in .csv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, found \
-         another; say what it holds with --format"
+        "companies.txt: expected a name ending in .csv, .tsv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, \
+         found another; say what it holds with --format"
     );
     let options = ReadOptions { format: Some(Format::Csv), ..ReadOptions::default() };
     assert_eq!(read_with("companies.txt", TEXT, &options).ids(), ["a", "b"]);
@@ -126,5 +126,70 @@ fn a_pipe_is_read_like_a_file() {
 fn parquet_may_be_compressed_as_a_whole() {
     for pack in [gzip, zstandard] {
         assert_eq!(read("a.parquet.gz", pack(&parquet::two_companies())).ids(), ["a", "b"]);
+    }
+}
+
+#[test]
+fn zeros_behind_gzip_are_padding() {
+    let padded = [gzip(many_rows().as_bytes()), vec![0; 100_000]].concat();
+    let reading = read("a.csv.gz", padded);
+    assert_eq!((reading.companies.len(), reading.errors), (50_000, Vec::new()));
+}
+
+#[test]
+fn other_bytes_behind_the_data_are_named_after_the_last_row() {
+    for (pack, method) in [(gzip as fn(&[u8]) -> Vec<u8>, "gzip"), (zstandard, "zstd")] {
+        for trailing in [&b"\r\n"[..], b"\0\0\r"] {
+            let reading = read("a.csv.gz", [&pack(TEXT.as_bytes()), trailing].concat());
+            assert_eq!(reading.ids(), ["a", "b"]);
+            assert_eq!(
+                reading.errors,
+                [format!(
+                    "a.csv.gz, row 3: expected nothing behind the {method} data, found a byte 0x0d; the rows before are whole: cut off \
+                     what stands behind the data, or pack the file anew"
+                )]
+            );
+        }
+    }
+}
+
+#[test]
+fn zstd_may_begin_with_a_frame_to_be_skipped_as_pzstd_writes_it() {
+    let skippable = &b"\x5f\x2a\x4d\x18\x04\0\0\0abcd"[..];
+    let packed = [skippable, &zstandard(b"company_id\na\n"), skippable, &zstandard(b"b\n"), skippable].concat();
+    assert_eq!(read("a.csv.zst", packed).ids(), ["a", "b"]);
+}
+
+#[test]
+fn a_zstd_window_beyond_the_limit_is_named() {
+    let mut packed = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    packed.window_log(28).unwrap();
+    packed.write_all(TEXT.as_bytes()).unwrap();
+    let refused = refusal("a.csv.zst", packed.finish().unwrap());
+    assert!(
+        refused.contains("with a window of at most 128 MiB, found a larger one; pack the file anew without --long"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn what_is_packed_twice_or_is_no_text_is_named() {
+    let cases: [(Vec<u8>, &str); 7] = [
+        (gzip(&gzip(TEXT.as_bytes())), "expected data packed once, found gzip inside gzip; unpack the file once"),
+        (zstandard(&gzip(TEXT.as_bytes())), "found gzip inside zstd"),
+        (b"\xff\xfea\0,\0".to_vec(), "expected text, found UTF-16 text; save the file as UTF-8"),
+        (gzip(b"PK\x03\x04rest"), "found a ZIP archive, as a workbook of Excel is one"),
+        (b"BZh91AY&SYrest".to_vec(), "found bzip2 data"),
+        (parquet::two_companies(), "found Parquet; say so with --format parquet"),
+        (b"BZh,name\n1,2\n".to_vec(), ""),
+    ];
+    for (bytes, found) in cases {
+        match found {
+            "" => assert_eq!(read("a.csv", bytes).companies.len(), 1, "a header that only looks like bzip2"),
+            found => {
+                let refused = refusal("a.csv", bytes);
+                assert!(refused.contains(found), "{refused}");
+            }
+        }
     }
 }

@@ -1,10 +1,18 @@
 use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
+use ::parquet::data_type::{Int32Type, Int96, Int96Type};
+use ::parquet::file::writer::SerializedFileWriter;
+use ::parquet::schema::parser::parse_message_type;
 use arrow_array::builder::{Int32Builder, MapBuilder, StringBuilder};
 use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, StructArray, TimestampSecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+    Float64Array, Int64Array, IntervalDayTimeArray, LargeBinaryArray, ListArray, RecordBatch, StringArray, StructArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray, TimestampSecondArray, UInt64Array,
 };
+use arrow_buffer::{IntervalDayTime, OffsetBuffer};
+use arrow_schema::extension::Uuid;
+use arrow_schema::{DataType, Field, Schema};
 
 use super::*;
 
@@ -17,10 +25,13 @@ fn text<const N: usize>(values: [&str; N]) -> ArrayRef {
 }
 
 fn file<const N: usize>(columns: [(&str, ArrayRef); N]) -> Vec<u8> {
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    written(&RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap())
+}
+
+fn written(batch: &RecordBatch) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
+    writer.write(batch).unwrap();
     writer.close().unwrap();
     bytes
 }
@@ -58,12 +69,12 @@ fn many_batches_come_out_in_order() {
 fn an_id_may_be_text_or_whole_number_or_missing() {
     assert_eq!(read("a.parquet", two_companies()).ids(), ["a", "b"]);
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(70), None]));
-    assert_eq!(read_with("a.parquet", file([("n", numbers)]), &id_column("n")).ids(), ["70", "1"]);
+    assert_eq!(read_with("a.parquet", file([("n", numbers), ("name", text(["x", "y"]))]), &id_column("n")).ids(), ["70", "1"]);
 }
 
 #[test]
 fn an_id_of_another_type_names_row_and_field() {
-    let fractions: ArrayRef = Arc::new(Float64Array::from(vec![70.0]));
+    let fractions: ArrayRef = Arc::new(Float64Array::from(vec![70.5]));
     assert_eq!(
         read("a.parquet", file([("company_id", fractions)])).errors,
         ["a.parquet, row 1, field \"company_id\": expected an id as text or whole number, found a fraction; write it as text"]
@@ -115,10 +126,7 @@ fn a_column_that_json_can_not_hold_is_named() {
     scores.append(true).unwrap();
     let bytes = file([("name", text(["Acme"])), ("scores", Arc::new(scores.finish()))]);
     let error = refusal("a.parquet", bytes);
-    assert!(
-        error.starts_with("a.parquet, field \"scores\": expected a column that can be written as JSON, found Map("),
-        "{error}"
-    );
+    assert!(error.starts_with("a.parquet, field \"scores\": expected a column that can be told in JSON, found Map("), "{error}");
 }
 
 #[test]
@@ -126,4 +134,194 @@ fn columns_in_columns_become_objects_in_objects() {
     let inner = RecordBatch::try_from_iter([("city", text(["Oslo"]))]).unwrap();
     let address: ArrayRef = Arc::new(StructArray::from(inner));
     assert_eq!(read("a.parquet", file([("address", address)])).records(), [r#"{"address":{"city":"Oslo"}}"#]);
+}
+
+/// A file with one column as it is given and one of names, so that no row is blank.
+fn beside_names<const N: usize>(column: ArrayRef, names: [&str; N]) -> Vec<u8> {
+    file([("value", column), ("name", text(names))])
+}
+
+/// Dates and times that cannot be told, at the end of what their types hold: DuckDB and Postgres write infinity so.
+#[test]
+fn a_date_or_time_that_cannot_be_told_is_a_bad_row_at_any_depth() {
+    let nested = |values: ArrayRef| -> ArrayRef {
+        let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+        Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([1, 1]), values, None))
+    };
+    let columns: [ArrayRef; 6] = [
+        Arc::new(Date32Array::from(vec![i32::MAX, 0])),
+        Arc::new(Date64Array::from(vec![i64::MAX, 0])),
+        Arc::new(TimestampSecondArray::from(vec![i64::MAX, 0])),
+        Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN, 0])),
+        Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX, 0]).with_timezone("UTC")),
+        Arc::new(Time64MicrosecondArray::from(vec![i64::MAX, 0])),
+    ];
+    for column in columns {
+        for column in [Arc::clone(&column), nested(column)] {
+            let told = column.data_type().to_string();
+            let reading = read("a.parquet", beside_names(column, ["x", "y"]));
+            let [error] = reading.errors.try_into().unwrap();
+            assert!(
+                error.starts_with(
+                    "a.parquet, row 1, field \"value\": expected a value that can be told, found a date or time out of"
+                ),
+                "{told}: {error}"
+            );
+            assert_eq!(reading.companies.iter().map(|company| company.index).collect::<Vec<_>>(), [1], "{told}");
+        }
+    }
+}
+
+#[test]
+fn an_infinite_number_is_a_bad_row_and_nan_is_missing() {
+    let columns: [ArrayRef; 2] = [
+        Arc::new(Float64Array::from(vec![1.5, f64::NAN, f64::INFINITY])),
+        Arc::new(Float32Array::from(vec![1.5, f32::NAN, f32::NEG_INFINITY])),
+    ];
+    for column in columns {
+        let reading = read("a.parquet", beside_names(column, ["x", "y", "z"]));
+        assert_eq!(reading.records(), [r#"{"value":1.5,"name":"x"}"#, r#"{"value":null,"name":"y"}"#]);
+        let [error] = reading.errors.try_into().unwrap();
+        assert!(error.contains("row 3, field \"value\"") && error.contains("found an infinite number"), "{error}");
+    }
+}
+
+/// The days before the Julian day of 1970-01-01, and the nanoseconds of the day.
+fn int96(values: &[(u32, u64)]) -> Vec<u8> {
+    let schema = parse_message_type("message m { optional int96 t; required int32 n; }").unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let values: Vec<Int96> = values
+        .iter()
+        .map(|&(day, nanoseconds)| {
+            let mut value = Int96::new();
+            #[expect(clippy::cast_possible_truncation, reason = "the low half and the high one")]
+            value.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, day);
+            value
+        })
+        .collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    let present = [vec![1; values.len()], vec![0]].concat();
+    column.typed::<Int96Type>().write_batch(&values, Some(&present), None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int32Type>().write_batch(&vec![7; present.len()], None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn int96_is_read_over_its_whole_range_to_the_nanosecond() {
+    const EPOCH: u32 = 2_440_588;
+    let days = [(EPOCH, 1), (EPOCH + 2_932_896, 86_399_999_999_999), (EPOCH - 719_162, 0), (EPOCH + 106_752, 0)];
+    let reading = read("a.parquet", int96(&days));
+    assert_eq!(
+        reading.records(),
+        [
+            r#"{"t":"1970-01-01T00:00:00.000000001","n":7}"#,
+            r#"{"t":"9999-12-31T23:59:59.999999999","n":7}"#,
+            r#"{"t":"0001-01-01T00:00:00","n":7}"#,
+            r#"{"t":"2262-04-12T00:00:00","n":7}"#,
+            r#"{"t":null,"n":7}"#,
+        ]
+    );
+    let out_of_range = read("a.parquet", int96(&[(u32::MAX / 2, 0)]));
+    assert!(out_of_range.errors[0].contains("row 1, field \"t\": expected a value that can be told"), "{out_of_range:?}");
+}
+
+#[test]
+fn text_that_is_not_marked_as_text_is_text_and_other_bytes_refuse_the_column() {
+    let columns: [ArrayRef; 3] = [
+        Arc::new(BinaryArray::from(vec![&b"caf\xc3\xa9"[..], b"\"x\""])),
+        Arc::new(LargeBinaryArray::from(vec![&b"caf\xc3\xa9"[..], b"\"x\""])),
+        Arc::new(FixedSizeBinaryArray::try_from_iter([b"caf\xc3\xa9", b"\"x\"  "].into_iter()).unwrap()),
+    ];
+    for column in columns {
+        let reading = read("a.parquet", beside_names(column, ["1", "2"]));
+        assert_eq!(reading.records()[0], r#"{"value":"café","name":"1"}"#);
+        assert!(reading.records()[1].starts_with(r#"{"value":"\"x\""#), "{reading:?}");
+    }
+    let ids: ArrayRef = Arc::new(BinaryArray::from(vec![&b"c1"[..], b"\xff\xfe"]));
+    let reading = read("a.parquet", file([("company_id", ids)]));
+    assert_eq!((reading.ids(), reading.ended), (vec!["c1"], true));
+    assert_eq!(
+        reading.errors,
+        [
+            "a.parquet, row 2, field \"company_id\": expected text in UTF-8, found a byte 0xff at position 1 of a binary value; store the \
+          column as text, or name the columns that the model needs with --columns"
+        ]
+    );
+}
+
+#[test]
+fn uuids_are_told_as_people_write_them_at_any_depth() {
+    let bytes = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xff, 0xff, 0, 0, 0, 0, 0, 1];
+    let uuids: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([bytes].into_iter()).unwrap());
+    let field = || Field::new("u", DataType::FixedSizeBinary(16), true).with_extension_type(Uuid);
+    let list = ListArray::new(Arc::new(field()), OffsetBuffer::from_lengths([1]), Arc::clone(&uuids), None);
+    let schema = Schema::new(vec![field(), Field::new("l", list.data_type().clone(), true)]);
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![uuids, Arc::new(list)]).unwrap();
+    let told = "01234567-89ab-cdef-ffff-000000000001";
+    assert_eq!(read("a.parquet", written(&batch)).records(), [format!(r#"{{"u":"{told}","l":["{told}"]}}"#)]);
+}
+
+#[test]
+fn times_with_a_zone_are_told_with_their_offset() {
+    let zones =
+        [("UTC", "2024-07-01T12:00:00Z"), ("+05:30", "2024-07-01T17:30:00+05:30"), ("Europe/Paris", "2024-07-01T14:00:00+02:00")];
+    for (zone, told) in zones {
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_719_835_200_000_000]).with_timezone(zone));
+        assert_eq!(read("a.parquet", file([("t", times)])).records(), [format!(r#"{{"t":"{told}"}}"#)]);
+    }
+}
+
+#[test]
+fn an_interval_is_refused_since_its_months_would_be_lost() {
+    let interval: ArrayRef = Arc::new(IntervalDayTimeArray::from(vec![IntervalDayTime::new(1, 0)]));
+    let refused = refusal("a.parquet", file([("i", interval)]));
+    assert!(refused.contains("field \"i\": expected a column that can be told in JSON, found Interval(DayTime)"), "{refused}");
+}
+
+#[test]
+fn a_column_that_can_not_be_told_does_not_matter_where_others_are_asked_for() {
+    let mut scores = MapBuilder::new(None, Int32Builder::new(), StringBuilder::new());
+    scores.append(true).unwrap();
+    let bytes = file([("name", text(["Acme"])), ("scores", Arc::new(scores.finish())), ("company_id", text(["x"]))]);
+    let options = ReadOptions { columns: vec!["name".to_owned()], ..ReadOptions::default() };
+    let reading = read_with("a.parquet", bytes, &options);
+    assert_eq!((reading.records(), reading.ids()), (vec![r#"{"name":"Acme","company_id":"x"}"#], vec!["x"]));
+}
+
+#[test]
+fn whole_numbers_of_every_type_are_ids() {
+    let decimals =
+        Decimal128Array::from(vec![7_000, 123_456_789_012_345_678_901_234_500]).with_precision_and_scale(30, 2).unwrap();
+    let columns: [(ArrayRef, [&str; 2]); 3] = [
+        (Arc::new(Float64Array::from(vec![Some(70.0), None])), ["70", "1"]),
+        (Arc::new(UInt64Array::from(vec![u64::MAX, 0])), ["18446744073709551615", "0"]),
+        (Arc::new(decimals), ["70", "1234567890123456789012345"]),
+    ];
+    for (column, ids) in columns {
+        assert_eq!(read("a.parquet", file([("company_id", column), ("name", text(["x", "y"]))])).ids(), ids);
+    }
+}
+
+#[test]
+fn rows_without_any_value_are_skipped() {
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("y")]));
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![None, None, Some(1)]));
+    let reading = read("a.parquet", file([("name", names), ("n", numbers)]));
+    assert_eq!(reading.records(), [r#"{"name":"x","n":null}"#, r#"{"name":"y","n":1}"#]);
+    assert_eq!(reading.companies[1].index, 1);
+}
+
+#[test]
+fn the_number_of_rows_is_known_from_the_start() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.parquet");
+    fs::write(&path, two_companies()).unwrap();
+    assert_eq!(Companies::open(&path, &ReadOptions::default()).ok().unwrap().progress().estimated_rows(), Some(2));
 }

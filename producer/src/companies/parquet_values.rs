@@ -1,0 +1,214 @@
+//! The values of Parquet as JSON, where the library's own way loses or makes up some: it writes its error message for a date out of
+//! range, null for the infinities, and hexadecimal digits for text that is not marked as such.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float16Type, Float32Type, Float64Type};
+use arrow_array::{Array, new_empty_array};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef};
+use uuid::Uuid;
+
+use super::bad_input::Reason;
+
+/// How the library writes what it writes well.
+static AS_IS: LazyLock<EncoderOptions> = LazyLock::new(|| EncoderOptions::default().with_explicit_nulls(true));
+
+/// The annotation of a column of UUIDs, in Arrow's words.
+const UUID: (&str, &str) = ("ARROW:extension:name", "arrow.uuid");
+
+/// Refuses a column whose values JSON can't hold.
+pub(super) fn check_type(field: &FieldRef) -> Result<(), Reason> {
+    let options = EncoderOptions::default().with_encoder_factory(Arc::new(Values::default()));
+    let nothing = new_empty_array(field.data_type());
+    let made = make_encoder(field, &nothing, &options);
+    made.map(drop).map_err(|_| Reason::UnsupportedType(field.data_type().to_string()))
+}
+
+/// The value that an encoder came upon and can't tell, since the trait lets it return no error.
+#[derive(Debug, Default)]
+pub(super) struct Untellable {
+    is_found: AtomicBool,
+    reason: Mutex<Option<Reason>>,
+}
+
+impl Untellable {
+    /// Notes it, for [`Self::take`].
+    pub fn found(&self, reason: Reason) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.is_found.store(true, Ordering::Relaxed);
+    }
+
+    /// What was found since the last call.
+    pub fn take(&self) -> Option<Reason> {
+        if !self.is_found.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Makes the encoders of such values, at any depth.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    pub untellable: Arc<Untellable>,
+}
+
+impl EncoderFactory for Values {
+    fn make_default_encoder<'a>(
+        &self,
+        field: &'a FieldRef,
+        array: &'a dyn Array,
+        _options: &'a EncoderOptions,
+    ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
+        let untellable = Arc::clone(&self.untellable);
+        let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
+            // The reader drops the months of an interval.
+            DataType::Interval(_) => return Err(ArrowError::NotYetImplemented("intervals".to_owned())),
+            temporal if temporal.is_temporal() => {
+                let formatter = ArrayFormatter::try_new(array, &FormatOptions::new().with_display_error(false))?;
+                Box::new(Formatted { formatter, text: String::new(), untellable })
+            }
+            DataType::Float16 => {
+                match infinities(array.as_primitive::<Float16Type>().values().iter().map(|value| value.to_f64())) {
+                    Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, untellable }),
+                    None => return Ok(None),
+                }
+            }
+            DataType::Float32 => match infinities(array.as_primitive::<Float32Type>().values().iter().map(|&value| value.into()))
+            {
+                Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, untellable }),
+                None => return Ok(None),
+            },
+            DataType::Float64 => match infinities(array.as_primitive::<Float64Type>().values().iter().copied()) {
+                Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, untellable }),
+                None => return Ok(None),
+            },
+            _ => match bytes(array) {
+                Some(bytes) if is_uuid(own_field(field, array.data_type())) => Box::new(Uuids { bytes }),
+                Some(bytes) => Box::new(Text { bytes, untellable }),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
+    }
+}
+
+/// Dates, times and durations.
+struct Formatted<'a> {
+    formatter: ArrayFormatter<'a>,
+    text: String,
+    untellable: Arc<Untellable>,
+}
+
+impl Encoder for Formatted<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        self.text.clear();
+        if let Err(error) = self.formatter.value(row).write(&mut self.text) {
+            let found = format!("a date or time out of range, as an infinity is written ({error})");
+            self.untellable.found(Reason::Untellable { found });
+        }
+        out.push(b'"');
+        out.extend_from_slice(self.text.as_bytes());
+        out.push(b'"');
+    }
+}
+
+/// Whether each of the values is infinite; nothing where none is, as in almost every batch.
+fn infinities(values: impl Iterator<Item = f64> + Clone) -> Option<Vec<bool>> {
+    values.clone().any(f64::is_infinite).then(|| values.map(f64::is_infinite).collect())
+}
+
+struct Finite<'a> {
+    inner: NullableEncoder<'a>,
+    infinite: Vec<bool>,
+    untellable: Arc<Untellable>,
+}
+
+impl Encoder for Finite<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        if self.infinite[row] {
+            self.untellable.found(Reason::Untellable { found: "an infinite number, which JSON does not have".to_owned() });
+        }
+        self.inner.encode(row, out);
+    }
+}
+
+type BytesAt<'a> = Box<dyn Fn(usize) -> &'a [u8] + 'a>;
+
+/// The values of a binary column, of whichever layout.
+fn bytes<'a>(array: &'a dyn Array) -> Option<BytesAt<'a>> {
+    match array.data_type() {
+        DataType::Binary => {
+            let array = array.as_binary::<i32>();
+            Some(Box::new(move |row| array.value(row)))
+        }
+        DataType::LargeBinary => {
+            let array = array.as_binary::<i64>();
+            Some(Box::new(move |row| array.value(row)))
+        }
+        DataType::BinaryView => {
+            let array = array.as_binary_view();
+            Some(Box::new(move |row| array.value(row)))
+        }
+        DataType::FixedSizeBinary(_) => {
+            let array = array.as_fixed_size_binary();
+            Some(Box::new(move |row| array.value(row)))
+        }
+        _ => None,
+    }
+}
+
+/// Text, of which Impala, Hive and old versions of Spark do not say that it is.
+struct Text<'a> {
+    bytes: BytesAt<'a>,
+    untellable: Arc<Untellable>,
+}
+
+impl Encoder for Text<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        let bytes = (self.bytes)(row);
+        match str::from_utf8(bytes) {
+            Ok(text) => write_string(text, out),
+            Err(error) => {
+                let at = error.valid_up_to();
+                self.untellable.found(Reason::NotText { byte: bytes[at], position: at + 1 });
+            }
+        }
+    }
+}
+
+struct Uuids<'a> {
+    bytes: BytesAt<'a>,
+}
+
+impl Encoder for Uuids<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        let uuid = Uuid::from_slice((self.bytes)(row)).unwrap_or_default();
+        write_string(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()), out);
+    }
+}
+
+/// Writing to memory does not fail.
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).unwrap_or_default();
+}
+
+fn is_uuid(field: &Field) -> bool {
+    let (key, name) = UUID;
+    *field.data_type() == DataType::FixedSizeBinary(16) && field.metadata().get(key).is_some_and(|found| found == name)
+}
+
+/// The field that describes values of this type: within a list, the library hands over that of the list.
+fn own_field<'a>(mut field: &'a Field, data_type: &DataType) -> &'a Field {
+    while field.data_type() != data_type {
+        match field.data_type() {
+            DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) => field = inner,
+            _ => break,
+        }
+    }
+    field
+}

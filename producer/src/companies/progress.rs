@@ -1,0 +1,99 @@
+//! How far a file has been read, for whoever shows it while another thread reads.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::status::thousands;
+
+/// Counts what has been read of one file.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The size of a regular file, in bytes.
+    size: Option<u64>,
+    bytes: AtomicU64,
+    rows: AtomicU64,
+    blank_rows: AtomicU64,
+    whole_ids: AtomicU64,
+    /// The number of rows, where the file says it.
+    total_rows: OnceLock<u64>,
+}
+
+impl Progress {
+    /// Nothing read yet of a file of `size` bytes, where that is known.
+    pub(super) fn of(size: Option<u64>) -> Progress {
+        Progress { size, ..Progress::default() }
+    }
+
+    /// Rows without any value, which are skipped.
+    pub fn blank_rows(&self) -> u64 {
+        self.blank_rows.load(Ordering::Relaxed)
+    }
+
+    /// Ids that are written as `70.0` and were taken for whole numbers.
+    pub fn whole_ids(&self) -> u64 {
+        self.whole_ids.load(Ordering::Relaxed)
+    }
+
+    /// How many rows the file has: as it says, or else by the part of its bytes that the rows so far have taken. Nothing before
+    /// the first row, and where the size of the file is not known.
+    pub fn estimated_rows(&self) -> Option<u64> {
+        if let Some(&total) = self.total_rows.get() {
+            return Some(total);
+        }
+        let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        let size = self.size.filter(|_| rows > 0)?;
+        let estimate = u128::from(rows) * u128::from(size) / u128::from(bytes.clamp(1, size.max(1)));
+        u64::try_from(estimate).ok()
+    }
+
+    /// What was taken otherwise than it stands in the file, for people.
+    pub fn remarks(&self) -> Vec<String> {
+        let (blank, whole) = (self.blank_rows(), self.whole_ids());
+        let blank = (blank > 0).then(|| format!("skipped {} rows without any value", thousands(blank)));
+        let whole = (whole > 0).then(|| format!("took {} ids written as 70.0 for the whole number", thousands(whole)));
+        blank.into_iter().chain(whole).collect()
+    }
+
+    pub(super) fn set_total_rows(&self, total: u64) {
+        // It is set once, where the file is opened.
+        self.total_rows.get_or_init(|| total);
+    }
+
+    pub(super) fn add_bytes(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_row(&self) {
+        self.rows.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_whole_id(&self) {
+        self.whole_ids.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_blank_row(&self) {
+        self.blank_rows.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_rows_is_estimated_by_the_bytes_that_some_have_taken() {
+        let progress = Progress::of(Some(1_000));
+        assert_eq!(progress.estimated_rows(), None);
+        progress.add_bytes(250);
+        (0..10).for_each(|_| progress.add_row());
+        assert_eq!(progress.estimated_rows(), Some(40));
+        // The file has grown meanwhile.
+        progress.add_bytes(2_000);
+        assert_eq!(progress.estimated_rows(), Some(10));
+        progress.set_total_rows(77);
+        assert_eq!(progress.estimated_rows(), Some(77));
+        let pipe = Progress::of(None);
+        pipe.add_row();
+        assert_eq!(pipe.estimated_rows(), None);
+    }
+}
