@@ -13,12 +13,15 @@ mod answer;
 mod bif;
 mod deadline;
 mod define;
+mod document;
 mod draws;
 mod evidence;
 mod fault;
+mod file;
 mod given;
 mod lanes;
 mod lexer;
+mod list;
 mod network;
 mod particles;
 mod possible;
@@ -27,10 +30,10 @@ mod quote;
 mod table;
 #[cfg(test)]
 mod tests;
+mod variables;
 mod weights;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,10 +49,8 @@ use self::network::Network;
 use self::particles::Particles;
 use self::posterior::Posterior;
 use self::quote::quote;
+use self::table::Scaled;
 use super::{Company, Prediction, ScoreError, Scorer, Scores};
-
-/// The largest model file that is read. The largest network of the bnlearn repository has 6 MB.
-const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// How a network is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +76,21 @@ pub enum LoadError {
         #[source]
         error: io::Error,
     },
-    /// The file is larger than any network should be.
-    #[error("expected {} to have at most {MAX_FILE_BYTES} bytes; name a network, or a smaller one", path.display())]
+    /// The file is larger than any network should be, as it is or unpacked.
+    #[error("expected {} to have at most {} bytes; name a network, or a smaller one", path.display(), file::MAX_BYTES)]
     TooLarge {
         /// The file.
         path: PathBuf,
+    },
+    /// The file is plainly no text, or gzip that cannot be unpacked.
+    #[error("expected {} to be text in UTF-8, plain or in gzip, found {found}; {remedy}", path.display())]
+    NoText {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The file holds no valid network.
     #[error("{}, line {line}: {message}", path.display())]
@@ -121,12 +132,13 @@ struct Model {
     answers: Answers,
     particles: u32,
     timeout: Duration,
-    /// Hash of the model file.
+    /// Hash of the model's text.
     fingerprint: u64,
 }
 
 impl Bayes {
-    /// Loads a network from a file in the Bayesian Interchange Format, as the bnlearn repository and pgmpy write it.
+    /// Loads a network from a file in the Bayesian Interchange Format, plain or in gzip, and warns of
+    /// distributions that had to be scaled to a sum of 1.
     ///
     /// # Errors
     /// Where the file can't be read or holds no valid network, with the line and what to do; and for 0 particles.
@@ -134,14 +146,22 @@ impl Bayes {
         if settings.particles == 0 {
             return Err(LoadError::NoParticles);
         }
-        Self::parse(&read(path)?, settings).map_err(|Fault { line, message }| LoadError::Invalid {
+        let bayes = Self::parse(&file::read(path)?, settings).map_err(|Fault { line, message }| LoadError::Invalid {
             path: path.to_owned(),
             line,
             message,
-        })
+        })?;
+        let Scaled { distributions, first_line, largest_error } = bayes.model.network.scaled;
+        if distributions > 0 {
+            tracing::warn!(
+                file = %path.display(), distributions, first_line, largest_error,
+                "some probabilities do not sum to 1; scaled them"
+            );
+        }
+        Ok(bayes)
     }
 
-    /// Reads a network from the bytes of such a file.
+    /// Reads a network from the text of such a file.
     ///
     /// # Errors
     /// The first fault of the file.
@@ -212,17 +232,6 @@ impl Model {
 /// The first particle and the number of particles of each block.
 fn blocks(particles: u32) -> impl Iterator<Item = (u32, usize)> {
     (0..particles).step_by(BLOCK).map(move |first| (first, BLOCK.min((particles - first) as usize)))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if read as u64 > MAX_FILE_BYTES {
-        return Err(LoadError::TooLarge { path: path.to_owned() });
-    }
-    Ok(bytes)
 }
 
 fn ruled_out(variable: &str) -> ScoreError {

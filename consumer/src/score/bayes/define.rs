@@ -1,16 +1,13 @@
-//! Turns the blocks of a network file into definitions: every name resolved, every table complete and normalised.
+//! Turns the blocks of a network file into definitions: every name resolved, every table complete and summing to 1.
 //!
 //! It looks at one variable at a time. Whether the network as a whole has an order is checked by [`super::network`].
 
-use std::collections::{HashMap, HashSet};
-
-use super::bif::{Document, Entry, Place, ProbabilityBlock, VariableBlock};
+use super::document::{Document, Place, ProbabilityBlock, VariableBlock};
 use super::fault::Fault;
-use super::quote::{quote, quote_all};
-use super::table::Table;
+use super::quote::quote;
+use super::table::{Scaled, Table};
+use super::variables::Variables;
 
-/// The most states of a variable: a particle's state is kept in one byte.
-const MAX_STATES: usize = 255;
 /// The most probabilities in all tables together. The largest network of the bnlearn repository has half a million;
 /// a few parents too many multiply to billions, and a `default` entry would reserve them all.
 const MAX_PROBABILITIES: usize = 1 << 24;
@@ -22,58 +19,40 @@ pub(super) struct Definition {
     pub(super) states: Vec<String>,
     /// Places among the definitions, as the file lists the parents.
     pub(super) parents: Vec<usize>,
-    /// One distribution over `states` after another, each summing to 1. The last parent's state changes fastest from
+    /// One distribution over `states` after another, each summing to 1 but for rounding. The last parent's state changes fastest from
     /// one to the next.
     pub(super) probabilities: Vec<f64>,
     /// The line of the probability block.
     pub(super) line: usize,
 }
 
-/// Checks and completes a document: one definition per variable, in the order of the variable blocks.
+/// Checks and completes a document: one definition per variable, in the order of the variable blocks; and what was
+/// changed to make every distribution sum to 1.
 ///
 /// # Errors
 /// A line and what is wrong there: an unknown or repeated name, a repeated or missing distribution, a wrong number of
-/// probabilities, a distribution that does not sum to 1, or a table beyond the limits.
-pub(super) fn define(document: &Document<'_>) -> Result<Vec<Definition>, Fault> {
+/// probabilities, a distribution whose sum is too far from 1, or a table beyond the limits.
+pub(super) fn define(document: &Document<'_>) -> Result<(Vec<Definition>, Scaled), Fault> {
     let variables = Variables::new(&document.variables)?;
-    let blocks = variables.blocks(&document.probabilities)?;
+    let families = variables.families(&document.probabilities)?;
     let mut room = MAX_PROBABILITIES;
-    let define = |(child, block)| variables.define(child, block, &mut room);
-    blocks.into_iter().enumerate().map(define).collect()
+    let mut scaled = Scaled::default();
+    let define = |(child, family)| variables.define(child, family, &mut room, &mut scaled);
+    let definitions = families.into_iter().enumerate().map(define).collect::<Result<_, _>>()?;
+    Ok((definitions, scaled))
 }
 
-/// The declared variables, and where to find each by name.
-struct Variables<'a> {
-    declared: &'a [VariableBlock<'a>],
-    places: HashMap<&'a str, usize>,
-}
+/// The probability block of a variable, and the places of its parents.
+type Family<'b> = (Vec<usize>, &'b ProbabilityBlock<'b>);
 
-impl<'a> Variables<'a> {
-    fn new(declared: &'a [VariableBlock<'a>]) -> Result<Self, Fault> {
-        if declared.is_empty() {
-            return Err(Fault::new(1, "expected at least one variable, found none; add variable and probability blocks"));
-        }
-        let mut places = HashMap::new();
-        for (place, variable) in declared.iter().enumerate() {
-            check_states(variable)?;
-            if let Some(first) = places.insert(variable.name, place) {
-                let (name, first) = (quote(variable.name), declared[first].line);
-                return Err(Fault::new(
-                    variable.line,
-                    format!("variable {name} is declared twice, first on line {first}; remove one"),
-                ));
-            }
-        }
-        Ok(Self { declared, places })
-    }
-
+impl Variables<'_> {
     /// The one probability block of each variable.
-    fn blocks<'b>(&self, blocks: &'b [ProbabilityBlock<'b>]) -> Result<Vec<&'b ProbabilityBlock<'b>>, Fault> {
-        let mut found = vec![None; self.declared.len()];
+    fn families<'b>(&self, blocks: &'b [ProbabilityBlock<'b>]) -> Result<Vec<Family<'b>>, Fault> {
+        let mut found: Vec<Option<Family<'b>>> = vec![None; self.declared.len()];
         for block in blocks {
-            let child = self.place(block.child, block.line)?;
-            if let Some(first) = found[child].replace(block) {
-                let (name, first) = (quote(block.child), first.line);
+            let (child, parents) = self.family(&block.family, block.line)?;
+            if let Some((_, first)) = found[child].replace((parents, block)) {
+                let (name, first) = (quote(self.declared[child].name), first.line);
                 return Err(Fault::new(
                     block.line,
                     format!("variable {name} has two probability blocks, the first on line {first}; remove one"),
@@ -82,45 +61,36 @@ impl<'a> Variables<'a> {
         }
         let missing = |variable: &VariableBlock<'_>| {
             let name = quote(variable.name);
-            Fault::new(
-                variable.line,
-                format!("expected a probability block for variable {name}, found none; add 'probability ( … ) {{ … }}'"),
-            )
+            Fault::new(variable.line, format!("expected probabilities of variable {name}, found none; add them"))
         };
-        found.into_iter().zip(self.declared).map(|(block, variable)| block.ok_or_else(|| missing(variable))).collect()
+        found.into_iter().zip(self.declared).map(|(family, variable)| family.ok_or_else(|| missing(variable))).collect()
     }
 
-    fn define(&self, child: usize, block: &ProbabilityBlock<'_>, room: &mut usize) -> Result<Definition, Fault> {
-        let parents = self.parents(block)?;
-        let states = &self.declared[child].states;
-        let configurations = self.configurations(&parents, states.len(), block, room)?;
-        let mut table = Table::new(block, states.len(), configurations);
+    fn define(
+        &self,
+        child: usize,
+        (parents, block): Family<'_>,
+        room: &mut usize,
+        scaled: &mut Scaled,
+    ) -> Result<Definition, Fault> {
+        let VariableBlock { name, states, .. } = &self.declared[child];
+        let configurations = self.configurations(&parents, states.len(), block, name, room)?;
+        let mut table = Table::new(name, block.line, states.len(), configurations, scaled);
         for entry in &block.entries {
             match &entry.place {
-                Place::Row(states) => table.fill_row(self.row(states, &parents, entry, block)?, entry)?,
-                Place::Table => table.fill_all(entry)?,
+                Place::Row(states) => table.fill_row(self.row(states, &parents, entry, name)?, entry)?,
+                Place::ByState => table.fill_by_state(entry)?,
                 Place::Default => table.set_default(entry)?,
             }
         }
         let probabilities = table.complete(|row| self.configuration(row, &parents))?;
         Ok(Definition {
-            name: block.child.to_owned(),
+            name: (*name).to_owned(),
             states: states.iter().map(|&state| state.to_owned()).collect(),
             parents,
             probabilities,
             line: block.line,
         })
-    }
-
-    fn parents(&self, block: &ProbabilityBlock<'_>) -> Result<Vec<usize>, Fault> {
-        let mut seen = HashSet::new();
-        for &name in &block.parents {
-            if !seen.insert(name) {
-                let message = format!("variable {} has parent {} twice; remove one", quote(block.child), quote(name));
-                return Err(Fault::new(block.line, message));
-            }
-        }
-        block.parents.iter().map(|name| self.place(name, block.line)).collect()
     }
 
     /// How many configurations the parents have; takes the table's probabilities out of the room that is left.
@@ -129,12 +99,13 @@ impl<'a> Variables<'a> {
         parents: &[usize],
         states: usize,
         block: &ProbabilityBlock<'_>,
+        child: &str,
         room: &mut usize,
     ) -> Result<usize, Fault> {
         let counts = parents.iter().map(|&parent| self.declared[parent].states.len());
         let configurations = counts.fold(1, usize::saturating_mul);
         let left = room.checked_sub(configurations.saturating_mul(states)).ok_or_else(|| {
-            let name = quote(block.child);
+            let name = quote(child);
             let message = format!(
                 "expected at most {MAX_PROBABILITIES} probabilities in the network, exceeded at variable {name}; \
                  give it fewer parents or states"
@@ -143,58 +114,6 @@ impl<'a> Variables<'a> {
         })?;
         *room = left;
         Ok(configurations)
-    }
-
-    /// The place among all configurations of the one that `states` names.
-    fn row(&self, states: &[&str], parents: &[usize], entry: &Entry<'_>, block: &ProbabilityBlock<'_>) -> Result<usize, Fault> {
-        if states.len() != parents.len() {
-            let (expected, found, name) = (parents.len(), states.len(), quote(block.child));
-            let message =
-                format!("expected a state for each of the {expected} parents of variable {name}, found {found}; correct the row");
-            return Err(Fault::new(entry.line, message));
-        }
-        let mut row = 0;
-        for (&state, &parent) in states.iter().zip(parents) {
-            let parent = &self.declared[parent];
-            let place = parent.states.iter().position(|&known| known == state).ok_or_else(|| {
-                let (name, known, state) = (quote(parent.name), quote_all(&parent.states), quote(state));
-                Fault::new(entry.line, format!("expected a state of {name} ({known}), found {state}; correct the row"))
-            })?;
-            row = row * parent.states.len() + place;
-        }
-        Ok(row)
-    }
-
-    /// The names of the states of a configuration: the inverse of [`Self::row`].
-    fn configuration(&self, mut row: usize, parents: &[usize]) -> Vec<&'a str> {
-        let mut names = Vec::new();
-        for &parent in parents.iter().rev() {
-            let states = &self.declared[parent].states;
-            names.push(states[row % states.len()]);
-            row /= states.len();
-        }
-        names.reverse();
-        names
-    }
-
-    fn place(&self, name: &str, line: usize) -> Result<usize, Fault> {
-        let place = self.places.get(name).copied();
-        place.ok_or_else(|| {
-            Fault::new(line, format!("expected a declared variable, found {}; declare or correct it", quote(name)))
-        })
-    }
-}
-
-fn check_states(variable: &VariableBlock<'_>) -> Result<(), Fault> {
-    let (name, found) = (quote(variable.name), variable.states.len());
-    if found > MAX_STATES {
-        let message = format!("expected at most {MAX_STATES} states of variable {name}, found {found}; merge some");
-        return Err(Fault::new(variable.line, message));
-    }
-    let mut seen = HashSet::new();
-    match variable.states.iter().find(|&state| !seen.insert(state)) {
-        Some(state) => Err(Fault::new(variable.line, format!("variable {name} has state {} twice; remove one", quote(state)))),
-        None => Ok(()),
     }
 }
 
@@ -208,7 +127,7 @@ mod tests {
         probability ( a ) { table 0.25, 0.75; }";
 
     fn defined(blocks: &str) -> Result<Vec<Definition>, Fault> {
-        define(&parse(&format!("{HEAD}\n{blocks}")).unwrap())
+        define(&parse(&format!("{HEAD}\n{blocks}")).unwrap()).map(|(definitions, _)| definitions)
     }
 
     fn fault(blocks: &str) -> (usize, String) {
@@ -227,11 +146,22 @@ mod tests {
     }
 
     #[test]
-    fn distributions_rounded_to_three_decimals_are_scaled_to_1() {
-        let definitions = defined("probability ( b ) { table 0.333, 0.333, 0.333; }").unwrap();
-        assert!(definitions[1].probabilities.iter().all(|probability| (probability - 1.0 / 3.0).abs() < 1e-15));
-        let (line, message) = fault("probability ( b ) {\n table 0.332, 0.333, 0.333; }");
-        assert_eq!((line, message.contains("with sum 1, found sum 0.998000")), (5, true));
+    fn a_head_is_read_so_that_its_names_are_declared() {
+        let variable =
+            |name| format!("variable {name} {{ type discrete [ 2 ] {{ x, y }}; }} probability ( {name} ) {{ table 1, 0; }}");
+        let heads = [("b | a b, c", vec![2, 3]), ("b, a b", vec![2]), ("b a c", vec![0, 3]), ("b c | a", vec![3, 0])];
+        for (head, parents) in heads {
+            let text = format!("{} {} probability ( {head} ) {{ default 1, 0, 0; }}", variable("\"a b\""), variable("c"));
+            assert_eq!(defined(&text).unwrap()[1].parents, parents, "{head}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_read_so_that_each_parent_has_a_state() {
+        let text = "variable c { type discrete [ 2 ] { very low, y }; } probability ( c ) { table 1, 0; }
+            probability ( b | c, a ) { ( very low, x ) 1, 0, 0; (y x) 0, 1, 0; ( \"very low\" y ) 0, 0, 1; default 1, 0, 0; }";
+        let probabilities = &defined(text).unwrap()[1].probabilities;
+        assert_eq!(probabilities[..], [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -258,7 +188,7 @@ mod tests {
         assert_eq!((line, message.contains("a distribution of variable 'b' for ('y'), found none")), (4, true));
         assert!(fault("probability ( b ) { }").1.contains("a distribution of variable 'b', found none"));
         let (line, message) = fault("");
-        assert_eq!((line, message.contains("a probability block for variable 'b', found none")), (2, true));
+        assert_eq!((line, message.contains("expected probabilities of variable 'b', found none")), (2, true));
     }
 
     #[test]

@@ -29,22 +29,33 @@ impl Token<'_> {
     }
 }
 
-/// Hands out the tokens of a file, first to last.
+/// A token and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lexeme<'a> {
+    pub(super) token: Token<'a>,
+    pub(super) line: usize,
+    /// Bytes of the text before it, and up to its end, quotes included.
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// Hands out the tokens of a text, first to last.
+#[derive(Clone, Copy)]
 pub(super) struct Lexer<'a> {
+    text: &'a str,
     rest: &'a str,
     line: usize,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        // Some editors on Windows put a byte order mark first.
-        Self { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 }
+        Self { text, rest: text, line: 1 }
     }
 
-    /// The next token and its line; [`Token::End`] for ever once the file is used up.
-    pub(super) fn next(&mut self) -> Result<(Token<'a>, usize), Fault> {
+    /// The next token; [`Token::End`] for ever once the text is used up.
+    pub(super) fn next(&mut self) -> Result<Lexeme<'a>, Fault> {
         self.skip_blanks()?;
-        let line = self.line;
+        let (line, start) = (self.line, self.taken());
         let token = match self.rest.chars().next() {
             None => Token::End,
             Some('"') => self.quoted()?,
@@ -54,7 +65,12 @@ impl<'a> Lexer<'a> {
             }
             Some(_) => self.word(),
         };
-        Ok((token, line))
+        Ok(Lexeme { token, line, start, end: self.taken() })
+    }
+
+    /// Bytes of the text before the rest.
+    fn taken(&self) -> usize {
+        self.text.len() - self.rest.len()
     }
 
     /// Skips white space and comments. A comment starts only where a token could: `Asy/Patchy` and `a//b` are words.
@@ -111,8 +127,8 @@ mod tests {
         let mut tokens = Vec::new();
         loop {
             match lexer.next()? {
-                (Token::End, _) => return Ok(tokens),
-                token => tokens.push(token),
+                Lexeme { token: Token::End, .. } => return Ok(tokens),
+                Lexeme { token, line, .. } => tokens.push((token, line)),
             }
         }
     }
@@ -126,9 +142,17 @@ mod tests {
 
     #[test]
     fn every_token_knows_its_line() {
-        let text = "\u{feff}a // rest\n/* one\ntwo */ \"Health Care\"\r\n;";
+        let text = "a // rest\n/* one\ntwo */ \"Health Care\"\r\n;";
         let expected = [(Token::Word("a"), 1), (Token::Quoted("Health Care"), 3), (Token::Mark(';'), 4)];
         assert_eq!(tokens(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_token_knows_its_place_in_the_text() {
+        let text = "größe /* */ \"Health Care\";";
+        let mut lexer = Lexer::new(text);
+        let mut next = || lexer.next().map(|lexeme| &text[lexeme.start..lexeme.end]).unwrap();
+        assert_eq!([next(), next(), next(), next()], ["größe", "\"Health Care\"", ";", ""]);
     }
 
     #[test]

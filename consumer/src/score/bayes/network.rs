@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use rollcall_shared::number;
 
-use super::bif;
 use super::define::{self, Definition};
-use super::draws;
 use super::fault::Fault;
 use super::quote::quote;
+use super::table::Scaled;
+use super::{bif, draws};
 
 /// How many values a draw can take: draws are uniform over `0..2^31` (see [`super::draws`]).
 const DRAWS: f64 = 2_147_483_648.0;
@@ -25,6 +25,8 @@ pub(super) struct Network {
     pub(super) variables: Vec<Variable>,
     /// Places of all variables, every one after its parents.
     pub(super) order: Vec<usize>,
+    /// What reading it changed.
+    pub(super) scaled: Scaled,
     places: HashMap<String, usize>,
 }
 
@@ -70,12 +72,14 @@ impl Network {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
             Fault::new(line, "expected UTF-8 text, found other bytes; save the file as UTF-8")
         })?;
-        let definitions = define::define(&bif::parse(text)?)?;
+        // Some editors on Windows put a byte order mark first.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let (definitions, scaled) = define::define(&bif::parse(text)?)?;
         let order = order(&definitions)?;
         let places = definitions.iter().enumerate().map(|(place, variable)| (variable.name.clone(), place)).collect();
         let state_counts: Vec<usize> = definitions.iter().map(|variable| variable.states.len()).collect();
         let variables = definitions.into_iter().map(|definition| Variable::new(definition, &state_counts)).collect();
-        Ok(Self { variables, order, places })
+        Ok(Self { variables, order, scaled, places })
     }
 
     /// The place of the variable of this name.

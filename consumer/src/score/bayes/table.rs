@@ -1,26 +1,52 @@
 //! One variable's probability table while its entries come in: each distribution once, complete, and with sum 1.
 
-use super::bif::{Entry, ProbabilityBlock};
+use super::document::Entry;
 use super::fault::Fault;
 use super::quote::{quote, quote_all};
 
-/// How far from 1 a distribution may sum before it counts as wrong: a thousandth, for files rounded to three decimals,
-/// and a little for the rounding of the sum itself. In the bnlearn repository 0.0000003 is the most.
-const MAX_SUM_ERROR: f64 = 1.000_001e-3;
+/// How far from 1 a distribution may sum before it counts as wrong: what two decimals lose in thirds (0.33, 0.33, 0.33), and
+/// a little for the rounding of the sum itself.
+const MAX_SUM_ERROR: f64 = 0.010_000_1;
+/// How far from 1 a distribution may sum and still stand as the file has it: what six digits, which aGrUM writes, lose in
+/// twenty states. Sampling does not need more, for it divides by the sum.
+const MAX_UNSCALED_SUM_ERROR: f64 = 1e-5;
+
+/// What was changed in a network's tables: the distributions that were scaled to a sum of 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Scaled {
+    pub(super) distributions: usize,
+    /// The line of the first of them.
+    pub(super) first_line: usize,
+    /// How far from 1 the worst of them summed.
+    pub(super) largest_error: f64,
+}
+
+impl Scaled {
+    fn note(&mut self, error: f64, line: usize) {
+        if self.distributions == 0 || line < self.first_line {
+            self.first_line = line;
+        }
+        self.distributions += 1;
+        self.largest_error = self.largest_error.max(error);
+    }
+}
 
 /// A table while its entries come in.
 pub(super) struct Table<'b> {
-    block: &'b ProbabilityBlock<'b>,
+    child: &'b str,
+    /// The line of the block.
+    line: usize,
     states: usize,
     probabilities: Vec<f64>,
     filled: Vec<bool>,
     default: Option<Vec<f64>>,
+    scaled: &'b mut Scaled,
 }
 
 impl<'b> Table<'b> {
-    pub(super) fn new(block: &'b ProbabilityBlock<'b>, states: usize, configurations: usize) -> Self {
+    pub(super) fn new(child: &'b str, line: usize, states: usize, configurations: usize, scaled: &'b mut Scaled) -> Self {
         let probabilities = vec![0.0; states * configurations];
-        Self { block, states, probabilities, filled: vec![false; configurations], default: None }
+        Self { child, line, states, probabilities, filled: vec![false; configurations], default: None, scaled }
     }
 
     pub(super) fn fill_row(&mut self, row: usize, entry: &Entry<'_>) -> Result<(), Fault> {
@@ -28,9 +54,7 @@ impl<'b> Table<'b> {
         self.fill(row, &distribution, entry.line)
     }
 
-    /// The order of BIF 0.15: of the child and its parents, in the order of the block's head, the last changes fastest.
-    /// So the child, which comes first, changes slowest.
-    pub(super) fn fill_all(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
+    pub(super) fn fill_by_state(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
         self.check_count(self.probabilities.len(), entry.probabilities.len(), entry.line)?;
         let rows = self.filled.len();
         for row in 0..rows {
@@ -54,10 +78,10 @@ impl<'b> Table<'b> {
         let rows = self.probabilities.chunks_exact_mut(self.states).zip(&self.filled);
         for (row, (distribution, _)) in rows.enumerate().filter(|(_, (_, filled))| !**filled) {
             let Some(default) = &self.default else {
-                let (name, parents) = (quote(self.block.child), configuration(row));
+                let (name, parents) = (quote(self.child), configuration(row));
                 let place = if parents.is_empty() { String::new() } else { format!(" for ({})", quote_all(&parents)) };
                 return Err(Fault::new(
-                    self.block.line,
+                    self.line,
                     format!("expected a distribution of variable {name}{place}, found none; add it"),
                 ));
             };
@@ -74,15 +98,20 @@ impl<'b> Table<'b> {
         Ok(())
     }
 
-    /// Checks a distribution and scales it to a sum of 1.
-    fn distribution(&self, probabilities: &[f64], line: usize) -> Result<Vec<f64>, Fault> {
+    /// Checks a distribution, and scales it to a sum of 1 where it is too far from that.
+    fn distribution(&mut self, probabilities: &[f64], line: usize) -> Result<Vec<f64>, Fault> {
         self.check_count(self.states, probabilities.len(), line)?;
         let sum: f64 = probabilities.iter().sum();
-        if (sum - 1.0).abs() > MAX_SUM_ERROR {
-            let name = quote(self.block.child);
+        let error = (sum - 1.0).abs();
+        if error > MAX_SUM_ERROR {
+            let name = quote(self.child);
             let message = format!("expected probabilities of variable {name} with sum 1, found sum {sum:.6}; correct them");
             return Err(Fault::new(line, message));
         }
+        if error <= MAX_UNSCALED_SUM_ERROR {
+            return Ok(probabilities.to_vec());
+        }
+        self.scaled.note(error, line);
         Ok(probabilities.iter().map(|probability| probability / sum).collect())
     }
 
@@ -90,11 +119,56 @@ impl<'b> Table<'b> {
         if expected == found {
             return Ok(());
         }
-        let name = quote(self.block.child);
+        let name = quote(self.child);
         Err(Fault::new(line, format!("expected {expected} probabilities of variable {name}, found {found}; correct the entry")))
     }
 
     fn given_twice(&self, line: usize) -> Fault {
-        Fault::new(line, format!("a distribution of variable {} is given twice; remove one", quote(self.block.child)))
+        Fault::new(line, format!("a distribution of variable {} is given twice; remove one", quote(self.child)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::Place;
+    use super::*;
+
+    /// The table of three states that a file gives on line 7, and what was changed.
+    fn table(probabilities: &[f64]) -> Result<(Vec<f64>, Scaled), Fault> {
+        let mut scaled = Scaled::default();
+        let mut table = Table::new("x", 5, 3, 1, &mut scaled);
+        table.fill_by_state(&Entry { place: Place::ByState, probabilities: probabilities.to_vec(), line: 7 })?;
+        Ok((table.complete(|_| Vec::new())?, scaled))
+    }
+
+    #[test]
+    fn a_distribution_that_sums_to_nearly_1_stays_as_the_file_has_it() {
+        for probabilities in [[0.1, 0.2, 0.7], [0.333_333, 0.333_333, 0.333_333], [1.0, 0.0, 9e-6]] {
+            assert_eq!(table(&probabilities).unwrap(), (probabilities.to_vec(), Scaled::default()));
+        }
+    }
+
+    #[test]
+    fn a_distribution_rounded_to_two_decimals_is_scaled_to_1_and_noted() {
+        for probabilities in [[0.33, 0.33, 0.33], [0.334, 0.333, 0.333_02], [0.5, 0.5, 0.01]] {
+            let (scaled, noted) = table(&probabilities).unwrap();
+            assert!((scaled.iter().sum::<f64>() - 1.0).abs() < 1e-15, "{scaled:?}");
+            let error = (probabilities.iter().sum::<f64>() - 1.0).abs();
+            assert_eq!(noted, Scaled { distributions: 1, first_line: 7, largest_error: error });
+        }
+    }
+
+    #[test]
+    fn a_distribution_further_from_1_is_refused() {
+        let fault = table(&[0.32, 0.33, 0.33]).unwrap_err();
+        assert!(fault.line == 7 && fault.message.contains("with sum 1, found sum 0.980000"), "{fault:?}");
+        assert!(table(&[0.0, 0.0, 0.0]).is_err());
+    }
+
+    #[test]
+    fn what_was_scaled_is_told_by_its_first_line_its_number_and_its_largest_error() {
+        let mut scaled = Scaled::default();
+        [(0.002, 9), (0.005, 4), (0.001, 6)].into_iter().for_each(|(error, line)| scaled.note(error, line));
+        assert_eq!(scaled, Scaled { distributions: 3, first_line: 4, largest_error: 0.005 });
     }
 }

@@ -1,0 +1,145 @@
+//! Lists of names: the states of a variable, a variable and its parents, the states of a row.
+//!
+//! Writers of the Bayesian Interchange Format do not quote names, though these may hold blanks, and some put blanks
+//! between names where others put commas. Whether `( very low )` is one name or two shows elsewhere only: in how many
+//! there must be, or in which are declared. So a list is kept as text, and whoever knows that chooses among its readings.
+
+use super::lexer::{Lexeme, Lexer, Token};
+
+/// The names in a pair of brackets.
+#[derive(Debug)]
+pub(super) enum List<'a> {
+    /// The text between the brackets; commas and blanks may stand between names.
+    Text(&'a str),
+    /// The same, and bars may as well; elsewhere they are part of a name.
+    Barred(&'a str),
+}
+
+/// What may be a name by itself, or part of one.
+struct Word<'a> {
+    text: &'a str,
+    /// Bytes of the list before it, and up to its end.
+    start: usize,
+    end: usize,
+    /// What stands before it.
+    gap: Gap,
+}
+
+/// What stands between two words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    /// Blanks, which a name may hold.
+    Blanks,
+    /// A comma inside brackets, which a name may hold.
+    InnerComma,
+    /// What ends a name in any case: another comma, a bar, the end of a line, a comment, or a quote.
+    End,
+}
+
+impl<'a> List<'a> {
+    /// The ways to read the list, the likeliest first; there is at least one. Names are separated
+    /// - by commas, and may hold blanks: `very low, high`;
+    /// - by commas or blanks: `low high`;
+    /// - by commas outside brackets: `(0, 5], (5, 10]`.
+    pub(super) fn readings(&self) -> impl Iterator<Item = Vec<&'a str>> {
+        let (text, words) = match self {
+            Self::Text(text) => (*text, words(text, false)),
+            Self::Barred(text) => (*text, words(text, true)),
+        };
+        let joins: [fn(Gap) -> bool; 3] = [|gap| gap == Gap::Blanks, |_| false, |gap| gap != Gap::End];
+        joins.into_iter().map(move |joins| join(text, &words, joins))
+    }
+}
+
+/// Cuts a list into its words: what neither blanks nor separators part.
+fn words(text: &str, bars: bool) -> Vec<Word<'_>> {
+    let mut words: Vec<Word<'_>> = Vec::new();
+    let mut lexer = Lexer::new(text);
+    let (mut after_quoted, mut depth) = (true, 0_usize);
+    // The text has been read before, up to its closing bracket, and so there is no fault in it.
+    while let Ok(Lexeme { token, start, end, .. }) = lexer.next() {
+        let (part, quoted) = match token {
+            Token::End => break,
+            Token::Mark(',') => continue,
+            Token::Mark('|') if bars => continue,
+            Token::Quoted(name) => (name, true),
+            Token::Word(_) | Token::Mark(_) => (&text[start..end], false),
+        };
+        match words.last_mut() {
+            Some(word) if word.end == start && !quoted && !after_quoted => {
+                (word.text, word.end) = (&text[word.start..end], end);
+            }
+            last => {
+                let between = &text[last.map_or(0, |word| word.end)..start];
+                let gap = if quoted || after_quoted { Gap::End } else { gap(between, depth) };
+                words.push(Word { text: part, start, end, gap });
+            }
+        }
+        after_quoted = quoted;
+        match token {
+            Token::Mark('(' | '[') => depth += 1,
+            Token::Mark(')' | ']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    words
+}
+
+fn gap(between: &str, depth: usize) -> Gap {
+    match between.trim_matches([' ', '\t']) {
+        "" => Gap::Blanks,
+        "," if depth > 0 => Gap::InnerComma,
+        _ => Gap::End,
+    }
+}
+
+/// Joins the words of each name. What stands between them is part of it.
+fn join<'a>(text: &'a str, words: &[Word<'a>], joins: fn(Gap) -> bool) -> Vec<&'a str> {
+    let names = words.chunk_by(|_, next| joins(next.gap));
+    let name = |words: &[Word<'a>]| match words {
+        [first, .., last] => &text[first.start..last.end],
+        [word] => word.text,
+        [] => "",
+    };
+    names.map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings<const NAMES: usize>(list: &List<'static>) -> Option<Vec<&'static str>> {
+        list.readings().find(|names| names.len() == NAMES)
+    }
+
+    #[test]
+    fn names_are_separated_by_commas_or_else_by_blanks_or_else_by_commas_outside_brackets() {
+        let text = List::Text;
+        assert_eq!(readings::<2>(&text("very low, high")).unwrap(), ["very low", "high"]);
+        assert_eq!(readings::<1>(&text(" very low ")).unwrap(), ["very low"]);
+        assert_eq!(readings::<2>(&text("very low")).unwrap(), ["very", "low"]);
+        assert_eq!(readings::<3>(&text("a, b c")).unwrap(), ["a", "b", "c"]);
+        assert_eq!(readings::<2>(&text("(0, 5], (5, 10]")).unwrap(), ["(0, 5]", "(5, 10]"]);
+        assert_eq!(readings::<2>(&text("[0_5_, a|b (c)")).unwrap(), ["[0_5_", "a|b (c)"]);
+        assert_eq!(readings::<3>(&text("a b, c d")), None);
+        assert_eq!(readings::<0>(&text(" ")).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_name_in_quotes_is_by_itself_and_may_hold_anything() {
+        let list = List::Text(r#""very, low" "" high "a|b"c"#);
+        assert!(list.readings().all(|names| names == ["very, low", "", "high", "a|b", "c"]));
+    }
+
+    #[test]
+    fn a_name_ends_with_its_line_and_before_a_comment() {
+        let list = List::Text("very\nlow /* not */ high // it\n");
+        assert!(list.readings().all(|names| names == ["very", "low", "high"]));
+    }
+
+    #[test]
+    fn a_bar_separates_only_where_it_may() {
+        assert_eq!(readings::<3>(&List::Barred("a b|c, d")).unwrap(), ["a b", "c", "d"]);
+        assert_eq!(readings::<2>(&List::Text("a b|c, d")).unwrap(), ["a b|c", "d"]);
+    }
+}
