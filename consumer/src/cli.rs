@@ -20,7 +20,7 @@ pub struct ConsumerArgs {
     /// The model whose companies to score; it names the work queue
     #[arg(long, env = "ROLLCALL_MODEL")]
     pub model: Model,
-    /// What scores them: bayes:PATH.bif, a network in BIF, also in gzip; or "command:PROGRAM ARGUMENT ..."
+    /// What scores them: bayes:PATH.bif, a network in BIF or XMLBIF, also in gzip; or "command:PROGRAM ARGUMENT ..."
     #[arg(long, env = "ROLLCALL_SCORER", value_name = "KIND:TARGET")]
     pub scorer: ScorerSpec,
     /// How much work to hold, such as 500ms or 1m, at the speed that is measured as it goes; what is beyond that is left to other

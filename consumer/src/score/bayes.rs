@@ -32,6 +32,7 @@ mod table;
 mod tests;
 mod variables;
 mod weights;
+mod xmlbif;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file is missing or can't be read.
-    #[error("cannot read the network {}: {error}; name a readable file in the Bayesian Interchange Format", path.display())]
+    #[error("cannot read the network {}: {error}; name a readable file in BIF or XMLBIF", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -137,7 +138,7 @@ struct Model {
 }
 
 impl Bayes {
-    /// Loads a network from a file in the Bayesian Interchange Format, plain or in gzip, and warns of
+    /// Loads a network from a file in the Bayesian Interchange Format or XMLBIF, plain or in gzip, and warns of
     /// distributions that had to be scaled to a sum of 1.
     ///
     /// # Errors

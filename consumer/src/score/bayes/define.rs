@@ -80,6 +80,7 @@ impl Variables<'_> {
             match &entry.place {
                 Place::Row(states) => table.fill_row(self.row(states, &parents, entry, name)?, entry)?,
                 Place::ByState => table.fill_by_state(entry)?,
+                Place::ByConfiguration => table.fill_by_configuration(entry)?,
                 Place::Default => table.set_default(entry)?,
             }
         }

@@ -1,6 +1,6 @@
-//! What a network file says: names as they stand there, not yet looked up.
+//! What a network file says, in whichever format it is written: names as they stand there, not yet looked up.
 //!
-//! [`super::bif`] reads files into it, [`super::define`] makes sense of it.
+//! [`super::bif`] and [`super::xmlbif`] read files into it, [`super::define`] makes sense of it.
 
 use super::list::List;
 
@@ -43,6 +43,8 @@ pub(super) enum Place<'a> {
     /// All distributions at once: first the probabilities of the child's first state, for each configuration of its
     /// parents, then those of its second. The last parent's state changes fastest.
     ByState,
+    /// All distributions at once, one after another. The last parent's state changes fastest from one to the next.
+    ByConfiguration,
     /// The child's distribution wherever no row gives one.
     Default,
 }

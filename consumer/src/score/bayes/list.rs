@@ -9,6 +9,8 @@ use super::lexer::{Lexeme, Lexer, Token};
 /// The names in a pair of brackets.
 #[derive(Debug)]
 pub(super) enum List<'a> {
+    /// Names that the file tells apart.
+    Names(Vec<&'a str>),
     /// The text between the brackets; commas and blanks may stand between names.
     Text(&'a str),
     /// The same, and bars may as well; elsewhere they are part of a name.
@@ -43,6 +45,7 @@ impl<'a> List<'a> {
     /// - by commas outside brackets: `(0, 5], (5, 10]`.
     pub(super) fn readings(&self) -> impl Iterator<Item = Vec<&'a str>> {
         let (text, words) = match self {
+            Self::Names(names) => ("", names.iter().map(|text| Word { text, start: 0, end: 0, gap: Gap::End }).collect()),
             Self::Text(text) => (*text, words(text, false)),
             Self::Barred(text) => (*text, words(text, true)),
         };

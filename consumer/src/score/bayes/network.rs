@@ -11,7 +11,7 @@ use super::define::{self, Definition};
 use super::fault::Fault;
 use super::quote::quote;
 use super::table::Scaled;
-use super::{bif, draws};
+use super::{bif, draws, xmlbif};
 
 /// How many values a draw can take: draws are uniform over `0..2^31` (see [`super::draws`]).
 const DRAWS: f64 = 2_147_483_648.0;
@@ -63,7 +63,7 @@ impl Parent {
 }
 
 impl Network {
-    /// Reads a network in the Bayesian Interchange Format.
+    /// Reads a network in the Bayesian Interchange Format or XMLBIF, whichever the text is.
     ///
     /// # Errors
     /// The first fault and its line: no UTF-8, no valid network, or a cycle.
@@ -74,7 +74,11 @@ impl Network {
         })?;
         // Some editors on Windows put a byte order mark first.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let (definitions, scaled) = define::define(&bif::parse(text)?)?;
+        let (definitions, scaled) = if xmlbif::is_xml(text) {
+            define::define(&xmlbif::Network::parse(text)?.document())?
+        } else {
+            define::define(&bif::parse(text)?)?
+        };
         let order = order(&definitions)?;
         let places = definitions.iter().enumerate().map(|(place, variable)| (variable.name.clone(), place)).collect();
         let state_counts: Vec<usize> = definitions.iter().map(|variable| variable.states.len()).collect();

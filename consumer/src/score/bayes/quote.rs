@@ -2,13 +2,24 @@
 
 /// The most characters of an outside value that a message repeats.
 const SHOWN_CHARACTERS: usize = 60;
+/// The most characters of another program's message that ours repeats.
+const SHOWN_MESSAGE_CHARACTERS: usize = 200;
 /// The most names that a message lists.
 const SHOWN_NAMES: usize = 8;
 
 /// `text` in quotes on one line, cut after 60 characters.
 pub(super) fn quote(text: &str) -> String {
-    let end = text.char_indices().nth(SHOWN_CHARACTERS).map(|(end, _)| end);
-    let mut shown = String::from("'");
+    format!("'{}'", shown(text, SHOWN_CHARACTERS))
+}
+
+/// A message of another program, on one line and cut after 200 characters.
+pub(super) fn on_one_line(message: &str) -> String {
+    shown(message, SHOWN_MESSAGE_CHARACTERS)
+}
+
+fn shown(text: &str, characters: usize) -> String {
+    let end = text.char_indices().nth(characters).map(|(end, _)| end);
+    let mut shown = String::new();
     for character in text[..end.unwrap_or(text.len())].chars() {
         if character.is_control() {
             shown.extend(character.escape_default());
@@ -16,7 +27,9 @@ pub(super) fn quote(text: &str) -> String {
             shown.push(character);
         }
     }
-    shown.push_str(if end.is_some() { "…'" } else { "'" });
+    if end.is_some() {
+        shown.push('…');
+    }
     shown
 }
 

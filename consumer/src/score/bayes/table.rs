@@ -65,6 +65,15 @@ impl<'b> Table<'b> {
         Ok(())
     }
 
+    pub(super) fn fill_by_configuration(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
+        self.check_count(self.probabilities.len(), entry.probabilities.len(), entry.line)?;
+        for (row, probabilities) in entry.probabilities.chunks_exact(self.states).enumerate() {
+            let distribution = self.distribution(probabilities, entry.line)?;
+            self.fill(row, &distribution, entry.line)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn set_default(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
         let distribution = self.distribution(&entry.probabilities, entry.line)?;
         match self.default.replace(distribution) {

@@ -78,9 +78,22 @@ probability (  \"late\"  \"sales trend\" ) { //2 variable(s) and 4 values
 }
 ";
 
+const XML: &str = r#"<?xml version="1.0" encoding="US-ASCII"?>
+<!DOCTYPE BIF [ <!ELEMENT BIF ( NETWORK )*> <!ELEMENT NAME (#PCDATA)> ]>
+<BIF VERSION="0.3">
+<NETWORK>
+<NAME>First-Network</NAME>
+<VARIABLE TYPE="nature"><NAME>sales trend</NAME><OUTCOME>going up</OUTCOME><OUTCOME>down</OUTCOME></VARIABLE>
+<VARIABLE TYPE="nature"><NAME>late</NAME><OUTCOME>yes</OUTCOME><OUTCOME>no</OUTCOME></VARIABLE>
+<DEFINITION><FOR>sales trend</FOR><TABLE>0.25 0.75</TABLE></DEFINITION>
+<DEFINITION><FOR>late</FOR><GIVEN>sales trend</GIVEN><TABLE>0.1 0.9 1.0 0.0</TABLE></DEFINITION>
+</NETWORK>
+</BIF>
+"#;
+
 #[test]
 fn every_dialect_says_the_same_network() {
-    for (writer, text) in [("bnlearn", BNLEARN), ("pgmpy", PGMPY), ("aGrUM", AGRUM), ("JavaBayes", JAVA_BAYES)] {
+    for (writer, text) in [("bnlearn", BNLEARN), ("pgmpy", PGMPY), ("aGrUM", AGRUM), ("JavaBayes", JAVA_BAYES), ("XML", XML)] {
         for begin in ["", "\u{feff}", "\n \n"] {
             let network =
                 Network::parse(format!("{begin}{text}").as_bytes()).unwrap_or_else(|fault| panic!("{writer}: {fault:?}"));

@@ -9,7 +9,7 @@ use super::super::*;
 
 const ASIA: &[u8] = include_bytes!("../asia.bif");
 /// Pieces of which random files are made: more of them get past the first word than of random bytes.
-const PIECES: [&str; 24] = [
+const PIECES: [&str; 32] = [
     "network",
     "n",
     "{",
@@ -34,6 +34,14 @@ const PIECES: [&str; 24] = [
     "\"",
     "/*",
     "//",
+    "<BIF>",
+    "<NETWORK>",
+    "</NETWORK>",
+    "<VARIABLE>",
+    "<NAME>",
+    "</NAME>",
+    "&lt;",
+    "<!--",
 ];
 
 fn read_and_describe(bytes: &[u8]) {
@@ -75,6 +83,12 @@ proptest! {
     fn a_network_printed_without_quotes_is_read_back(definitions in networks(r"[a-z<>\[\]_.=%äß0-9-]{1,4}( [a-z0-9]{1,3}){0,2}")) {
         let text = print(&definitions).replace('"', "");
         assert_same(&define(&bif::parse(&text).unwrap()).unwrap().0, &definitions);
+    }
+
+    #[test]
+    fn a_network_printed_as_xml_is_read_back(definitions in networks("[a-z<>&'\"äß]([a-z(){};|, ]{0,6}[a-z<>&])?")) {
+        let network = xmlbif::Network::parse(&print_xml(&definitions)).unwrap();
+        assert_same(&define(&network.document()).unwrap().0, &definitions);
     }
 }
 
@@ -154,6 +168,21 @@ pub(super) fn print(definitions: &[Definition]) -> String {
         text.push_str("}\n");
     }
     text
+}
+
+/// Writes a network in XMLBIF.
+fn print_xml(definitions: &[Definition]) -> String {
+    let mut text = "<?xml version=\"1.0\"?>\n<BIF VERSION=\"0.3\"><NETWORK>\n".to_owned();
+    let element = |name: &str, content: &str| format!("<{name}>{}</{name}>", quick_xml::escape::escape(content));
+    for Definition { name, states, parents, probabilities, .. } in definitions {
+        let states: String = states.iter().map(|state| element("OUTCOME", state)).collect();
+        let parents: String = parents.iter().map(|&parent| element("GIVEN", &definitions[parent].name)).collect();
+        let values: Vec<String> = probabilities.iter().map(f64::to_string).collect();
+        writeln!(text, "<VARIABLE>{}{states}</VARIABLE>", element("NAME", name)).unwrap();
+        let (child, table) = (element("FOR", name), element("TABLE", &values.join(" ")));
+        writeln!(text, "<DEFINITION>{child}{parents}{table}</DEFINITION>").unwrap();
+    }
+    text + "</NETWORK></BIF>\n"
 }
 
 fn configuration<'a>(mut row: usize, parents: &[&'a Definition]) -> Vec<&'a String> {
