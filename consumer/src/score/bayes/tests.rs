@@ -5,3 +5,4 @@ mod exactness;
 mod hostile_files;
 mod promises;
 mod reference;
+mod writers;
