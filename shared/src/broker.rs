@@ -6,6 +6,7 @@
 mod connect;
 mod publish;
 mod supervise;
+mod url;
 
 pub use connect::{BrokerArgs, Link, connect};
 pub use publish::{COALESCE, Publisher, publish_unconfirmed};
@@ -22,12 +23,10 @@ use crate::lifecycle::Exit;
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The URL is not one.
-    #[error(
-        "expected an AMQP URL such as amqp://user:password@host:5672/%2f, found one that does not parse ({reason}); set AMQP_URL or --amqp-url"
-    )]
+    #[error("expected an AMQP URL such as amqp://user:password@host:5672/%2f, found {found}; mend AMQP_URL or --amqp-url")]
     BadUrl {
         /// What is amiss, without the URL: it may hold a password.
-        reason: String,
+        found: String,
     },
     /// Nothing answers there.
     #[error("cannot reach the broker at {url}: {reason}; check that RabbitMQ runs there and that AMQP_URL names it")]

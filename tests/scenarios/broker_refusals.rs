@@ -68,7 +68,7 @@ fn a_host_that_does_not_exist_is_named() {
 fn a_port_that_takes_the_connection_and_says_nothing_is_given_up_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    assert_refused(&format!("amqp://ann:{PASSWORD}@127.0.0.1:{port}/fleet"), &["cannot reach", "no answer within 8 s"]);
+    assert_refused(&format!("amqp://ann:{PASSWORD}@127.0.0.1:{port}/fleet"), &["cannot reach", "no answer within 8s"]);
 }
 
 #[test]
@@ -87,7 +87,14 @@ fn a_vhost_that_does_not_exist_is_refused() {
 
 #[test]
 fn what_is_no_url_is_bad_usage_and_not_repeated() {
-    for url in ["", "nonsense", &format!("http://ann:{PASSWORD}@host/"), &format!("amqp://ann:{PASSWORD}@host:port/{PASSWORD}")] {
+    for url in [
+        "nonsense",
+        &format!("http://ann:{PASSWORD}@host/"),
+        &format!("amqp://ann:{PASSWORD}@host:port/{PASSWORD}"),
+        &format!("amqp://ann:12?{PASSWORD}@host/v"),
+        &format!("amqp://ann:{PASSWORD}@host/v?hartbeat=5"),
+        &format!("amqp://ann:{PASSWORD}@host1,host2/v"),
+    ] {
         assert_ended(2, url, &["expected an AMQP URL", "AMQP_URL"]);
     }
 }

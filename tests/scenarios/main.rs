@@ -12,6 +12,7 @@ mod every_failure;
 mod following;
 mod formats;
 mod holding;
+mod ipv6;
 mod main_job;
 mod memory;
 mod orphans;

@@ -3,7 +3,7 @@
 //! It knows a link by its connection's name (`rollcall consumer m: work`), which the client sends in the clear at the start.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ const NAMED_WITHIN: usize = 4 << 10;
 /// A relay that listens on a port of its own; its links are cut when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
-    port: u16,
+    address: SocketAddr,
     broker: Arc<Mutex<String>>,
     links: Arc<Mutex<Vec<Arc<Link>>>>,
     closed: Arc<AtomicBool>,
@@ -46,10 +46,17 @@ impl Relay {
     /// # Panics
     /// Where `url` names no host and port.
     pub fn before(url: &str) -> Relay {
+        Relay::listening(TcpListener::bind("127.0.0.1:0").unwrap(), url)
+    }
+
+    /// The same, for those who connect to `listener`.
+    ///
+    /// # Panics
+    /// Where `url` names no host and port.
+    pub fn listening(listener: TcpListener, url: &str) -> Relay {
         let broker = Arc::new(Mutex::new(place(url).to_owned()));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let relay = Relay { port, broker: Arc::clone(&broker), links: Arc::default(), closed: Arc::default() };
+        let address = listener.local_addr().unwrap();
+        let relay = Relay { address, broker: Arc::clone(&broker), links: Arc::default(), closed: Arc::default() };
         let (links, closed) = (Arc::clone(&relay.links), Arc::clone(&relay.closed));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -73,7 +80,7 @@ impl Relay {
 
     /// `url` by way of this relay.
     pub fn url(&self, url: &str) -> String {
-        url.replacen(place(url), &format!("127.0.0.1:{}", self.port), 1)
+        url.replacen(place(url), &self.address.to_string(), 1)
     }
 
     /// Closes every link whose name has `words` in it, on both sides at once.
@@ -134,7 +141,7 @@ impl Drop for Relay {
         self.closed.store(true, Ordering::Relaxed);
         lock(&self.links).iter().for_each(|link| link.cut());
         // Wakes the listening thread, so that it sees that nobody needs it.
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        drop(TcpStream::connect(self.address));
     }
 }
 
@@ -270,7 +277,7 @@ mod tests {
     fn link() -> (TcpStream, TcpStream, Relay) {
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
         let relay = Relay::before(&format!("amqp://guest:guest@{}/%2f", broker.local_addr().unwrap()));
-        let mut client = TcpStream::connect(("127.0.0.1", relay.port)).unwrap();
+        let mut client = TcpStream::connect(relay.address).unwrap();
         let (mut far, _) = broker.accept().unwrap();
         client.write_all(b"I am ann: work").unwrap();
         far.read_exact(&mut [0; 14]).unwrap();

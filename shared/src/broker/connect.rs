@@ -1,20 +1,19 @@
 //! Opens connections.
 
-use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus, ErrorKind};
 
-use super::{BrokerError, reason};
+use super::{BrokerError, reason, url};
 use crate::duration::positive;
 use crate::topology::Topology;
 
 /// Where the broker is, and which fleet on it: the flags that every process has.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BrokerArgs {
-    /// The broker: `amqp://user:password@host:port/vhost`, or `amqps`
+    /// The broker: `amqp://user:password@host:port/vhost`, or `amqps`; parameters such as ?heartbeat=10 behind it
     #[arg(
         long,
         env = "AMQP_URL",
@@ -85,20 +84,23 @@ impl Link {
 /// Connects; `name` is shown in the broker's list of connections.
 ///
 /// # Errors
-/// [`BrokerError::BadUrl`], [`BrokerError::Unreachable`] or [`BrokerError::Refused`], within ten seconds.
+/// [`BrokerError::BadUrl`], [`BrokerError::Unreachable`] or [`BrokerError::Refused`], within ten seconds unless the URL has a
+/// longer `connection_timeout`.
 pub async fn connect(broker: &BrokerArgs, name: &str) -> Result<Link, BrokerError> {
-    let mut uri = AMQPUri::from_str(&broker.amqp_url).map_err(|reason| BrokerError::BadUrl { reason })?;
+    let mut uri = url::parse(&broker.amqp_url)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    // lapin passes over it where it connects asynchronously.
+    let timeout = uri.query.connection_timeout.map_or(CONNECT_TIMEOUT, Duration::from_millis);
     let url = without_password(&uri);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties)).await {
+    match tokio::time::timeout(timeout, Connection::connect_uri(uri, properties)).await {
         Ok(Ok(connection)) => Ok(Link { connection, channels: Mutex::default() }),
         Ok(Err(error)) => Err(match error.kind() {
             ErrorKind::ProtocolError(_) => BrokerError::Refused { url, reason: reason(&error) },
             _ => BrokerError::Unreachable { url, reason: reason(&error) },
         }),
         Err(_) => {
-            let reason = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+            let reason = format!("no answer within {}", humantime::format_duration(timeout));
             Err(BrokerError::Unreachable { url, reason })
         }
     }
@@ -107,6 +109,7 @@ pub async fn connect(broker: &BrokerArgs, name: &str) -> Result<Link, BrokerErro
 fn without_password(uri: &AMQPUri) -> String {
     let (user, host, port) = (&uri.authority.userinfo.username, &uri.authority.host, uri.authority.port);
     let vhost = uri.vhost.replace('%', "%25").replace('/', "%2f");
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     format!("{}://{user}:***@{host}:{port}/{vhost}", uri.scheme)
 }
 
@@ -116,7 +119,11 @@ mod tests {
 
     #[test]
     fn a_url_is_shown_without_its_password() {
-        let uri = AMQPUri::from_str("amqp://ann:secret@broker:5673/%2f").unwrap();
-        assert_eq!(without_password(&uri), "amqp://ann:***@broker:5673/%2f");
+        for (url, shown) in [
+            ("amqp://ann:secret@broker:5673/%2f", "amqp://ann:***@broker:5673/%2f"),
+            ("amqp://ann:secret@[2001:db8::7]/%2f", "amqp://ann:***@[2001:db8::7]:5672/%2f"),
+        ] {
+            assert_eq!(without_password(&url::parse(url).unwrap()), shown);
+        }
     }
 }
