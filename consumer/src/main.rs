@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use rollcall_consumer::cli::ConsumerArgs;
 use rollcall_consumer::score::command::launch;
 use rollcall_consumer::{Failure, exit, run};
+use rollcall_shared::arguments;
 use rollcall_shared::lifecycle::Shutdown;
 
 fn main() -> ExitCode {
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn consume() -> ExitCode {
-    exit(start(ConsumerArgs::parse()).await)
+    exit(start(arguments::parse::<ConsumerArgs>()).await)
 }
 
 async fn start(args: ConsumerArgs) -> Result<(), Failure> {

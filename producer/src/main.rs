@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use rollcall_producer::cli::{Command, EnqueueArgs, ProducerArgs};
 use rollcall_producer::run::{Failure, run};
+use rollcall_shared::arguments;
 use rollcall_shared::lifecycle::{Exit, Shutdown};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(ProducerArgs::parse()).await {
+    match start(arguments::parse()).await {
         Ok(()) => Exit::Success.into(),
         Err(failure) => {
             eprintln!("error: {failure}");

@@ -1,6 +1,7 @@
 //! What Rollcall's processes share, in the order a process meets it: the words and messages, the names on the broker, the
 //! connection to it, a process's life, and what it tells about itself.
 
+pub mod arguments;
 pub mod broker;
 pub mod duration;
 pub mod lifecycle;

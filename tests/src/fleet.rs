@@ -154,9 +154,14 @@ impl Fleet {
 
     /// Starts one of the programs, `aggregator`, `consumer` or `producer`, in the project's folder, and waits for nothing.
     pub fn program<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Process {
+        self.start(name, self.program_command(name, arguments))
+    }
+
+    /// One of the programs with `arguments`, in the project's folder, not yet started.
+    pub fn program_command<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Command {
         let mut command = self.command(binary(name));
         command.args(arguments).current_dir(project());
-        self.start(name, command)
+        command
     }
 
     /// Starts a consumer of the demo's model, `questionnaire`, with few particles: these tests are not about precision.

@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use rollcall_consumer::{Failure, aggregator};
+use rollcall_shared::arguments;
 use rollcall_shared::lifecycle::Shutdown;
 
 // One worker: counting is one task, and never computes for long; more workers would only keep memory of their own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = aggregator::cli::AggregatorArgs::parse();
-    rollcall_consumer::exit(start(args).await)
+    rollcall_consumer::exit(start(arguments::parse()).await)
 }
 
 async fn start(args: aggregator::cli::AggregatorArgs) -> Result<(), Failure> {
