@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{CauseCount, Job, JobStatus, Outcome};
+use rollcall_shared::terminal::escape_lines;
 use serde::Serialize;
 
 use crate::ask::Asker;
@@ -106,7 +107,7 @@ fn in_words(job: &Job, causes: &[Cause]) -> String {
         lines.extend(examples.iter().map(example));
     }
     lines.push(format!("`producer redrive {job} --cause CAUSE` enqueues those of one cause again"));
-    lines.join("\n")
+    escape_lines(lines)
 }
 
 #[cfg(test)]

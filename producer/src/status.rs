@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, State};
+use rollcall_shared::terminal::{escape_controls, escape_json, escape_lines};
 use rollcall_shared::topology::Topology;
 use serde::Serialize;
 
@@ -42,7 +43,7 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
     link.close().await;
     let line = |(model, fleet): (&Model, &Result<FleetStatus, BrokerError>)| match fleet {
         Ok(fleet) => fleet.in_words(model),
-        Err(error) => format!("model {model}: consumers unknown: {error}"),
+        Err(error) => escape_controls(&format!("model {model}: consumers unknown: {error}")).into_owned(),
     };
     let lines = || fleets.iter().map(line).collect::<Vec<_>>();
     let fleet_of = |job: &JobStatus| {
@@ -72,11 +73,15 @@ async fn fleets(jobs: &[JobStatus], link: &Link, topology: &Topology) -> BTreeMa
     fleets
 }
 
-/// Prints a document on stdout: as JSON, or as `text` for people.
+/// Prints a document on stdout: as JSON, or as `text` for people. What of it comes from outside is escaped; where it may have line
+/// breaks, the text has it escaped already.
 pub(crate) fn print(output: Output, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
     let text = match output {
-        Output::Text => text(),
-        Output::Json => serde_json::to_string_pretty(document).map_err(|error| Failure::Other(error.to_string()))?,
+        Output::Text => escape_lines(text().split('\n')),
+        Output::Json => {
+            let document = serde_json::to_string_pretty(document).map_err(|error| Failure::Other(error.to_string()))?;
+            escape_json(&document).into_owned()
+        }
     };
     match writeln!(std::io::stdout(), "{text}") {
         // Whoever reads has read enough.
@@ -105,7 +110,7 @@ fn list(jobs: &[Shown]) -> String {
             status.opened_at.as_deref().unwrap_or("?"),
         )
     }));
-    lines.join("\n")
+    escape_lines(lines)
 }
 
 /// How a job that has not ended stands, in a few lines for people.
@@ -131,7 +136,7 @@ fn in_words(status: &JobStatus) -> String {
     if status.state == State::Paused {
         lines.push(format!("  it is paused: `producer resume {}` goes on with it", status.job));
     }
-    lines.join("\n")
+    escape_lines(lines)
 }
 
 fn unsealed_in_words(status: &JobStatus) -> String {
@@ -160,7 +165,7 @@ pub(crate) fn done_in_words(done: &Done) -> String {
     ];
     lines.extend(done.causes.iter().map(cause_in_words));
     lines.extend(done.reason.iter().map(|reason| format!("  reason: {reason}")));
-    lines.join("\n")
+    escape_lines(lines)
 }
 
 fn cause_in_words(cause: &CauseCount) -> String {

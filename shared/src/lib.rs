@@ -8,4 +8,5 @@ pub mod lifecycle;
 pub mod message;
 pub mod number;
 pub mod telemetry;
+pub mod terminal;
 pub mod topology;

@@ -26,3 +26,4 @@ mod scale_in;
 mod shutdown;
 mod takeover;
 mod telemetry;
+mod terminal;

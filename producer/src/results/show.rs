@@ -1,6 +1,7 @@
 //! Shows a few results to a person.
 
 use rollcall_shared::message::Counted;
+use rollcall_shared::terminal::escape_lines;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -24,7 +25,7 @@ fn in_words(result: &ResultBody) -> String {
     let mut lines = vec![format!("{company_id} (index {index}) {outcome}, by {model} in {duration_ms:.1} ms")];
     lines.extend(result.error.iter().map(|error| format!("  {}: {}", error.cause, error.message)));
     lines.extend(result.prediction.iter().flat_map(|prediction| parts(prediction)));
-    lines.join("\n")
+    escape_lines(lines)
 }
 
 fn parts(prediction: &RawValue) -> Vec<String> {

@@ -1,0 +1,180 @@
+//! What people see at a terminal: nothing that takes the terminal over, colours where they are wanted, and no process that depends on it.
+
+use std::fs::File;
+use std::process::Command;
+use std::time::Duration;
+
+use rollcall_tests::{Ended, Fleet, Process, SCORER, eventually};
+use serde_json::{Value, json};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A title, a cleared screen, a colour by one character of eight bits, a text in the other direction, and a second line.
+const HOSTILE: &str = "\u{1b}]0;owned\u{7}evil\u{1b}[2J\u{7f}\u{9b}31m\u{202e}txt\nfree 1 failed: none";
+
+fn acts_on_a_terminal(c: char) -> bool {
+    c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
+}
+
+/// Asserts that a terminal shows all of `text`, and that its lines are its own.
+fn assert_harmless(text: &str) {
+    assert!(!text.contains(|c| acts_on_a_terminal(c) && c != '\n'), "{text:?}");
+    assert!(!text.lines().any(|line| line.starts_with("free ")), "{text:?}");
+}
+
+/// A job whose companies are called, fail, and have columns as a hostile file says.
+fn hostile_job(fleet: &Fleet) -> [Process; 2] {
+    let aggregator = fleet.aggregator(&[]);
+    let consumer = fleet.consumer("echo", SCORER, &["--threads", "1"]);
+    let record = json!({ "company_id": HOSTILE, "note": HOSTILE, "do": "quote" });
+    let other = json!({ "company_id": format!("{HOSTILE}2"), HOSTILE: HOSTILE });
+    let file = fleet.file("hostile.jsonl", format!("{record}\n{other}\n"));
+    fleet.enqueue(&file, "echo", "j", &["--wait"]).expect(1);
+    [aggregator, consumer]
+}
+
+#[test]
+fn what_records_and_scorers_say_is_shown_and_not_obeyed() {
+    let fleet = Fleet::fresh();
+    let processes = hostile_job(&fleet);
+    // A cause to count failures by has no such characters from the beginning.
+    for (arguments, shown) in [
+        (&["results", "j", "--show", "9"][..], 4),
+        (&["failures", "j"], 2),
+        (&["status", "j"], 0),
+        (&["status"], 0),
+        (&["watch", "j"], 0),
+    ] {
+        let ended = fleet.producer(arguments);
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert_harmless(&said);
+        assert!(said.matches(r"\u{1b}]0;owned\u{7}evil").count() >= shown, "{arguments:?}: {said}");
+    }
+    for process in &processes {
+        assert_harmless(&process.stderr());
+    }
+    processes[1].wait_until_it_says(r"\u{1b}]0;owned");
+}
+
+#[test]
+fn json_for_scripts_has_the_same_values_and_no_control_characters() {
+    let fleet = Fleet::fresh();
+    let _processes = hostile_job(&fleet);
+    for (arguments, place) in [(&["results", "j"][..], "/0/error/message"), (&["failures", "j"], "/0/examples/0/message")] {
+        let ended = fleet.producer(&[arguments, &["--output", "json"]].concat()).expect(0);
+        assert!(!ended.stdout.contains(|c| acts_on_a_terminal(c) && c != '\n'), "{:?}", ended.stdout);
+        let document = ended.json();
+        let said = [document.pointer(place), document.pointer(&place.replacen('0', "1", 1))];
+        assert!(said.into_iter().flatten().any(|said| said == HOSTILE), "{document}");
+    }
+    // A file is data, and stays as it is.
+    fleet.producer(&["results", "j", "--to", "r.jsonl"]).expect(0);
+    let rows = std::fs::read_to_string(fleet.path("r.jsonl")).unwrap();
+    let ids = rows.lines().map(|row| serde_json::from_str::<Value>(row).unwrap()["company_id"].clone());
+    assert!(ids.into_iter().any(|id| id == HOSTILE), "{rows}");
+}
+
+#[test]
+fn errors_and_columns_are_escaped() {
+    let fleet = Fleet::fresh();
+    fleet.file("c.csv", format!("company_id,\"{}\"\na,b\n", HOSTILE.split('\n').next().unwrap()));
+    let dry = fleet.producer(&["enqueue", "c.csv", "-m", "m", "--dry-run"]).expect(0);
+    assert_harmless(&dry.stdout);
+    let missing = fleet.producer(&["enqueue", "no\u{1b}[2J\nsuch.csv", "-m", "m"]).expect(2);
+    assert!(missing.error().contains(r"no\u{1b}[2J\nsuch.csv"), "{missing:?}");
+    let consumer = ["--model", "m", "--scorer", "bayes:no\u{1b}[2J\nsuch.bif"];
+    let refused = fleet.program("consumer", &consumer).wait(DEADLINE).expect(2);
+    assert!(refused.error().contains(r"no\u{1b}[2J\nsuch.bif"), "{refused:?}");
+}
+
+/// Runs the producer on a terminal, which `script` makes, with some variables; returns what the terminal was sent.
+fn on_a_terminal(fleet: &Fleet, variables: &[(&str, &str)], arguments: &[&str]) -> String {
+    let producer = fleet.producer_command(arguments);
+    let words = [producer.get_program()].into_iter().chain(producer.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = fleet.command("script");
+    script.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]).current_dir(fleet.path(""));
+    clear_colour_variables(&mut script).envs(variables.iter().copied());
+    fleet.start("script", script).wait(DEADLINE).expect(0).stdout
+}
+
+fn clear_colour_variables(command: &mut Command) -> &mut Command {
+    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "TERM"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Enqueues a job without an aggregator, of which one line of log is said.
+fn enqueue_with_a_warning(job: &str) -> [&str; 6] {
+    ["enqueue", "c.csv", "-m", "m", "--job", job]
+}
+
+#[test]
+fn logs_have_colours_where_the_terminal_and_the_environment_want_them() {
+    let fleet = Fleet::fresh();
+    fleet.file("c.csv", "company_id\na\n");
+    let colour = ("TERM", "xterm");
+    for (job, variables, coloured) in [
+        ("a", &[colour][..], true),
+        ("b", &[("TERM", "dumb")], false),
+        ("c", &[colour, ("NO_COLOR", "1")], false),
+        ("d", &[colour, ("NO_COLOR", "")], true),
+        ("e", &[colour, ("CLICOLOR", "0")], false),
+        ("f", &[colour, ("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], false),
+    ] {
+        let said = on_a_terminal(&fleet, variables, &enqueue_with_a_warning(job));
+        assert!(said.contains("no aggregator says"), "{said}");
+        assert_eq!(said.contains("\u{1b}["), coloured, "{variables:?}: {said:?}");
+    }
+    for (job, variable, coloured) in [("g", "CLICOLOR_FORCE", true), ("h", "CLICOLOR", false)] {
+        let mut piped = fleet.producer_command(&enqueue_with_a_warning(job));
+        clear_colour_variables(&mut piped).env(variable, "1");
+        let said = fleet.start("producer", piped).wait(DEADLINE).expect(0).stderr;
+        assert!(said.contains("no aggregator says"), "{said}");
+        assert_eq!(said.contains("\u{1b}["), coloured, "{variable}: {said:?}");
+    }
+}
+
+/// Starts a program whose standard error is a pipe that nobody reads any more.
+fn with_closed_stderr(fleet: &Fleet, name: &str, command: &Command) -> Process {
+    let pipe = fleet.path(&format!("{name}.pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut shell = fleet.command("sh");
+    shell.args(["-c", "exec 2>\"$0\"; read -r _ <\"$0.left\"; exec \"$@\""]).arg(&pipe);
+    shell.arg(command.get_program()).args(command.get_args()).current_dir(command.get_current_dir().unwrap());
+    let left = pipe.with_extension("pipe.left");
+    assert!(Command::new("mkfifo").arg(&left).status().unwrap().success());
+    let process = fleet.start(name, shell);
+    drop(File::open(&pipe).unwrap());
+    std::fs::write(&left, "\n").unwrap();
+    process
+}
+
+fn expect(mut process: Process, code: i32) -> Ended {
+    process.wait(DEADLINE).expect(code)
+}
+
+#[test]
+fn a_closed_standard_error_changes_nothing() {
+    let fleet = Fleet::fresh();
+    let mut aggregator = with_closed_stderr(&fleet, "aggregator", &fleet.program_command("aggregator", &["--log", "trace"]));
+    let consumer = ["--model", "echo", "--scorer", SCORER, "--threads", "1", "--log", "debug"];
+    let mut consumer = with_closed_stderr(&fleet, "consumer", &fleet.program_command("consumer", &consumer));
+    fleet.file("c.csv", "company_id,do\na,\nb,crash\nc,quote\n");
+    let enqueue = fleet.producer_command(&["enqueue", "c.csv", "-m", "echo", "--job", "j", "--max-attempts", "1"]);
+    expect(with_closed_stderr(&fleet, "enqueue", &enqueue), 0);
+    eventually("the job is over", || (fleet.status("j")["state"] == "failed").then_some(()));
+    assert_eq!(fleet.status("j")["succeeded"], 1);
+    let watch = fleet.producer_command(&["watch", "j"]);
+    let watched = expect(with_closed_stderr(&fleet, "watch", &watch), 1);
+    assert!(watched.stdout.contains("job j failed"), "{watched:?}");
+    for process in [&mut consumer, &mut aggregator] {
+        process.terminate();
+        process.wait(DEADLINE).expect(0);
+    }
+    for (program, arguments) in [("producer", &["status", "--amqp-url", "none"][..]), ("aggregator", &["--amqp-url", "none"])] {
+        let command = fleet.program_command(program, arguments);
+        expect(with_closed_stderr(&fleet, &format!("{program}-refused"), &command), 2);
+    }
+}
