@@ -257,7 +257,8 @@ pub(crate) const MAX_RECORD_BYTES: i64 = 15 << 20;
 pub struct ResultsArgs {
     /// The job
     pub job: Job,
-    /// Write all of them to this file: .jsonl, .csv or .parquet by its name [default: show a few]
+    /// Write all of them to this file: .csv, .tsv, .jsonl, .ndjson or .parquet by its name, each also .gz or .zst; - is standard
+    /// output, as CSV [default: show a few]
     #[arg(long, env = "ROLLCALL_TO")]
     pub to: Option<PathBuf>,
     /// How many to show where they go to no file
@@ -265,6 +266,9 @@ pub struct ResultsArgs {
     pub show: u32,
     /// Fetch what is there of a job that has not ended
     #[arg(long, env = "ROLLCALL_PARTIAL", value_parser = FalseyValueParser::new())]
+    /// What to write [default: by the name of the file]
+    #[arg(long, env = "ROLLCALL_TO_FORMAT", value_enum, requires = "to")]
+    pub format: Option<Format>,
     pub partial: bool,
 }
 
@@ -277,7 +281,7 @@ pub struct GenerateArgs {
     /// The same seed gives the same companies, everywhere
     #[arg(long, env = "ROLLCALL_SEED", default_value_t = 1)]
     pub seed: u64,
-    /// Write them to this file [default: standard output]
+    /// Write them to this file: .csv, also .gz or .zst; - is standard output [default: standard output]
     #[arg(long, env = "ROLLCALL_TO")]
     pub to: Option<PathBuf>,
 }

@@ -9,6 +9,7 @@ pub mod generate;
 
 pub mod ask;
 mod blocking;
+mod destination;
 pub mod failures;
 mod fleet;
 pub mod orders;

@@ -27,13 +27,13 @@ async fn start(args: ProducerArgs) -> Result<(), Failure> {
         | Command::Watch { .. }
         | Command::Results(_)
         | Command::Failures { .. }
-        | Command::Redrive(_) => Shutdown::by_signal(),
+        | Command::Redrive(_)
+        | Command::Generate(_) => Shutdown::by_signal(),
         Command::Enqueue(_)
         | Command::Status { .. }
         | Command::Cancel { .. }
         | Command::Pause { .. }
-        | Command::Resume { .. }
-        | Command::Generate(_) => Ok(Shutdown::never()),
+        | Command::Resume { .. } => Ok(Shutdown::never()),
     };
     run(args, shutdown.map_err(|error| Failure::Other(error.to_string()))?).await
 }

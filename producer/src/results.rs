@@ -4,71 +4,111 @@
 //! has its `index`, the row of the company in its file.
 
 pub(crate) mod newest;
+mod parquet_rows;
 pub(crate) mod replay;
 mod show;
 mod write;
 
-use rollcall_shared::broker::{BrokerArgs, connect};
+use std::path::Path;
+
+use rollcall_shared::broker::{BrokerArgs, COALESCE, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Counted, JobStatus};
+use rollcall_shared::message::JobStatus;
+use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::ask::Asker;
+use crate::blocking::on_a_thread;
 use crate::cli::{Output, ResultsArgs};
+use crate::destination::{self, Layout, is_standard_output, unless_reader_left};
 use crate::run::Failure;
 use crate::status::{print, thousands};
 use newest::Newest;
-use replay::{Replay, Replayed, ResultBody};
-use write::Writer;
+use replay::{Replay, Replayed};
+use write::{Results, Writer};
+
+/// Batches of results read ahead of what is written.
+const BATCHES_AHEAD: usize = 8;
 
 /// Writes the results of a job to a file, or shows some.
 ///
 /// # Errors
 /// [`Failure`]; also where the job has not ended and `--partial` is not given.
 pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
-    let mut writer = args.to.as_deref().map(Writer::create).transpose()?;
-    let Fetched { status, rows, shown } = tokio::select! {
-        fetched = replay(&args, broker, writer.as_mut()) => fetched?,
-        () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was written".to_owned())),
+    let fetched = async {
+        match &args.to {
+            Some(path) => write_to(path, &args, broker, output).await,
+            None => show_some(&args, broker, output).await,
+        }
     };
-    match writer {
-        Some(writer) => conclude(writer, &status, rows, output),
-        None => show::show(&shown, output),
+    tokio::select! {
+        fetched = fetched => fetched,
+        () = shutdown.requested() => Err(Failure::Interrupted("interrupted; no file was written".to_owned())),
     }
 }
 
-struct Fetched {
-    status: JobStatus,
-    /// How many companies had a result that counts.
-    rows: u64,
-    /// Their results, where no file takes them.
-    shown: Vec<(Counted, Vec<u8>)>,
+async fn show_some(args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
+    let (to, mut results) = channel(BATCHES_AHEAD);
+    let shown = async {
+        let mut shown = Vec::new();
+        while let Some(some) = results.recv().await {
+            shown.extend(some);
+        }
+        shown
+    };
+    let (replayed, shown) = tokio::join!(replay(args, broker, to), shown);
+    replayed?;
+    show::show(&shown, output)
 }
 
-/// Hands each result that counts to `writer`, or keeps the few that are to be shown.
-async fn replay(args: &ResultsArgs, broker: &BrokerArgs, mut writer: Option<&mut Writer>) -> Result<Fetched, Failure> {
+/// Writes on a thread of its own: whoever reads a pipe may be slow, and who interrupts is to be heard all the same.
+async fn write_to(path: &Path, args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
+    let name = destination::name(path);
+    let layout = Layout::of(path, args.format).ok_or_else(|| {
+        Failure::Usage(format!(
+            "expected --to with a name ending in .csv, .tsv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, found {name}; say what to write with --format"
+        ))
+    })?;
+    let (file, placement) = destination::open(path).await?;
+    layout.refuse_terminal(&file, &name)?;
+    let (to, results): (_, Receiver<Results>) = channel(BATCHES_AHEAD);
+    let writing = on_a_thread(move || Writer::write_all(file, layout, results));
+    let (replayed, written) = tokio::join!(replay(args, broker, to), writing);
+    let Some(writer) = unless_reader_left(written?, &name)? else { return Ok(()) };
+    let (status, rows) = replayed?;
+    refuse_incomplete(&status, rows)?;
+    let finished = on_a_thread(move || writer.finish()).await?;
+    let Some(()) = unless_reader_left(finished.and_then(|()| placement.place()), &name)? else { return Ok(()) };
+    conclude(path, &status, rows, output)
+}
+
+/// Sends each result that counts, or the few that are to be shown; returns how the job stands, and how many companies had a
+/// result that counts. Stops early where nobody takes them any more.
+async fn replay(args: &ResultsArgs, broker: &BrokerArgs, to: Sender<Results>) -> Result<(JobStatus, u64), Failure> {
     let link = connect(broker, &format!("rollcall producer: results of {}", args.job)).await?;
     let mut asker = Asker::open(&link, &broker.topology()).await?;
     let status = asker.known(&args.job).await?;
     refuse_unfinished(&status, args.partial)?;
     let expected = status.succeeded + status.failed;
-    let most = if writer.is_some() { expected } else { expected.min(args.show.into()) };
+    let most = if args.to.is_some() { expected } else { expected.min(args.show.into()) };
     let mut newest = Newest::of(&link, &broker.topology(), &mut asker, &status).await?;
     let mut replay = Replay::open(link.channel().await?, &broker.topology(), &status).await?;
-    let mut shown = Vec::new();
-    while newest.seen() < most {
+    let mut batch = Results::with_capacity(COALESCE);
+    while newest.seen() < most && !to.is_closed() {
         let Some(replayed) = replay.next().await? else { break };
         let Replayed::Result(counted, body) = replayed else { continue };
-        if !newest.wins(&counted) {
-            continue;
+        if newest.wins(&counted) {
+            batch.push((counted, body));
         }
-        match &mut writer {
-            Some(writer) => writer.write(&ResultBody::read(&counted, &body))?,
-            None => shown.push((counted, body)),
+        if batch.len() == COALESCE {
+            // Who takes no more says why.
+            drop(to.send(std::mem::replace(&mut batch, Results::with_capacity(COALESCE))).await);
         }
     }
+    drop(to.send(batch).await);
     link.close().await;
-    Ok(Fetched { status, rows: newest.seen(), shown })
+    Ok((status, newest.seen()))
 }
 
 fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), Failure> {
@@ -82,21 +122,30 @@ fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), Failure> {
     )))
 }
 
-fn conclude(writer: Writer, status: &JobStatus, rows: u64, output: Output) -> Result<(), Failure> {
+/// The ledger may no longer have them all.
+fn refuse_incomplete(status: &JobStatus, rows: u64) -> Result<(), Failure> {
     let expected = status.succeeded + status.failed;
-    if rows < expected {
-        return Err(Failure::Other(format!(
-            "expected {expected} results of job {} in the ledger, found {rows}: its retention has dropped the others; nothing was written",
-            status.job
-        )));
+    if rows >= expected {
+        return Ok(());
     }
-    let file = writer.finish()?;
-    let name = file.display().to_string();
-    print(output, &json!({ "job": status.job, "state": status.state, "rows": rows, "file": name }), || {
-        format!("{name}: {} results of job {}, which {}", thousands(rows), status.job, ended(status))
-    })
+    Err(Failure::Other(format!(
+        "expected {expected} results of job {} in the ledger, found {rows}: its retention has dropped the others; no file was written",
+        status.job
+    )))
 }
 
-fn ended(status: &JobStatus) -> String {
-    if status.done_at.is_some() { status.state.to_string() } else { format!("is still {}", status.state) }
+fn conclude(path: &Path, status: &JobStatus, rows: u64, output: Output) -> Result<(), Failure> {
+    let (name, job) = (destination::name(path), &status.job);
+    let document = json!({ "job": job, "state": status.state, "rows": rows, "file": name });
+    let ended = if status.done_at.is_some() { status.state.to_string() } else { format!("is still {}", status.state) };
+    let line = format!("{}: {} results of job {job}, which {ended}", escape_controls(&name), thousands(rows));
+    if !is_standard_output(path) {
+        return print(output, &document, || line);
+    }
+    // Standard output has the rows, and nothing else.
+    match output {
+        Output::Text => to_stderr(line),
+        Output::Json => to_stderr(document),
+    }
+    Ok(())
 }

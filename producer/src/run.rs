@@ -1,15 +1,16 @@
 //! From a command to an exit code.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::lifecycle::{Exit, Shutdown};
-use rollcall_shared::message::{Job, State};
+use rollcall_shared::message::{Format, Job, State};
 
 use crate::ask::AskError;
+use crate::blocking::on_a_thread;
 use crate::cli::{Command, GenerateArgs, ProducerArgs};
 use crate::companies::BadInput;
+use crate::destination::{self, Layout, Packed, unless_reader_left};
 use crate::{enqueue, failures, generate, orders, redrive, results, status, watch};
 
 /// Why a command ended other than well.
@@ -102,25 +103,35 @@ pub async fn run(args: ProducerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         Command::Pause { job } => orders::pause(&job, &broker, output).await,
         Command::Resume { job } => orders::resume(&job, &broker, output).await,
         Command::Results(results) => results::fetch(results, &broker, output, &shutdown).await,
-        Command::Generate(generate) => write_synthetic(&generate),
+        Command::Generate(generate) => write_synthetic(generate, &shutdown).await,
     }
 }
 
-fn write_synthetic(args: &GenerateArgs) -> Result<(), Failure> {
-    let file = args.to.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
-    let write = |mut out: Box<dyn Write>| {
-        generate::write_companies(&mut out, args.companies, args.seed)?;
-        out.flush()
+/// Writes synthetic companies, as CSV whatever it is called.
+async fn write_synthetic(args: GenerateArgs, shutdown: &Shutdown) -> Result<(), Failure> {
+    let path = args.to.unwrap_or_else(|| "-".into());
+    let name = destination::name(&path);
+    let told = Layout::of(&path, None);
+    let layout =
+        Layout::of(&path, Some(Format::Csv)).filter(|csv| told.is_none_or(|told| told == *csv && told.delimiter == b','));
+    let layout = layout.ok_or_else(|| {
+        Failure::Usage(format!(
+            "expected --to with a name ending in .csv, then .gz or .zst if need be, found {name}: companies are written as CSV"
+        ))
+    })?;
+    let written = async {
+        let (file, placement) = destination::open(&path).await?;
+        layout.refuse_terminal(&file, &name)?;
+        let written = on_a_thread(move || {
+            let mut file = Packed::new(file, layout.compression)?;
+            generate::write_companies(&mut file, args.companies, args.seed)?;
+            file.finish()
+        });
+        unless_reader_left(written.await?.and_then(|()| placement.place()), &name)
     };
-    let written = match &args.to {
-        Some(path) => File::create(path).and_then(|file| write(Box::new(BufWriter::new(file)))),
-        None => write(Box::new(BufWriter::new(io::stdout().lock()))),
-    };
-    match written {
-        // Whoever reads has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::Write { file, error }),
-        Ok(()) => Ok(()),
+    tokio::select! {
+        written = written => written.map(drop),
+        () = shutdown.requested() => Err(Failure::Interrupted("interrupted; no file was written".to_owned())),
     }
 }
 

@@ -8,6 +8,7 @@ mod broker_refusals;
 mod closed_stderr;
 mod command_scorer;
 mod cut_short;
+mod destinations;
 mod environment;
 mod every_failure;
 mod following;

@@ -11,6 +11,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A title, a cleared screen, a colour by one character of eight bits, a text in the other direction, and a second line.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}evil\u{1b}[2J\u{7f}\u{9b}31m\u{202e}txt\nfree 1 failed: none";
+const SHOWN: &str = r"\u{1b}]0;owned\u{7}evil\u{1b}[2J\u{7f}\u{9b}31m\u{202e}txt\nfree 1 failed: none";
 
 fn acts_on_a_terminal(c: char) -> bool {
     c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
@@ -134,6 +135,25 @@ fn logs_have_colours_where_the_terminal_and_the_environment_want_them() {
         assert!(said.contains("no aggregator says"), "{said}");
         assert_eq!(said.contains("\u{1b}["), coloured, "{variable}: {said:?}");
     }
+}
+
+#[test]
+fn rows_on_a_terminal_are_escaped_and_what_is_no_text_is_refused() {
+    let fleet = Fleet::fresh();
+    let _processes = hostile_job(&fleet);
+    for format in ["csv", "jsonl"] {
+        let said = on_a_terminal(&fleet, &[], &["results", "j", "--to", "-", "--format", format]);
+        let escaped = if format == "csv" { SHOWN.to_owned() } else { json!(HOSTILE).to_string().replace('\u{7f}', "\\u007f") };
+        let begins: String = escaped.trim_matches('"').chars().take(20).collect();
+        assert!(said.contains(&begins) && !said.contains('\u{1b}') && !said.contains('\u{202e}'), "{said:?}");
+    }
+    let producer = fleet.producer_command(&["results", "j", "--to", "-", "--format", "parquet"]);
+    let mut script = fleet.command("script");
+    let words: Vec<_> =
+        [producer.get_program()].into_iter().chain(producer.get_args()).map(|word| word.to_str().unwrap()).collect();
+    script.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+    let refused = fleet.start("script", script).wait(DEADLINE).expect(2);
+    assert!(refused.stdout.contains("found a terminal"), "{refused:?}");
 }
 
 /// Starts a program whose standard error is a pipe that nobody reads any more.

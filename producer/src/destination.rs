@@ -1,0 +1,246 @@
+//! Where a file that is written goes to: a path, standard output, a pipe.
+//!
+//! A file appears under its name when it is whole, and not before. What is no regular file, such as a pipe or a device, is
+//! written into as it is.
+
+mod layout;
+mod packed;
+
+use std::error::Error;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::iter::successors;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+
+use crate::blocking::on_a_thread;
+use crate::run::Failure;
+pub(crate) use layout::Layout;
+pub(crate) use packed::Packed;
+
+/// A new file's mode, less the umask.
+const NEW_FILE: u32 = 0o666;
+
+/// Set-user-id, set-group-id and sticky bits, and the permissions.
+const MODE: u32 = 0o7777;
+
+/// Whether a path stands for standard output.
+pub(crate) fn is_standard_output(path: &Path) -> bool {
+    // The file behind it may have been opened by a shell, to which its name means nothing any more.
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
+}
+
+/// How a destination is called in messages.
+pub(crate) fn name(path: &Path) -> String {
+    if is_standard_output(path) { "standard output".to_owned() } else { path.display().to_string() }
+}
+
+/// What is to be done once everything is written.
+pub(crate) enum Placement {
+    /// Nothing: it was written where it belongs.
+    Direct,
+    /// The file takes its name.
+    Staged {
+        /// Removed unless it comes to that.
+        temporary: TempPath,
+        /// The file itself, where the name is that of a link to it.
+        target: PathBuf,
+    },
+}
+
+impl Placement {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn place(self) -> io::Result<()> {
+        match self {
+            Placement::Direct => Ok(()),
+            Placement::Staged { temporary, target } => temporary.persist(target).map_err(|error| error.error),
+        }
+    }
+}
+
+/// Opens `path` for writing. A pipe without a reader is waited for, on a thread of its own.
+///
+/// # Errors
+/// [`Failure::Usage`] for a folder, [`Failure::Write`] where the file system refuses.
+pub(crate) async fn open(path: &Path) -> Result<(File, Placement), Failure> {
+    let (name, path) = (name(path), path.to_owned());
+    match on_a_thread(move || open_now(&path)).await? {
+        Ok(opened) => Ok(opened),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            Err(Failure::Usage(format!("expected a file to write, found the folder {name}; name a file in it")))
+        }
+        Err(error) => Err(Failure::Write { file: name, error }),
+    }
+}
+
+fn open_now(path: &Path) -> io::Result<(File, Placement)> {
+    if is_standard_output(path) {
+        return Ok((File::from(io::stdout().as_fd().try_clone_to_owned()?), Placement::Direct));
+    }
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if found.is_file() => replace(&fs::canonicalize(path)?, &found),
+        Ok(_) => Ok((OpenOptions::new().write(true).open(path)?, Placement::Direct)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => stage(&behind_links(path), NEW_FILE),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file to take the place of another, which keeps its owner, as far as that is ours to say, and its mode.
+fn replace(target: &Path, found: &Metadata) -> io::Result<(File, Placement)> {
+    // One that may not be written is not replaced either, though its folder would let us.
+    OpenOptions::new().write(true).open(target)?;
+    let mode = found.mode() & MODE;
+    let (file, placement) = stage(target, mode)?;
+    drop(fchown(&file, Some(found.uid()), Some(found.gid())));
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok((file, placement))
+}
+
+/// A temporary file beside `target`, so that it can be renamed to it.
+fn stage(target: &Path, mode: u32) -> io::Result<(File, Placement)> {
+    let (Some(folder), Some(_)) = (target.parent(), target.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
+    };
+    if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
+    let (file, temporary) = file.into_parts();
+    Ok((file, Placement::Staged { temporary, target: target.to_owned() }))
+}
+
+/// What a link that leads nowhere leads to, by way of further ones; any other path as it is.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut target = path.to_owned();
+    // The system has followed them already, and found that they end.
+    while let Ok(next) = fs::read_link(&target) {
+        target = target.parent().unwrap_or(Path::new("")).join(next);
+    }
+    target
+}
+
+/// What has come of writing; nothing where whoever reads has left: they have read enough.
+///
+/// # Errors
+/// [`Failure::Write`] where it failed for any other reason.
+pub(crate) fn unless_reader_left<T>(written: io::Result<T>, name: &str) -> Result<Option<T>, Failure> {
+    match written {
+        Ok(written) => Ok(Some(written)),
+        Err(error) if has_reader_left(&error) => Ok(None),
+        Err(error) => Err(Failure::Write { file: name.to_owned(), error }),
+    }
+}
+
+fn has_reader_left(error: &io::Error) -> bool {
+    // What encodes the bytes may have wrapped the error.
+    let first: &(dyn Error + 'static) = error;
+    successors(Some(first), |error| (*error).source())
+        .any(|error| error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+
+    fn write(path: &Path, text: &str) -> io::Result<()> {
+        let (mut file, placement) = open_now(path)?;
+        file.write_all(text.as_bytes())?;
+        placement.place()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & MODE
+    }
+
+    /// The mode that anybody else's new file has here.
+    fn usual_mode(folder: &TempDir) -> u32 {
+        let usual = folder.path().join("usual");
+        fs::write(&usual, "").unwrap();
+        mode(&usual)
+    }
+
+    #[test]
+    fn a_new_file_has_the_mode_of_any_new_file_and_an_old_one_keeps_its_own() {
+        let folder = tempdir().unwrap();
+        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+        write(&new, "new").unwrap();
+        assert_eq!((mode(&new), fs::read_to_string(&new).unwrap().as_str()), (usual_mode(&folder), "new"));
+        fs::write(&old, "longer than what replaces it").unwrap();
+        for kept in [0o600, 0o664, 0o777, 0o4755] {
+            fs::set_permissions(&old, Permissions::from_mode(kept)).unwrap();
+            write(&old, "old").unwrap();
+            assert_eq!((mode(&old), fs::read_to_string(&old).unwrap().as_str()), (kept, "old"));
+        }
+    }
+
+    #[test]
+    fn a_link_stays_and_the_file_behind_it_is_written_even_where_there_is_none_yet() {
+        let folder = tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("data")).unwrap();
+        fs::write(path("data/there"), "before").unwrap();
+        for (link, to) in [("a", "data/there"), ("b", "a"), ("c", "data/new"), ("d", "c"), ("data/e", "../data/f")] {
+            symlink(to, path(link)).unwrap();
+            write(&path(link), link).unwrap();
+            assert_eq!(fs::read_link(path(link)).unwrap(), Path::new(to));
+            assert_eq!(fs::read_to_string(path(link)).unwrap(), link);
+        }
+        assert!(["data/there", "data/new", "data/f"].iter().all(|file| fs::symlink_metadata(path(file)).unwrap().is_file()));
+        symlink("loop", path("loop")).unwrap();
+        assert!(write(&path("loop"), "").is_err());
+    }
+
+    #[test]
+    fn what_is_not_placed_leaves_the_old_file_and_no_other() {
+        let folder = tempdir().unwrap();
+        let old = folder.path().join("old");
+        fs::write(&old, "old").unwrap();
+        let (mut file, placement) = open_now(&old).unwrap();
+        file.write_all(b"half").unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        drop(placement);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
+    }
+
+    #[test]
+    fn a_device_is_written_into_and_a_folder_is_refused() {
+        let folder = tempdir().unwrap();
+        let null = folder.path().join("null");
+        symlink("/dev/null", &null).unwrap();
+        for device in [Path::new("/dev/null"), &null] {
+            assert!(matches!(open_now(device), Ok((_, Placement::Direct))), "{}", device.display());
+        }
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        for (path, kind) in [
+            (folder.path().to_owned(), io::ErrorKind::IsADirectory),
+            (folder.path().join("no-such/"), io::ErrorKind::IsADirectory),
+            (folder.path().join("no-such/x"), io::ErrorKind::NotFound),
+            (folder.path().join(".."), io::ErrorKind::IsADirectory),
+            (PathBuf::new(), io::ErrorKind::InvalidInput),
+        ] {
+            assert_eq!(open_now(&path).err().map(|error| error.kind()), Some(kind), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_left_is_known_by_whatever_wraps_the_error() {
+        let left = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let by_parquet = io::Error::from(parquet::errors::ParquetError::from(left()));
+        assert!([left(), by_parquet].iter().all(has_reader_left));
+        assert!(!has_reader_left(&io::Error::from(io::ErrorKind::StorageFull)));
+    }
+}

@@ -1,0 +1,73 @@
+//! Writes bytes as they are, or compressed.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+use flate2::write::GzEncoder;
+
+/// Large enough that system calls cost nothing next to making the rows.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Gzip,
+    Zstd,
+}
+
+/// A file that is compressed as it is written, or not.
+pub(crate) enum Packed {
+    Plain(BufWriter<File>),
+    Gzip(GzEncoder<BufWriter<File>>),
+    Zstd(zstd::Encoder<'static, BufWriter<File>>),
+}
+
+impl Packed {
+    /// The beginning of one.
+    ///
+    /// # Errors
+    /// The compressor's.
+    pub(crate) fn new(file: File, compression: Option<Compression>) -> io::Result<Packed> {
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        Ok(match compression {
+            None => Packed::Plain(file),
+            Some(Compression::Gzip) => Packed::Gzip(GzEncoder::new(file, flate2::Compression::default())),
+            Some(Compression::Zstd) => {
+                let mut encoder = zstd::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+                encoder.include_checksum(true)?;
+                Packed::Zstd(encoder)
+            }
+        })
+    }
+
+    /// Writes what is left, and the end of what is compressed: without it, readers take the file for cut short.
+    ///
+    /// # Errors
+    /// The file's.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        let mut file = match self {
+            Packed::Plain(file) => file,
+            Packed::Gzip(encoder) => encoder.finish()?,
+            Packed::Zstd(encoder) => encoder.finish()?,
+        };
+        file.flush()
+    }
+}
+
+impl Write for Packed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Packed::Plain(file) => file.write(bytes),
+            Packed::Gzip(encoder) => encoder.write(bytes),
+            Packed::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Packed::Plain(file) => file.flush(),
+            Packed::Gzip(encoder) => encoder.flush(),
+            Packed::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
