@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use chrono::DateTime;
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
 use rollcall_shared::message::{Delimiter, Indices, Job, Model, Priority, Reading, RetryPolicy, Settings, Tolerance, timestamp};
@@ -158,7 +159,8 @@ pub struct EnqueueArgs {
     /// End the job as soon as it has more failures than it tolerates; what waits then is not scored
     #[arg(long, env = "ROLLCALL_FAIL_FAST", value_parser = FalseyValueParser::new())]
     pub fail_fast: bool,
-    /// End the job, as expired, if it is not done in this time, such as 2h, or by this time, such as 2026-01-31T06:00:00Z
+    /// End the job, as expired, if it is not done in this time, such as 2h, or by this time, with its offset from UTC, such as
+    /// 2027-01-31T06:00:00+01:00
     #[arg(long, env = "ROLLCALL_DEADLINE", value_parser = deadline)]
     pub deadline: Option<SystemTime>,
 }
@@ -166,14 +168,17 @@ pub struct EnqueueArgs {
 /// Of the year 9999: RFC 3339 has no later ones.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
+/// A time without an offset would be another one on a machine in another zone, so there is none.
 fn deadline(text: &str) -> Result<SystemTime, String> {
     let time = match humantime::parse_duration(text) {
         Ok(time) => SystemTime::now().checked_add(time),
-        Err(_) => humantime::parse_rfc3339_weak(text).ok(),
+        Err(_) => DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from),
     };
     let last = SystemTime::UNIX_EPOCH + LAST_SECOND;
     let time = time.filter(|time| *time > SystemTime::now() && *time <= last);
-    time.ok_or_else(|| format!("expected a time to come, such as 2h or 2026-01-31T06:00:00Z in UTC, found {text:?}"))
+    time.ok_or_else(|| {
+        format!("expected a time to come, such as 2h, or with its offset from UTC 2027-01-31T06:00:00+01:00, found {text:?}")
+    })
 }
 
 impl EnqueueArgs {
@@ -261,14 +266,14 @@ pub struct ResultsArgs {
     /// output, as CSV [default: show a few]
     #[arg(long, env = "ROLLCALL_TO")]
     pub to: Option<PathBuf>,
+    /// What to write [default: by the name of the file]
+    #[arg(long, env = "ROLLCALL_TO_FORMAT", value_enum, requires = "to")]
+    pub format: Option<Format>,
     /// How many to show where they go to no file
     #[arg(long, env = "ROLLCALL_SHOW", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "to")]
     pub show: u32,
     /// Fetch what is there of a job that has not ended
     #[arg(long, env = "ROLLCALL_PARTIAL", value_parser = FalseyValueParser::new())]
-    /// What to write [default: by the name of the file]
-    #[arg(long, env = "ROLLCALL_TO_FORMAT", value_enum, requires = "to")]
-    pub format: Option<Format>,
     pub partial: bool,
 }
 
@@ -284,4 +289,35 @@ pub struct GenerateArgs {
     /// Write them to this file: .csv, also .gz or .zst; - is standard output [default: standard output]
     #[arg(long, env = "ROLLCALL_TO")]
     pub to: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_duration_or_a_time_with_its_offset() {
+        for same in ["2999-01-31T06:00:00Z", "2999-01-31t07:30:00.000+01:30", "2999-01-30T22:00:00-08:00"] {
+            assert_eq!(timestamp(deadline(same).unwrap()), timestamp(deadline("2999-01-31T06:00:00+00:00").unwrap()), "{same}");
+        }
+        assert!(deadline("2h 30m").is_ok_and(|time| time > SystemTime::now() + Duration::from_secs(9_000 - 60)));
+        for bad in [
+            "2999-01-31T06:00:00",
+            "2999-01-31 06:00:00",
+            "2999-01-31",
+            "2999-01-31T06:00Z",
+            "2999-02-30T06:00:00Z",
+            "2999-01-31T06:00:00 Europe/Berlin",
+            "2001-01-31T06:00:00+01:00",
+            "9999-12-31T23:59:59-12:00",
+            "+12000-01-01T00:00:00Z",
+            "9000years",
+            "0s",
+            "tomorrow",
+            "",
+        ] {
+            let refused = deadline(bad).unwrap_err();
+            assert!(refused.contains(&format!("{bad:?}")) && refused.contains("+01:00"), "{refused}");
+        }
+    }
 }
