@@ -111,9 +111,8 @@ pub async fn run(args: ProducerArgs, shutdown: Shutdown) -> Result<(), Failure> 
 async fn write_synthetic(args: GenerateArgs, shutdown: &Shutdown) -> Result<(), Failure> {
     let path = args.to.unwrap_or_else(|| "-".into());
     let name = destination::name(&path);
-    let told = Layout::of(&path, None);
-    let layout =
-        Layout::of(&path, Some(Format::Csv)).filter(|csv| told.is_none_or(|told| told == *csv && told.delimiter == b','));
+    let layout = Layout::of(&path, None).or_else(|| Layout::of(&path, Some(Format::Csv)));
+    let layout = layout.filter(|layout| layout.format == Format::Csv && layout.delimiter == b',');
     let layout = layout.ok_or_else(|| {
         Failure::Usage(format!(
             "expected --to with a name ending in .csv, then .gz or .zst if need be, found {name}: companies are written as CSV"
