@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::fleet::project;
 
-/// More than there are tests; making them all at once costs as much as making one.
-const VHOSTS: usize = 96;
+/// More than tests ask for, some of them several times; making them all at once costs as much as making one.
+const VHOSTS: usize = 144;
 
 /// A vhost that nobody else uses, or, on a broker that is not ours to administer, a prefix that nobody else uses.
 #[derive(Debug, Clone)]
@@ -22,10 +22,11 @@ impl Vhost {
     /// A fresh one, on the broker that `AMQP_URL` names.
     ///
     /// # Panics
-    /// Where `AMQP_URL` is not set: `make test` sets it.
+    /// Where `AMQP_URL` is not set: `make test` sets it; or where more are asked for than there are.
     pub fn fresh() -> Vhost {
         static MADE: OnceLock<()> = OnceLock::new();
-        Vhost::numbered(|broker, run, _| {
+        Vhost::numbered(|broker, run, number| {
+            assert!(number <= VHOSTS, "tests ask for more vhosts than are made: raise VHOSTS");
             MADE.get_or_init(|| make(broker, run, 1, VHOSTS));
         })
     }
