@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use rollcall_shared::broker::{BrokerArgs, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Done, Job, Opened, timestamp};
+use rollcall_shared::terminal::to_stderr;
 use serde_json::json;
 use tokio::time::timeout;
 use xxhash_rust::xxh3::Xxh3;
@@ -51,7 +52,7 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     let (job, model, opened_at) = (opened.job.clone(), opened.model.clone(), opened.opened_at.clone());
     let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.seen().progress));
     if let Some(taken_for) = &rows.seen().taken_for {
-        eprintln!("job {job}: {} is {taken_for}", args.file.display());
+        to_stderr(format_args!("job {job}: {} is {taken_for}", args.file.display()));
     }
     let enqueuing = Enqueuing::new(opened, part, rows, Arc::clone(&enqueued));
     let enqueuing = publish(enqueuing, &broker, shutdown);
@@ -74,7 +75,7 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
 /// Says what of a file was taken otherwise than it stands in it.
 fn remark(job: &Job, progress: &Progress) {
     for remark in progress.remarks() {
-        eprintln!("job {job}: {remark}");
+        to_stderr(format_args!("job {job}: {remark}"));
     }
 }
 

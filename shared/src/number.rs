@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn an_exponent_does_not_make_a_number_of_any_length() {
-        for text in ["1e400", "1e-400", "1e9223372036854775807", "1e99999999999999999999", "1e-9223372036854775808"] {
+        for text in ["1e400", "1e-401", "1e9223372036854775807", "1e99999999999999999999", "1e-9223372036854775808"] {
             assert_eq!(plain(text), None, "{text}");
         }
         assert_eq!(plain("1e399").map(|plain| plain.len()), Some(400));

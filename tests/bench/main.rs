@@ -2,6 +2,7 @@
 //! which builds the programs and starts a broker for it.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "in a benchmark, the unexpected ends it")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is a program for people at a terminal")]
 
 mod bare_loop;
 mod job;

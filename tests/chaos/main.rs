@@ -3,6 +3,7 @@
 //! `make chaos SECONDS=300 SEED=7`. The seed decides what is killed and when; how the processes take it, it does not decide.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is a program for people at a terminal")]
 
 mod crew;
 mod jobs;

@@ -2,6 +2,10 @@
 //! that shares no code with the aggregator's.
 
 #![expect(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
+#![expect(
+    clippy::print_stderr,
+    reason = "what a test skips, and what its processes said when it failed, is told on standard error"
+)]
 
 mod broker;
 mod cluster;

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rollcall_shared::terminal::escape_controls;
+
 /// A file, or one row of it, that can't be taken. Shows as one line, whatever the file holds.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.on_one_line())]
@@ -32,7 +34,7 @@ impl BadInput {
             self.fault.field.as_ref().map(|field| format!("field \"{}\"", shortened(field))),
         ];
         let place: Vec<_> = place.into_iter().flatten().collect();
-        escape_controls(&format!("{}: {}", place.join(", "), self.fault.reason))
+        escape_controls(&format!("{}: {}", place.join(", "), self.fault.reason)).into_owned()
     }
 }
 
@@ -192,7 +194,10 @@ pub(super) enum Reason {
          text, or name the columns that the model needs with --columns"
     )]
     NotText { byte: u8, position: usize },
-    #[error("expected Parquet that can be read by all, found it encrypted; write it without encryption")]
+    #[error(
+        "expected Parquet that needs no key, found it encrypted; write it without encryption, or name columns that are not \
+         encrypted with --columns"
+    )]
     Encrypted,
     #[error("expected whole Parquet data, found it damaged, cut short or another format ({0}); get the file again")]
     NotParquet(String),
@@ -255,15 +260,4 @@ fn shortened(name: &str) -> String {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.to_owned(),
     }
-}
-
-fn escape_controls(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => line.extend(character.escape_default()),
-            false => line.push(character),
-        }
-    }
-    line
 }

@@ -33,8 +33,9 @@ pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) 
         let names: Vec<_> = metadata.schema().fields().iter().map(|field| field.name().trim().to_owned()).collect();
         let columns = columns::select(&names, options)?;
         for column in &columns {
-            let check =
-                check_type(&metadata.schema().fields()[column.position]).and_then(|()| int96::check(&metadata, column.position));
+            let check = refuse_encrypted(&metadata, column.position)
+                .and_then(|()| check_type(&metadata.schema().fields()[column.position]))
+                .and_then(|()| int96::check(&metadata, column.position));
             check.map_err(|reason| Fault::from(reason).in_field(&column.name))?;
         }
         let rows = metadata.metadata().file_metadata().num_rows();
@@ -48,6 +49,14 @@ pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) 
         let rows = ParquetRows { batches, seconds, columns, progress: Arc::clone(progress), taken: Vec::new().into_iter() };
         Ok((header, Box::new(rows.fuse()) as Rows))
     })
+}
+
+/// A footer that anybody can read may tell of columns that only those with a key can.
+fn refuse_encrypted(metadata: &ArrowReaderMetadata, position: usize) -> Result<(), Reason> {
+    let schema = metadata.metadata().file_metadata().schema_descr();
+    let leaves = (0..schema.num_columns()).filter(|&leaf| schema.get_column_root_idx(leaf) == position);
+    let mut chunks = leaves.flat_map(|leaf| metadata.metadata().row_groups().iter().map(move |group| group.column(leaf)));
+    if chunks.any(|chunk| chunk.crypto_metadata().is_some()) { Err(Reason::Encrypted) } else { Ok(()) }
 }
 
 /// The library asserts what some damaged files belie; that may cost the file, but not the process.

@@ -29,8 +29,7 @@ impl Layout {
             (None, None) => (name.as_str(), None),
         };
         let is_tsv = name.ends_with(".tsv");
-        let format = format_of(path, asked).or(is_tsv.then_some(Format::Csv))?;
-        Some(Layout { format, delimiter: if is_tsv { b'\t' } else { b',' }, compression })
+        Some(Layout { format: format_of(path, asked)?, delimiter: if is_tsv { b'\t' } else { b',' }, compression })
     }
 
     /// Refuses to show people what they cannot read, and what a terminal would take for commands.

@@ -1,5 +1,6 @@
 //! Reads and checks a whole file, and enqueues nothing.
 
+use rollcall_shared::terminal::{escape_lines, to_stderr};
 use serde_json::json;
 
 use crate::cli::{EnqueueArgs, Output};
@@ -23,7 +24,7 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
         match company {
             Ok(_) => good += 1,
             Err(error) => {
-                eprintln!("{error}");
+                to_stderr(&error);
                 bad_rows += 1;
                 // Kept for the one document only: a text is printed as it comes.
                 if output == Output::Json {
@@ -43,7 +44,7 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
     });
     print(output, &document, || {
         let lines = [format!("{} companies", thousands(good)), taken_for.to_string()].into_iter().chain(progress.remarks());
-        lines.map(|line| format!("{file}: {line}")).collect::<Vec<_>>().join("\n")
+        escape_lines(lines.map(|line| format!("{file}: {line}")))
     })?;
     if bad_rows == 0 {
         return Ok(());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::message::{Job, JobStatus, Opened, Reading};
+use rollcall_shared::terminal::to_stderr;
 
 use crate::ask::Asker;
 use crate::cli::EnqueueArgs;
@@ -29,7 +30,7 @@ pub(super) async fn position(
     refuse_other_file(&status, args, content_hash)?;
     let position = status.enqueued;
     let opened = opened(status, args)?;
-    eprintln!("job {job}: going on after the {} companies that are enqueued", thousands(position));
+    to_stderr(format_args!("job {job}: going on after the {} companies that are enqueued", thousands(position)));
     Ok((opened, position))
 }
 

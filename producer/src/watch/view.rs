@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_shared::message::Job;
+use rollcall_shared::terminal::to_stderr;
 
 use super::Enqueued;
 use crate::status::thousands;
@@ -80,7 +81,7 @@ impl View {
         if self.note != note && !note.is_empty() {
             match &self.bar {
                 Some(bar) => bar.println(note),
-                None => eprintln!("job {}: {note}", self.job),
+                None => to_stderr(format_args!("job {}: {note}", self.job)),
             }
         }
         note.clone_into(&mut self.note);
@@ -95,7 +96,7 @@ impl View {
 
     fn line(&mut self, message: &str) {
         if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
-            eprintln!("job {}: {message}", self.job);
+            to_stderr(format_args!("job {}: {message}", self.job));
             self.last_line = Some(Instant::now());
         }
     }

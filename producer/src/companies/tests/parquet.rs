@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::data_type::{Int32Type, Int96, Int96Type};
+use ::parquet::encryption::encrypt::FileEncryptionProperties;
+use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 use arrow_array::builder::{Int32Builder, MapBuilder, StringBuilder};
@@ -324,4 +326,34 @@ fn the_number_of_rows_is_known_from_the_start() {
     let path = folder.path().join("a.parquet");
     fs::write(&path, two_companies()).unwrap();
     assert_eq!(Companies::open(&path, &ReadOptions::default()).ok().unwrap().progress().estimated_rows(), Some(2));
+}
+
+/// A file whose column `name` needs a key, and whose footer does, or not.
+fn encrypted(plaintext_footer: bool) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter([("company_id", text(["a"])), ("name", text(["Acme"]))]).unwrap();
+    let key = || b"0123456789012345".to_vec();
+    let encryption = FileEncryptionProperties::builder(key())
+        .with_plaintext_footer(plaintext_footer)
+        .with_column_key("name", key())
+        .build()
+        .unwrap();
+    let properties = WriterProperties::builder().with_file_encryption_properties(encryption).build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn encrypted_columns_are_named_and_the_others_can_be_read() {
+    assert_eq!(
+        refusal("a.parquet", encrypted(true)),
+        "a.parquet, field \"name\": expected Parquet that needs no key, found it encrypted; write it without encryption, or name columns \
+         that are not encrypted with --columns"
+    );
+    let options = ReadOptions { columns: vec!["company_id".to_owned()], ..ReadOptions::default() };
+    assert_eq!(read_with("a.parquet", encrypted(true), &options).ids(), ["a"]);
+    let refused = refusal("a.parquet", encrypted(false));
+    assert!(refused.contains("expected Parquet that needs no key, found it encrypted"), "{refused}");
 }
