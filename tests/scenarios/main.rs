@@ -9,7 +9,6 @@
 mod attempts;
 mod bad_input;
 mod broker_refusals;
-mod closed_stderr;
 mod command_scorer;
 mod cut_short;
 mod destinations;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
 
-use rollcall_tests::{Ended, Fleet, Process, SCORER, eventually};
+use rollcall_tests::{Ended, Fleet, Process, SCORER, eventually, free_address, get, metrics, value};
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -179,13 +179,19 @@ fn expect(mut process: Process, code: i32) -> Ended {
 fn a_closed_standard_error_changes_nothing() {
     let fleet = Fleet::fresh();
     let mut aggregator = with_closed_stderr(&fleet, "aggregator", &fleet.program_command("aggregator", &["--log", "trace"]));
-    let consumer = ["--model", "echo", "--scorer", SCORER, "--threads", "1", "--log", "debug"];
+    let scoring = free_address();
+    let metrics_addr = scoring.to_string();
+    let consumer = ["--model", "echo", "--scorer", SCORER, "--threads", "2", "--log", "debug", "--metrics-addr", &metrics_addr];
     let mut consumer = with_closed_stderr(&fleet, "consumer", &fleet.program_command("consumer", &consumer));
     fleet.file("c.csv", "company_id,do\na,\nb,crash\nc,quote\n");
     let enqueue = fleet.producer_command(&["enqueue", "c.csv", "-m", "echo", "--job", "j", "--max-attempts", "1"]);
     expect(with_closed_stderr(&fleet, "enqueue", &enqueue), 0);
     eventually("the job is over", || (fleet.status("j")["state"] == "failed").then_some(()));
     assert_eq!(fleet.status("j")["succeeded"], 1);
+    assert_eq!(get(scoring, "/readyz").map(|(status, _)| status), Some(200));
+    let metrics = metrics(scoring);
+    assert_eq!(value(&metrics, "rollcall_workers"), Some(2.0));
+    assert!(!metrics.contains("rollcall_workers_replaced_total{"), "a scoring thread was lost: {metrics}");
     let watch = fleet.producer_command(&["watch", "j"]);
     let watched = expect(with_closed_stderr(&fleet, "watch", &watch), 1);
     assert!(watched.stdout.contains("job j failed"), "{watched:?}");

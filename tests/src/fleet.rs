@@ -34,8 +34,7 @@ fn in_turn(arguments: &[&str]) -> &'static [&'static str] {
     if arguments.contains(&"--priority") { &[] } else { &["--priority", "normal"] }
 }
 
-/// One of the programs, `aggregator`, `consumer` or `producer`.
-pub fn binary(name: &str) -> PathBuf {
+fn binary(name: &str) -> PathBuf {
     // This test's own executable is in target/<profile>/deps.
     let own = std::env::current_exe().unwrap();
     own.ancestors().nth(2).unwrap().join(name)

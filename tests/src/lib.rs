@@ -20,7 +20,7 @@ mod wait;
 
 pub use broker::Broker;
 pub use cluster::Cluster;
-pub use fleet::{Fleet, SCORER, binary, project};
+pub use fleet::{Fleet, SCORER, project};
 pub use ledger::{Bodies, JobRecord, Outcome, read_ledger};
 pub use process::{Ended, Process};
 pub use relay::{BOTH, Relay, Way};

@@ -182,6 +182,11 @@ pub(super) enum Reason {
     NotAnObject(&'static str),
     #[error("expected one JSON object, found a fault at column {column}: {found}; mend the line")]
     NotJson { column: usize, found: String },
+    #[error(
+        "expected one JSON object, found a carriage return inside the line, as an old Mac ends lines; end every line with a line \
+         feed"
+    )]
+    ReturnInside,
     #[error("expected one JSON object, found {found} at column {column}, which JSON does not have; write null for it")]
     NotFinite { column: usize, found: &'static str },
     #[error(
@@ -219,6 +224,7 @@ impl Reason {
                 | Self::UnnamedValue { .. }
                 | Self::HeaderInside
                 | Self::MarkInside
+                | Self::ReturnInside
                 | Self::NotFinite { .. }
                 | Self::Untellable { .. }
                 | Self::NotUtf8 { .. }

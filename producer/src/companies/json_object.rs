@@ -30,6 +30,9 @@ pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, Fault> {
 }
 
 fn not_json(text: &str, error: &serde_json::Error) -> Reason {
+    if text.contains('\r') {
+        return Reason::ReturnInside;
+    }
     let column = error.column();
     // What Python's json module writes; the library points at its first letter, or at the one behind a sign.
     let rest = text.get(column.saturating_sub(1)..).unwrap_or_default();

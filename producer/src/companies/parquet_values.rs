@@ -72,18 +72,7 @@ impl EncoderFactory for Values {
                 let formatter = ArrayFormatter::try_new(array, &FormatOptions::new().with_display_error(false))?;
                 Box::new(Formatted { formatter, text: String::new(), untellable })
             }
-            DataType::Float16 => {
-                match infinities(array.as_primitive::<Float16Type>().values().iter().map(|value| value.to_f64())) {
-                    Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, untellable }),
-                    None => return Ok(None),
-                }
-            }
-            DataType::Float32 => match infinities(array.as_primitive::<Float32Type>().values().iter().map(|&value| value.into()))
-            {
-                Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, untellable }),
-                None => return Ok(None),
-            },
-            DataType::Float64 => match infinities(array.as_primitive::<Float64Type>().values().iter().copied()) {
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => match infinite(array) {
                 Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, untellable }),
                 None => return Ok(None),
             },
@@ -118,8 +107,13 @@ impl Encoder for Formatted<'_> {
 }
 
 /// Whether each of the values is infinite; nothing where none is, as in almost every batch.
-fn infinities(values: impl Iterator<Item = f64> + Clone) -> Option<Vec<bool>> {
-    values.clone().any(f64::is_infinite).then(|| values.map(f64::is_infinite).collect())
+fn infinite(array: &dyn Array) -> Option<Vec<bool>> {
+    let infinite: Vec<bool> = match array.data_type() {
+        DataType::Float16 => array.as_primitive::<Float16Type>().values().iter().map(|value| value.is_infinite()).collect(),
+        DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().map(|value| value.is_infinite()).collect(),
+        _ => array.as_primitive::<Float64Type>().values().iter().map(|value| value.is_infinite()).collect(),
+    };
+    infinite.contains(&true).then_some(infinite)
 }
 
 struct Finite<'a> {

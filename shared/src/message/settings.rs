@@ -176,10 +176,17 @@ mod tests {
         let usual = serde_json::to_value(Settings::default()).unwrap();
         assert!(usual.get("reading").is_none(), "{usual}");
         assert_eq!(serde_json::from_value::<Settings>(usual).unwrap(), Settings::default());
-        let reading = Reading { format: Some(Format::Jsonl), id_column: Some("id".to_owned()), ..Reading::default() };
+        let reading = Reading {
+            format: Some(Format::Jsonl),
+            delimiter: Some(";".parse().unwrap()),
+            columns: vec!["a".to_owned()],
+            id_column: Some("id".to_owned()),
+            ..Reading::default()
+        };
         let settings = Settings { reading, ..Settings::default() };
         let told = serde_json::to_value(&settings).unwrap();
-        assert_eq!((&told["reading"]["format"], &told["reading"]["id_column"]), (&"jsonl".into(), &"id".into()));
+        let told_of = |what: &str| told["reading"][what].to_string();
+        assert_eq!(["format", "delimiter", "columns", "id_column"].map(told_of), ["\"jsonl\"", "\";\"", "[\"a\"]", "\"id\""]);
         assert_eq!(serde_json::from_value::<Settings>(told).unwrap(), settings);
     }
 }

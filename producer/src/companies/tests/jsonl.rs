@@ -101,3 +101,15 @@ fn a_byte_order_mark_inside_is_named() {
         ]
     );
 }
+
+#[test]
+fn lines_that_end_as_on_an_old_mac_are_named() {
+    let reading = read("a.jsonl", "{\"a\":1}\r{\"a\":2}\r");
+    assert_eq!(
+        reading.errors,
+        [
+            "a.jsonl, row 1 (line 1): expected one JSON object, found a carriage return inside the line, as an old Mac ends lines; end every \
+          line with a line feed"
+        ]
+    );
+}
