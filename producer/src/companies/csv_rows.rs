@@ -36,8 +36,10 @@ pub(super) fn open(
     let names = names(&names_in_file).map_err(|fault| fault.on_line(line))?;
     let columns = columns::select(&names, options).map_err(|fault| fault.on_line(line))?;
     let header = Header::of(&columns, Some(delimiter));
+    const QUOTES_AND_COMMA: usize = 3;
+    let fixed_bytes = 2 + columns.iter().map(|column| column.key.len() + QUOTES_AND_COMMA).sum::<usize>();
     let progress = Arc::clone(progress);
-    let rows = CsvRows { records, names_in_file, named: names.len(), columns, delimiter, progress };
+    let rows = CsvRows { records, names_in_file, named: names.len(), columns, fixed_bytes, delimiter, progress };
     Ok((header, Box::new(rows.fuse())))
 }
 
@@ -59,6 +61,8 @@ struct CsvRows {
     /// How many columns have a name; what stands behind them is empty.
     named: usize,
     columns: Vec<Column>,
+    /// What a record takes beside its values, so that most are allocated once.
+    fixed_bytes: usize,
     delimiter: u8,
     progress: Arc<Progress>,
 }
@@ -82,7 +86,7 @@ impl CsvRows {
     fn row(&self) -> Result<Row, Fault> {
         let fields = &self.records.record;
         self.check(fields)?;
-        let mut record = Vec::with_capacity(self.capacity_for(fields));
+        let mut record = Vec::with_capacity(self.fixed_bytes + fields.as_slice().len());
         let mut id = None;
         for (column, before) in self.columns.iter().zip(std::iter::once(b'{').chain(std::iter::repeat(b','))) {
             let text = utf8(&fields[column.position]).map_err(|fault| fault.in_field(&column.name))?;
@@ -114,13 +118,6 @@ impl CsvRows {
             Some(position) => Err(Reason::UnnamedValue { position: position + 1 }.into()),
             None => Ok(()),
         }
-    }
-
-    /// Room for a record in which nothing needs escaping, so that most are allocated once.
-    fn capacity_for(&self, fields: &ByteRecord) -> usize {
-        const QUOTES_AND_COMMA: usize = 3;
-        let keys: usize = self.columns.iter().map(|column| column.key.len()).sum();
-        fields.as_slice().len() + keys + self.columns.len() * QUOTES_AND_COMMA + 2
     }
 }
 
