@@ -27,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use bad_input::BadInput;
-use bad_input::{Fault, Reason};
+use bad_input::{Fault, Reason, list};
 pub use progress::Progress;
 use repeats::{Repeat, SeenIds};
 pub use rollcall_shared::message::Format;
@@ -123,7 +123,7 @@ impl fmt::Display for TakenFor {
         match self.columns.len() {
             0 => Ok(()),
             1 => write!(f, ", 1 column: {}", self.columns[0]),
-            count => write!(f, ", {count} columns: {}", self.columns.join(", ")),
+            count => write!(f, ", {count} columns: {}", list(&self.columns)),
         }
     }
 }

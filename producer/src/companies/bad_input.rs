@@ -246,10 +246,10 @@ fn in_words(error: &io::Error) -> String {
     }
 }
 
-/// The most columns an error lists; more would bury the advice behind them.
+/// The most columns a message lists; more would bury what else it says.
 const LISTED_COLUMNS: usize = 10;
 
-fn list(columns: &[String]) -> String {
+pub(super) fn list(columns: &[String]) -> String {
     let shown: Vec<_> = columns.iter().take(LISTED_COLUMNS).map(|name| shortened(name)).collect();
     let more = match columns.len().saturating_sub(LISTED_COLUMNS) {
         0 => String::new(),
