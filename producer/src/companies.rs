@@ -12,6 +12,7 @@ mod int96;
 mod json_object;
 mod json_rows;
 mod parquet_rows;
+mod parquet_times;
 mod parquet_values;
 mod progress;
 mod quoting;
@@ -21,6 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod untellable;
 
 use std::fmt;
 use std::path::Path;

@@ -19,7 +19,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::Type;
 
 use super::bad_input::{Fault, Reason};
-use super::parquet_values::Untellable;
+use super::untellable::Untellable;
 
 const NANOSECONDS: i64 = 1_000_000_000;
 

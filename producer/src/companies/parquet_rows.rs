@@ -19,9 +19,10 @@ use super::bad_input::{Fault, Reason};
 use super::columns::{self, Column};
 use super::int96::{self, Seconds};
 use super::json_object;
-use super::parquet_values::{Untellable, Values, check_type};
+use super::parquet_values::{Values, check_type};
 use super::progress::Progress;
 use super::table::{Header, Row, Rows};
+use super::untellable::Untellable;
 
 /// Enough rows to make little of the work for each batch, few enough to hold in memory.
 const BATCH_ROWS: usize = 1024;

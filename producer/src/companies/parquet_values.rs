@@ -1,18 +1,18 @@
 //! The values of Parquet as JSON, where the library's own way loses or makes up some: it writes its error message for a date out of
 //! range, null for the infinities, and hexadecimal digits for text that is not marked as such.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{Array, new_empty_array};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef};
 use uuid::Uuid;
 
 use super::bad_input::Reason;
+use super::parquet_times;
+use super::untellable::Untellable;
 
 /// How the library writes what it writes well.
 static AS_IS: LazyLock<EncoderOptions> = LazyLock::new(|| EncoderOptions::default().with_explicit_nulls(true));
@@ -26,29 +26,6 @@ pub(super) fn check_type(field: &FieldRef) -> Result<(), Reason> {
     let nothing = new_empty_array(field.data_type());
     let made = make_encoder(field, &nothing, &options);
     made.map(drop).map_err(|_| Reason::UnsupportedType(field.data_type().to_string()))
-}
-
-/// The value that an encoder came upon and can't tell, since the trait lets it return no error.
-#[derive(Debug, Default)]
-pub(super) struct Untellable {
-    is_found: AtomicBool,
-    reason: Mutex<Option<Reason>>,
-}
-
-impl Untellable {
-    /// Notes it, for [`Self::take`].
-    pub fn found(&self, reason: Reason) {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        self.is_found.store(true, Ordering::Relaxed);
-    }
-
-    /// What was found since the last call.
-    pub fn take(&self) -> Option<Reason> {
-        if !self.is_found.swap(false, Ordering::Relaxed) {
-            return None;
-        }
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
 /// Makes the encoders of such values, at any depth.
@@ -68,10 +45,7 @@ impl EncoderFactory for Values {
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
             // The reader drops the months of an interval.
             DataType::Interval(_) => return Err(ArrowError::NotYetImplemented("intervals".to_owned())),
-            temporal if temporal.is_temporal() => {
-                let formatter = ArrayFormatter::try_new(array, &FormatOptions::new().with_display_error(false))?;
-                Box::new(Formatted { formatter, text: String::new(), untellable })
-            }
+            temporal if temporal.is_temporal() => parquet_times::encoder(array, untellable)?,
             DataType::Float16 | DataType::Float32 | DataType::Float64 => match infinite(array) {
                 Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, untellable }),
                 None => return Ok(None),
@@ -83,26 +57,6 @@ impl EncoderFactory for Values {
             },
         };
         Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
-    }
-}
-
-/// Dates, times and durations.
-struct Formatted<'a> {
-    formatter: ArrayFormatter<'a>,
-    text: String,
-    untellable: Arc<Untellable>,
-}
-
-impl Encoder for Formatted<'_> {
-    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
-        self.text.clear();
-        if let Err(error) = self.formatter.value(row).write(&mut self.text) {
-            let found = format!("a date or time out of range, as an infinity is written ({error})");
-            self.untellable.found(Reason::Untellable { found });
-        }
-        out.push(b'"');
-        out.extend_from_slice(self.text.as_bytes());
-        out.push(b'"');
     }
 }
 

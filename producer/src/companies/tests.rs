@@ -8,6 +8,8 @@ mod jsonl;
 mod limits;
 mod packed;
 mod parquet;
+mod parquet_schemas;
+mod parquet_times;
 mod real;
 
 use std::fs;

@@ -1,11 +1,8 @@
 use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
-use ::parquet::data_type::{Int32Type, Int96, Int96Type};
 use ::parquet::encryption::encrypt::FileEncryptionProperties;
 use ::parquet::file::properties::WriterProperties;
-use ::parquet::file::writer::SerializedFileWriter;
-use ::parquet::schema::parser::parse_message_type;
 use arrow_array::builder::{Int32Builder, MapBuilder, StringBuilder};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
@@ -22,15 +19,15 @@ pub fn two_companies() -> Vec<u8> {
     file([("company_id", text(["a", "b"])), ("name", text(["Acme", "Beta"]))])
 }
 
-fn text<const N: usize>(values: [&str; N]) -> ArrayRef {
+pub fn text<const N: usize>(values: [&str; N]) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
-fn file<const N: usize>(columns: [(&str, ArrayRef); N]) -> Vec<u8> {
+pub fn file<const N: usize>(columns: [(&str, ArrayRef); N]) -> Vec<u8> {
     written(&RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap())
 }
 
-fn written(batch: &RecordBatch) -> Vec<u8> {
+pub fn written(batch: &RecordBatch) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
     writer.write(batch).unwrap();
@@ -188,52 +185,6 @@ fn an_infinite_number_is_a_bad_row_and_nan_is_missing() {
     }
 }
 
-/// The days before the Julian day of 1970-01-01, and the nanoseconds of the day.
-fn int96(values: &[(u32, u64)]) -> Vec<u8> {
-    let schema = parse_message_type("message m { optional int96 t; required int32 n; }").unwrap();
-    let mut bytes = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::default()).unwrap();
-    let mut group = writer.next_row_group().unwrap();
-    let values: Vec<Int96> = values
-        .iter()
-        .map(|&(day, nanoseconds)| {
-            let mut value = Int96::new();
-            #[expect(clippy::cast_possible_truncation, reason = "the low half and the high one")]
-            value.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, day);
-            value
-        })
-        .collect();
-    let mut column = group.next_column().unwrap().unwrap();
-    let present = [vec![1; values.len()], vec![0]].concat();
-    column.typed::<Int96Type>().write_batch(&values, Some(&present), None).unwrap();
-    column.close().unwrap();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<Int32Type>().write_batch(&vec![7; present.len()], None, None).unwrap();
-    column.close().unwrap();
-    group.close().unwrap();
-    writer.close().unwrap();
-    bytes
-}
-
-#[test]
-fn int96_is_read_over_its_whole_range_to_the_nanosecond() {
-    const EPOCH: u32 = 2_440_588;
-    let days = [(EPOCH, 1), (EPOCH + 2_932_896, 86_399_999_999_999), (EPOCH - 719_162, 0), (EPOCH + 106_752, 0)];
-    let reading = read("a.parquet", int96(&days));
-    assert_eq!(
-        reading.records(),
-        [
-            r#"{"t":"1970-01-01T00:00:00.000000001","n":7}"#,
-            r#"{"t":"9999-12-31T23:59:59.999999999","n":7}"#,
-            r#"{"t":"0001-01-01T00:00:00","n":7}"#,
-            r#"{"t":"2262-04-12T00:00:00","n":7}"#,
-            r#"{"t":null,"n":7}"#,
-        ]
-    );
-    let out_of_range = read("a.parquet", int96(&[(u32::MAX / 2, 0)]));
-    assert!(out_of_range.errors[0].contains("row 1, field \"t\": expected a value that can be told"), "{out_of_range:?}");
-}
-
 #[test]
 fn text_that_is_not_marked_as_text_is_text_and_other_bytes_refuse_the_column() {
     let columns: [ArrayRef; 3] = [
@@ -268,16 +219,6 @@ fn uuids_are_told_as_people_write_them_at_any_depth() {
     let batch = RecordBatch::try_new(Arc::new(schema), vec![uuids, Arc::new(list)]).unwrap();
     let told = "01234567-89ab-cdef-ffff-000000000001";
     assert_eq!(read("a.parquet", written(&batch)).records(), [format!(r#"{{"u":"{told}","l":["{told}"]}}"#)]);
-}
-
-#[test]
-fn times_with_a_zone_are_told_with_their_offset() {
-    let zones =
-        [("UTC", "2024-07-01T12:00:00Z"), ("+05:30", "2024-07-01T17:30:00+05:30"), ("Europe/Paris", "2024-07-01T14:00:00+02:00")];
-    for (zone, told) in zones {
-        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_719_835_200_000_000]).with_timezone(zone));
-        assert_eq!(read("a.parquet", file([("t", times)])).records(), [format!(r#"{{"t":"{told}"}}"#)]);
-    }
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! Parquet with columns that the writer of Arrow does not make.
+
+use std::sync::Arc;
+
+use ::parquet::column::writer::ColumnWriterImpl;
+use ::parquet::data_type::{DataType, Int32Type, Int96, Int96Type};
+use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use ::parquet::schema::parser::parse_message_type;
+
+use super::*;
+
+/// A file of one row group, whose columns `write` writes.
+fn file(columns: &str, write: impl FnOnce(&mut SerializedRowGroupWriter<'_, &mut Vec<u8>>)) -> Vec<u8> {
+    let schema = parse_message_type(&format!("message m {{ {columns} }}")).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    write(&mut group);
+    group.close().unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+/// Writes the next column, with the levels of definition and repetition that it has.
+fn column<T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>,
+    values: &[T::T],
+    definition: Option<&[i16]>,
+    repetition: Option<&[i16]>,
+) {
+    let mut column = group.next_column().unwrap().unwrap();
+    let writer: &mut ColumnWriterImpl<'_, T> = column.typed();
+    writer.write_batch(values, definition, repetition).unwrap();
+    column.close().unwrap();
+}
+
+/// Days, counted so that 1970-01-01 is 2,440,588, and nanoseconds of the day; then null.
+fn int96(values: &[(u32, u64)]) -> Vec<u8> {
+    let times: Vec<Int96> = values
+        .iter()
+        .map(|&(day, nanoseconds)| {
+            let mut value = Int96::new();
+            #[expect(clippy::cast_possible_truncation, reason = "the low half and the high one")]
+            value.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, day);
+            value
+        })
+        .collect();
+    let present = [vec![1; values.len()], vec![0]].concat();
+    file("optional int96 t; required int32 n;", |group| {
+        column::<Int96Type>(group, &times, Some(&present), None);
+        column::<Int32Type>(group, &vec![7; present.len()], None, None);
+    })
+}
+
+#[test]
+fn int96_is_read_over_its_whole_range_to_the_nanosecond() {
+    const EPOCH: u32 = 2_440_588;
+    let days = [(EPOCH, 1), (EPOCH + 2_932_896, 86_399_999_999_999), (EPOCH - 719_162, 0), (EPOCH + 106_752, 0)];
+    let reading = read("a.parquet", int96(&days));
+    assert_eq!(
+        reading.records(),
+        [
+            r#"{"t":"1970-01-01T00:00:00.000000001","n":7}"#,
+            r#"{"t":"9999-12-31T23:59:59.999999999","n":7}"#,
+            r#"{"t":"0001-01-01T00:00:00","n":7}"#,
+            r#"{"t":"2262-04-12T00:00:00","n":7}"#,
+            r#"{"t":null,"n":7}"#,
+        ]
+    );
+    let out_of_range = read("a.parquet", int96(&[(u32::MAX / 2, 0)]));
+    assert!(out_of_range.errors[0].contains("row 1, field \"t\": expected a value that can be told"), "{out_of_range:?}");
+}
+
+/// Old versions of Spark and Hive name no element: the list repeats its values at once.
+#[test]
+fn lists_of_two_levels_are_lists() {
+    let bytes = file("optional group l (LIST) { repeated int32 array; } required int32 n;", |group| {
+        column::<Int32Type>(group, &[1, 2], Some(&[2, 2, 1, 0]), Some(&[0, 1, 0, 0]));
+        column::<Int32Type>(group, &[7, 8, 9], None, None);
+    });
+    assert_eq!(read("a.parquet", bytes).records(), [r#"{"l":[1,2],"n":7}"#, r#"{"l":[],"n":8}"#, r#"{"l":null,"n":9}"#]);
+}
