@@ -147,6 +147,8 @@ pub(super) enum Reason {
          store this one as text"
     )]
     UnsupportedType(String),
+    #[error("expected types that can be told in JSON, found one that is not known ({0}); store that column as decimals or text")]
+    UnknownType(String),
 
     // A row.
     #[error("expected {expected} fields, found {found}; quote a field that has {delimiter} or a line break in it")]

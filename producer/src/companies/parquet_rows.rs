@@ -19,7 +19,7 @@ use super::bad_input::{Fault, Reason};
 use super::columns::{self, Column};
 use super::int96::{self, Seconds};
 use super::json_object;
-use super::parquet_values::{Values, check_type};
+use super::parquet_values::{Values, check_annotation, check_type};
 use super::progress::Progress;
 use super::table::{Header, Row, Rows};
 use super::untellable::Untellable;
@@ -30,14 +30,11 @@ const BATCH_ROWS: usize = 1024;
 /// Reads the schema of `file`.
 pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) -> Result<(Header, Rows), Fault> {
     guarded(|| {
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())?;
+        let metadata = load(&file)?;
         let names: Vec<_> = metadata.schema().fields().iter().map(|field| field.name().trim().to_owned()).collect();
         let columns = columns::select(&names, options)?;
         for column in &columns {
-            let check = refuse_encrypted(&metadata, column.position)
-                .and_then(|()| check_type(&metadata.schema().fields()[column.position]))
-                .and_then(|()| int96::check(&metadata, column.position));
-            check.map_err(|reason| Fault::from(reason).in_field(&column.name))?;
+            check(&metadata, column.position).map_err(|reason| Fault::from(reason).in_field(&column.name))?;
         }
         let rows = metadata.metadata().file_metadata().num_rows();
         progress.set_total_rows(u64::try_from(rows).unwrap_or_default());
@@ -50,6 +47,27 @@ pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) 
         let rows = ParquetRows { batches, seconds, columns, progress: Arc::clone(progress), taken: Vec::new().into_iter() };
         Ok((header, Box::new(rows.fuse()) as Rows))
     })
+}
+
+/// The schema and what else stands at the end of `file`.
+fn load(file: &File) -> Result<ArrowReaderMetadata, Fault> {
+    ArrowReaderMetadata::load(file, ArrowReaderOptions::default()).map_err(|error| {
+        // The file is whole where it can be read without the types of Arrow that are noted beside those of Parquet.
+        let parquet_only = ArrowReaderOptions::default().with_skip_arrow_metadata(true);
+        match ArrowReaderMetadata::load(file, parquet_only) {
+            Ok(_) => Reason::UnknownType(error.to_string()).into(),
+            Err(_) => error.into(),
+        }
+    })
+}
+
+/// Refuses a column that can't be told.
+fn check(metadata: &ArrowReaderMetadata, position: usize) -> Result<(), Reason> {
+    refuse_encrypted(metadata, position)?;
+    check_type(&metadata.schema().fields()[position])?;
+    let schema = metadata.metadata().file_metadata().schema_descr();
+    check_annotation(&schema.root_schema().get_fields()[position])?;
+    int96::check(metadata, position)
 }
 
 /// A footer that anybody can read may tell of columns that only those with a key can.

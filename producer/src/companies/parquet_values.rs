@@ -8,6 +8,8 @@ use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{Array, new_empty_array};
 use arrow_json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef};
+use parquet::basic::{ConvertedType, LogicalType};
+use parquet::schema::types::Type;
 use uuid::Uuid;
 
 use super::bad_input::Reason;
@@ -26,6 +28,20 @@ pub(super) fn check_type(field: &FieldRef) -> Result<(), Reason> {
     let nothing = new_empty_array(field.data_type());
     let made = make_encoder(field, &nothing, &options);
     made.map(drop).map_err(|_| Reason::UnsupportedType(field.data_type().to_string()))
+}
+
+/// Refuses a column of, or with, values in an encoding of their own: their bytes may pass for text.
+pub(super) fn check_annotation(column: &Type) -> Result<(), Reason> {
+    let annotations = column.get_basic_info();
+    let refused = match annotations.logical_type_ref() {
+        Some(LogicalType::Variant(_)) => "VARIANT",
+        Some(LogicalType::Geometry(_)) => "GEOMETRY",
+        Some(LogicalType::Geography(_)) => "GEOGRAPHY",
+        _ if annotations.converted_type() == ConvertedType::BSON => "BSON",
+        _ if column.is_group() => return column.get_fields().iter().try_for_each(|field| check_annotation(field)),
+        _ => return Ok(()),
+    };
+    Err(Reason::UnsupportedType(refused.to_owned()))
 }
 
 /// Makes the encoders of such values, at any depth.
@@ -150,11 +166,16 @@ fn is_uuid(field: &Field) -> bool {
     *field.data_type() == DataType::FixedSizeBinary(16) && field.metadata().get(key).is_some_and(|found| found == name)
 }
 
-/// The field that describes values of this type: within a list, the library hands over that of the list.
+/// The field that describes values of this type: within a list or map, the library hands over that of the list or map.
 fn own_field<'a>(mut field: &'a Field, data_type: &DataType) -> &'a Field {
     while field.data_type() != data_type {
         match field.data_type() {
             DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) => field = inner,
+            // Its entries are structs of a key, which is text, and a value.
+            DataType::Map(entries, _) => match entries.data_type() {
+                DataType::Struct(entry) if entry.len() == 2 => field = &entry[1],
+                _ => break,
+            },
             _ => break,
         }
     }

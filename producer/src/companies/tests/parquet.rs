@@ -3,7 +3,7 @@ use std::sync::Arc;
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::encryption::encrypt::FileEncryptionProperties;
 use ::parquet::file::properties::WriterProperties;
-use arrow_array::builder::{Int32Builder, MapBuilder, StringBuilder};
+use arrow_array::builder::{FixedSizeBinaryBuilder, Int32Builder, MapBuilder, MapFieldNames, StringBuilder};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
     Float64Array, Int64Array, IntervalDayTimeArray, LargeBinaryArray, ListArray, RecordBatch, StringArray, StructArray,
@@ -219,6 +219,14 @@ fn uuids_are_told_as_people_write_them_at_any_depth() {
     let batch = RecordBatch::try_new(Arc::new(schema), vec![uuids, Arc::new(list)]).unwrap();
     let told = "01234567-89ab-cdef-ffff-000000000001";
     assert_eq!(read("a.parquet", written(&batch)).records(), [format!(r#"{{"u":"{told}","l":["{told}"]}}"#)]);
+
+    let names = MapFieldNames { value: "id".to_owned(), ..MapFieldNames::default() };
+    let mut map = MapBuilder::new(Some(names), StringBuilder::new(), FixedSizeBinaryBuilder::new(16))
+        .with_values_field(Field::new("id", DataType::FixedSizeBinary(16), true).with_extension_type(Uuid));
+    map.keys().append_value("a");
+    map.values().append_value(bytes).unwrap();
+    map.append(true).unwrap();
+    assert_eq!(read("a.parquet", file([("m", Arc::new(map.finish()))])).records(), [format!(r#"{{"m":{{"a":"{told}"}}}}"#)]);
 }
 
 #[test]

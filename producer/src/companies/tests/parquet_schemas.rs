@@ -1,12 +1,18 @@
-//! Parquet with columns that the writer of Arrow does not make.
+//! Parquet with schemas that the writer of Arrow does not make.
 
 use std::sync::Arc;
 
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use ::parquet::column::writer::ColumnWriterImpl;
-use ::parquet::data_type::{DataType, Int32Type, Int96, Int96Type};
+use ::parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int96, Int96Type};
+use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::parser::parse_message_type;
+use arrow_array::RecordBatch;
 
+use super::parquet::text;
 use super::*;
 
 /// A file of one row group, whose columns `write` writes.
@@ -71,6 +77,26 @@ fn int96_is_read_over_its_whole_range_to_the_nanosecond() {
     assert!(out_of_range.errors[0].contains("row 1, field \"t\": expected a value that can be told"), "{out_of_range:?}");
 }
 
+#[test]
+fn bytes_in_an_encoding_of_their_own_are_not_taken_for_text() {
+    let bytes_of = |columns: &str, count| {
+        file(columns, |group| (0..count).for_each(|_| column::<ByteArrayType>(group, &[ByteArray::from("text")], None, None)))
+    };
+    assert_eq!(read("a.parquet", bytes_of("required binary v;", 1)).records(), [r#"{"v":"text"}"#]);
+    let columns = [
+        ("BSON", 1, "required binary v (BSON);"),
+        ("BSON", 1, "required group v { required binary inner (BSON); }"),
+        ("VARIANT", 2, "required group v (VARIANT) { required binary metadata; required binary value; }"),
+        ("GEOMETRY", 1, "required binary v (GEOMETRY);"),
+        ("GEOGRAPHY", 1, "required binary v (GEOGRAPHY);"),
+    ];
+    for (annotation, count, columns) in columns {
+        let refused = refusal("a.parquet", bytes_of(columns, count));
+        let expected = format!("field \"v\": expected a column that can be told in JSON, found {annotation}; name the columns");
+        assert!(refused.contains(&expected), "{refused}");
+    }
+}
+
 /// Old versions of Spark and Hive name no element: the list repeats its values at once.
 #[test]
 fn lists_of_two_levels_are_lists() {
@@ -79,4 +105,21 @@ fn lists_of_two_levels_are_lists() {
         column::<Int32Type>(group, &[7, 8, 9], None, None);
     });
     assert_eq!(read("a.parquet", bytes).records(), [r#"{"l":[1,2],"n":7}"#, r#"{"l":[],"n":8}"#, r#"{"l":null,"n":9}"#]);
+}
+
+#[test]
+fn a_type_that_only_its_writer_knows_is_no_damage() {
+    let properties = WriterProperties::builder()
+        .set_key_value_metadata(Some(vec![KeyValue::new("ARROW:schema".to_owned(), "AAAA".to_owned())]));
+    let batch = RecordBatch::try_from_iter([("name", text(["Acme"]))]).unwrap();
+    let mut bytes = Vec::new();
+    let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let refused = refusal("a.parquet", bytes);
+    assert!(
+        refused.starts_with("a.parquet: expected types that can be told in JSON, found one that is not known ("),
+        "{refused}"
+    );
 }
