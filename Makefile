@@ -10,7 +10,7 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
-.PHONY: help build demo test chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover lint up down clean compiler pika
+.PHONY: help build demo test test-formats chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover lint up down clean compiler pika
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -26,6 +26,9 @@ demo: build ## score 10,000 made-up companies with a model of 255 questions, in 
 
 test: pika build ## run all tests, against a real broker
 	deploy/local/with-broker test cargo test --release --workspace
+
+test-formats: compiler ## compare what is read of tables and networks with what their writers say; pip installs those into .rollcall
+	tests/formats/run
 
 chaos: build ## kill processes and the broker at random for SECONDS=60, and check that every company is counted once
 	CHAOS_SECONDS=$(or $(SECONDS),60) CHAOS_SEED=$(SEED) env -u AMQP_URL deploy/local/with-broker chaos \
