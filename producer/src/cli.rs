@@ -130,7 +130,7 @@ pub struct EnqueueArgs {
     #[arg(long, env = "ROLLCALL_DELIMITER")]
     pub delimiter: Option<Delimiter>,
     /// The columns that the model needs; the one with the ids is always read. May be given several times [default: all]
-    #[arg(long, env = "ROLLCALL_COLUMNS", value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(long, env = "ROLLCALL_COLUMNS", value_name = "NAME,...", value_delimiter = ',', value_parser = trimmed)]
     pub columns: Vec<String>,
     /// The column with the company's own id [default: company_id, where there is one; else the row's index]
     #[arg(long, env = "ROLLCALL_ID_COLUMN")]
@@ -219,6 +219,14 @@ impl EnqueueArgs {
     }
 }
 
+/// The name of a column: blanks around it are no part of it, here as in a header.
+fn trimmed(name: &str) -> Result<String, String> {
+    match name.trim() {
+        "" => Err("expected the name of a column, found nothing".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
 /// Which companies to enqueue again, and with which records.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RedriveArgs {
@@ -243,7 +251,7 @@ pub struct RedriveArgs {
     #[arg(long, env = "ROLLCALL_DELIMITER")]
     pub delimiter: Option<Delimiter>,
     /// The columns that the model needs; the one with the ids is always read. May be given several times [default: as the job was told, else all]
-    #[arg(long, env = "ROLLCALL_COLUMNS", value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(long, env = "ROLLCALL_COLUMNS", value_name = "NAME,...", value_delimiter = ',', value_parser = trimmed)]
     pub columns: Vec<String>,
     /// The file's column with the company's own id [default: as the job was told; else company_id, where there is one; else the
     /// row's index]

@@ -219,7 +219,9 @@ impl Companies {
     }
 
     fn company_id(&mut self, index: u32, id: Option<String>) -> Result<String, Reason> {
-        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| index.to_string());
+        let given = id.filter(|id| !id.is_empty());
+        let has_id = given.is_some();
+        let id = given.unwrap_or_else(|| index.to_string());
         if id.len() > MAX_ID_BYTES {
             return Err(Reason::IdTooLong { bytes: id.len(), limit: MAX_ID_BYTES });
         }
@@ -227,7 +229,11 @@ impl Companies {
             Some(seen) => seen.note(&id, index + 1).map_err(Reason::TemporaryFile)?,
             None => None,
         };
-        earlier.map_or(Ok(id), |first_row| Err(Reason::RepeatedId { first_row }))
+        match earlier {
+            None => Ok(id),
+            Some(first_row) if has_id => Err(Reason::RepeatedId { first_row }),
+            Some(first_row) => Err(Reason::IndexTaken { index, first_row }),
+        }
     }
 
     /// An id that stands in two rows too far apart to be met by [`SeenIds::note`].

@@ -206,14 +206,13 @@ fn what_a_file_is_taken_for_is_said_before_and_after_it_is_enqueued() {
         dry.stdout,
         format!(
             "{name}: 2 companies\n{name}: CSV with a semicolon between fields, ids in column company_id, 2 columns: company_id, share\n\
-             {name}: skipped 2 rows without any value\n{name}: took 1 ids written as 70.0 for the whole number\n"
+             {name}: rows without any value, which are skipped: 2\n\
+             {name}: ids written with .0, which are taken for whole numbers (70.0 for 70): 1\n"
         )
     );
     let told = fleet.enqueue(&file, "m", "j", &["--output", "json"]).expect(0);
     assert_eq!(told.json(), json!({ "job": "j", "model": "m", "total": 2, "blank_rows": 2 }));
-    for words in
-        ["c.csv is CSV with a semicolon between fields", "skipped 2 rows without any value", "took 1 ids written as 70.0"]
-    {
+    for words in ["c.csv is CSV with a semicolon between fields", "which are skipped: 2", "(70.0 for 70): 1"] {
         assert!(told.stderr.contains(words), "{words:?} in {}", told.stderr);
     }
 }

@@ -143,6 +143,11 @@ pub(super) enum Reason {
     #[error("expected one delimiter, found that {one} and {other} cut the rows equally well; say which it is with --delimiter")]
     TwoDelimiters { one: String, other: String },
     #[error(
+        "expected {delimiter} between the names of the columns, found one name with {found} in it; say with --delimiter what stands \
+         between fields, or rename the column"
+    )]
+    NotCut { delimiter: String, found: String },
+    #[error(
         "expected a column that can be told in JSON, found {0}; name the columns that the model needs with --columns, or \
          store this one as text"
     )]
@@ -216,6 +221,11 @@ pub(super) enum Reason {
     IdTooLong { bytes: usize, limit: usize },
     #[error("expected every id once, found that of row {first_row} again; mend one or pass --allow-duplicate-ids")]
     RepeatedId { first_row: u32 },
+    #[error(
+        "expected an id, found none, and the row's index, {index}, which would serve, is the id of row {first_row}; give it an id, or \
+         pass --allow-duplicate-ids"
+    )]
+    IndexTaken { index: u32, first_row: u32 },
 }
 
 impl Reason {
@@ -236,6 +246,7 @@ impl Reason {
                 | Self::NotAnId(_)
                 | Self::IdTooLong { .. }
                 | Self::RepeatedId { .. }
+                | Self::IndexTaken { .. }
         )
     }
 }

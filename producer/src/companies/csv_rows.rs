@@ -28,12 +28,23 @@ pub(super) fn open(
     let delimited = delimiter::find(text, options, by_name)?;
     let delimiter = delimited.delimiter;
     let mut records = Records::new(delimited, options.max_record_bytes);
-    if !records.read()? {
-        return Err(Reason::NoHeader.into());
+    loop {
+        if !records.read()? {
+            return Err(Reason::NoHeader.into());
+        }
+        if !records.is_blank() {
+            break;
+        }
     }
     let line = records.line();
     let names_in_file = records.record.clone();
     let names = names(&names_in_file).map_err(|fault| fault.on_line(line))?;
+    if let [name] = &names[..]
+        && let Some(other) = delimiter::inside(name, delimiter)
+    {
+        let (found, delimiter) = (delimiter::name(other), delimiter::name(delimiter));
+        return Err(Fault::from(Reason::NotCut { delimiter, found }).on_line(line));
+    }
     let columns = columns::select(&names, options).map_err(|fault| fault.on_line(line))?;
     let header = Header::of(&columns, Some(delimiter));
     const QUOTES_AND_COMMA: usize = 3;
@@ -73,7 +84,7 @@ impl Iterator for CsvRows {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.records.read() {
-                Ok(true) if self.records.record.iter().all(<[u8]>::is_empty) => self.progress.add_blank_row(),
+                Ok(true) if self.records.is_blank() => self.progress.add_blank_row(),
                 Ok(true) => return Some(self.row().map_err(|fault| fault.on_line(self.records.line()))),
                 Ok(false) => return None,
                 Err(fault) => return Some(Err(fault)),
@@ -144,6 +155,11 @@ impl Records {
     /// Reads the next record, if there is one.
     fn read(&mut self) -> Result<bool, Fault> {
         self.reader.read_byte_record(&mut self.record).map_err(fault)
+    }
+
+    /// Whether the last record has no value at all.
+    fn is_blank(&self) -> bool {
+        self.record.iter().all(<[u8]>::is_empty)
     }
 
     fn line(&self) -> u64 {

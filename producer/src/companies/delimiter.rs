@@ -23,6 +23,11 @@ pub(super) fn name(delimiter: u8) -> String {
     }
 }
 
+/// Another delimiter that would cut this name of a column.
+pub(super) fn inside(name: &str, delimiter: u8) -> Option<u8> {
+    CANDIDATES.into_iter().find(|&other| other != delimiter && name.as_bytes().contains(&other))
+}
+
 /// The delimiter of a text, and the text from its header on.
 pub(super) struct Delimited {
     pub delimiter: u8,
@@ -38,6 +43,9 @@ pub(super) struct Delimited {
 /// Two delimiters do so equally well.
 pub(super) fn find(mut text: Box<dyn BufRead + Send>, options: &ReadOptions, by_name: Option<u8>) -> Result<Delimited, Fault> {
     let (mut sample, fault) = sample(&mut text);
+    if sample.trim_ascii_start().starts_with(b"{\"") {
+        return Err(Reason::Foreign("JSON; say so with --format jsonl, or by a name ending in .jsonl").into());
+    }
     let declared = declaration(&sample);
     let first_line = if declared.is_some() { 2 } else { 1 };
     if let Some((_, length)) = declared {

@@ -44,7 +44,9 @@ pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) 
         let projection = ProjectionMask::roots(builder.parquet_schema(), positions);
         let batches = builder.with_projection(projection).with_batch_size(BATCH_ROWS).build()?;
         let header = Header::of(&columns, None);
-        let rows = ParquetRows { batches, seconds, columns, progress: Arc::clone(progress), taken: Vec::new().into_iter() };
+        let reads_all = options.columns.is_empty();
+        let progress = Arc::clone(progress);
+        let rows = ParquetRows { batches, seconds, columns, reads_all, progress, taken: Vec::new().into_iter() };
         Ok((header, Box::new(rows.fuse()) as Rows))
     })
 }
@@ -88,6 +90,8 @@ struct ParquetRows {
     batches: ParquetRecordBatchReader,
     seconds: Option<Seconds>,
     columns: Vec<Column>,
+    /// Whether a row without any value can be told from one whose values are in columns that are not read.
+    reads_all: bool,
     progress: Arc<Progress>,
     /// The rows of the batch in hand.
     taken: std::vec::IntoIter<Result<Row, Fault>>,
@@ -149,7 +153,7 @@ impl ParquetRows {
             }
         }
         record.push(b'}');
-        if is_blank {
+        if is_blank && self.reads_all {
             self.progress.add_blank_row();
             return Ok(None);
         }

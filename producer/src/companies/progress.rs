@@ -49,8 +49,9 @@ impl Progress {
     /// What was taken otherwise than it stands in the file, for people.
     pub fn remarks(&self) -> Vec<String> {
         let (blank, whole) = (self.blank_rows(), self.whole_ids());
-        let blank = (blank > 0).then(|| format!("skipped {} rows without any value", thousands(blank)));
-        let whole = (whole > 0).then(|| format!("took {} ids written as 70.0 for the whole number", thousands(whole)));
+        let blank = (blank > 0).then(|| format!("rows without any value, which are skipped: {}", thousands(blank)));
+        let whole = (whole > 0)
+            .then(|| format!("ids written with .0, which are taken for whole numbers (70.0 for 70): {}", thousands(whole)));
         blank.into_iter().chain(whole).collect()
     }
 

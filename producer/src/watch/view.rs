@@ -36,7 +36,7 @@ impl View {
         let can_draw = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = can_draw.then(|| {
             let bar = ProgressBar::new(WHOLE);
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
                 bar.set_style(style);
             }
             bar.set_message("waiting for the first result");
@@ -61,9 +61,7 @@ impl View {
         self.shown = self.shown.max(expected.part(done));
         let part = self.shown.map_or_else(String::new, |shown| format!("{}{}%, ", expected.about(), shown / (WHOLE / 100)));
         let left = match expected {
-            Expected::Exactly(all) | Expected::About(all) => {
-                format!(", {}{}", expected.about(), time_left(all.saturating_sub(done), rate))
-            }
+            Expected::Exactly(all) | Expected::About(all) => time_left(all.saturating_sub(done), rate),
             Expected::AtLeast(_) | Expected::Unknown => String::new(),
         };
         let message = format!("{part}{}/{expected} done, {} failed, {rate:.0}/s{left}", thousands(done), thousands(failed));
@@ -142,8 +140,7 @@ impl Expected {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Expected::Exactly(all) => f.write_str(&thousands(*all)),
-            Expected::About(all) => write!(f, "about {}", thousands(*all)),
+            Expected::Exactly(all) | Expected::About(all) => f.write_str(&thousands(*all)),
             Expected::AtLeast(enqueued) => write!(f, "{} enqueued", thousands(*enqueued)),
             Expected::Unknown => f.write_str("?"),
         }
@@ -152,10 +149,10 @@ impl fmt::Display for Expected {
 
 fn time_left(companies: u64, rate: f64) -> String {
     if rate <= 0.0 {
-        return "time left unknown".to_owned();
+        return String::new();
     }
     let seconds = (companies as f64 / rate).ceil().min(1e9);
-    format!("{} left", humantime::format_duration(Duration::from_secs_f64(seconds)))
+    format!(", {} left", humantime::format_duration(Duration::from_secs_f64(seconds)))
 }
 
 #[cfg(test)]

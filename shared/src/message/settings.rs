@@ -18,16 +18,15 @@ pub enum Priority {
     High,
 }
 
-/// How a file holds its companies.
+/// How a file holds its rows. What follows is also the help of `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// RFC 4180 with a header line, whatever stands between the fields. Every cell becomes a JSON string, in the order of the columns.
-    /// Rows without any value are skipped.
+    /// Text fields with a header line, quoted as RFC 4180 has it
     Csv,
-    /// One JSON object a line, passed on as it stands. Blank lines are skipped.
+    /// One JSON object a line
     Jsonl,
-    /// Apache Parquet. Missing values become explicit nulls, and so does NaN. Rows without any value are skipped.
+    /// Apache Parquet
     Parquet,
 }
 

@@ -203,3 +203,29 @@ fn only_the_columns_asked_for_and_the_one_with_the_ids_are_read() {
         "a.csv, line 1, field \"d\": expected a column of this name, found company_id, b; name one of them with --columns"
     );
 }
+
+#[test]
+fn rows_without_any_value_before_the_header_are_skipped() {
+    assert_eq!(read("a.csv", ";;\n;;\na;b;c\n1;2;3\n").records(), [r#"{"a":"1","b":"2","c":"3"}"#]);
+}
+
+#[test]
+fn a_delimiter_that_does_not_cut_the_header_is_refused_where_another_would() {
+    let told = ReadOptions { delimiter: Some(b'\t'), ..ReadOptions::default() };
+    assert_eq!(
+        refusal_with("a.csv", "company_id;name\nx;y\n", &told),
+        "a.csv, line 1: expected a tab between the names of the columns, found one name with a semicolon in it; say with --delimiter what \
+         stands between fields, or rename the column"
+    );
+    assert!(refusal("a.tsv", "company_id,name\nx,y\n").contains("found one name with a comma in it"));
+    let comma = ReadOptions { delimiter: Some(b','), ..ReadOptions::default() };
+    assert!(refusal_with("a.csv", "sep=;\na;b\n1;2\n", &comma).contains("found one name with a semicolon in it"));
+}
+
+#[test]
+fn json_lines_that_are_taken_for_csv_are_named() {
+    assert_eq!(
+        refusal("a.csv", "{\"a\":1}\n"),
+        "a.csv: expected text, found JSON; say so with --format jsonl, or by a name ending in .jsonl"
+    );
+}

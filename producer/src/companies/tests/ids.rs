@@ -30,7 +30,13 @@ fn an_id_in_two_rows_names_both_and_reading_goes_on() {
 #[test]
 fn an_id_may_not_be_the_index_that_names_another_row() {
     let reading = read("a.csv", "company_id,a\n1,x\n,y\n");
-    assert!(reading.errors[0].contains("row 2 (line 3), field \"company_id\""), "{reading:?}");
+    assert_eq!(
+        reading.errors,
+        [
+            "a.csv, row 2 (line 3), field \"company_id\": expected an id, found none, and the row's index, 1, which would serve, is the id of \
+          row 1; give it an id, or pass --allow-duplicate-ids"
+        ]
+    );
 }
 
 #[test]

@@ -262,11 +262,17 @@ fn whole_numbers_of_every_type_are_ids() {
 
 #[test]
 fn rows_without_any_value_are_skipped() {
-    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("y")]));
-    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![None, None, Some(1)]));
-    let reading = read("a.parquet", file([("name", names), ("n", numbers)]));
+    let two_columns = || {
+        let names: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("y")]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![None, None, Some(1)]));
+        file([("name", names), ("n", numbers)])
+    };
+    let reading = read("a.parquet", two_columns());
     assert_eq!(reading.records(), [r#"{"name":"x","n":null}"#, r#"{"name":"y","n":1}"#]);
     assert_eq!(reading.companies[1].index, 1);
+    // A row may have values in the columns that are not read.
+    let options = ReadOptions { columns: vec!["name".to_owned()], ..ReadOptions::default() };
+    assert_eq!(read_with("a.parquet", two_columns(), &options).companies.len(), 3);
 }
 
 #[test]
