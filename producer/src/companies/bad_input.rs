@@ -4,6 +4,8 @@ use std::io;
 
 use rollcall_shared::terminal::escape_controls;
 
+use super::delimiter;
+
 /// A file, or one row of it, that can't be taken. Shows as one line, whatever the file holds.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.on_one_line())]
@@ -140,13 +142,19 @@ pub(super) enum Reason {
     RepeatedColumn { first: usize, second: usize },
     #[error("expected a column of this name, found {}; name one of them with {flag}", list(.columns))]
     NoColumn { columns: Vec<String>, flag: &'static str },
-    #[error("expected one delimiter, found that {one} and {other} cut the rows equally well; say which it is with --delimiter")]
-    TwoDelimiters { one: String, other: String },
     #[error(
-        "expected {delimiter} between the names of the columns, found one name with {found} in it; say with --delimiter what stands \
-         between fields, or rename the column"
+        "expected one delimiter, found that {} and {} cut the rows equally well; say which it is with --delimiter",
+        delimiter::name(*one),
+        delimiter::name(*other)
     )]
-    NotCut { delimiter: String, found: String },
+    TwoDelimiters { one: u8, other: u8 },
+    #[error(
+        "expected {} between the names of the columns, found one name with {} in it; say with --delimiter what stands \
+         between fields, or rename the column",
+        delimiter::name(*delimiter),
+        delimiter::name(*found)
+    )]
+    NotCut { delimiter: u8, found: u8 },
     #[error(
         "expected a column that can be told in JSON, found {0}; name the columns that the model needs with --columns, or \
          store this one as text"
@@ -156,8 +164,11 @@ pub(super) enum Reason {
     UnknownType(String),
 
     // A row.
-    #[error("expected {expected} fields, found {found}; quote a field that has {delimiter} or a line break in it")]
-    FieldCount { expected: usize, found: usize, delimiter: String },
+    #[error(
+        "expected {expected} fields, found {found}; quote a field that has {} or a line break in it",
+        delimiter::name(*delimiter)
+    )]
+    FieldCount { expected: usize, found: usize, delimiter: u8 },
     #[error("expected nothing in column {position}, which has no name in the header, found a value; name the column")]
     UnnamedValue { position: usize },
     #[error("expected a company, found the header again, as where files are joined; remove this line")]
@@ -179,10 +190,11 @@ pub(super) enum Reason {
     )]
     QuoteInside,
     #[error(
-        "expected {delimiter} or the end of the line after a closing quote, found more text; double \
-         every quote inside a quoted field"
+        "expected {} or the end of the line after a closing quote, found more text; double \
+         every quote inside a quoted field",
+        delimiter::name(*delimiter)
     )]
-    TextAfterQuote { delimiter: String },
+    TextAfterQuote { delimiter: u8 },
     #[error("expected an end to the quotes opened on this line, found the end of the file; close them")]
     UnclosedQuote,
     #[error("expected one JSON object, found {0}; write every company as one object on one line")]

@@ -42,8 +42,7 @@ pub(super) fn open(
     if let [name] = &names[..]
         && let Some(other) = delimiter::inside(name, delimiter)
     {
-        let (found, delimiter) = (delimiter::name(other), delimiter::name(delimiter));
-        return Err(Fault::from(Reason::NotCut { delimiter, found }).on_line(line));
+        return Err(Fault::from(Reason::NotCut { delimiter, found: other }).on_line(line));
     }
     let columns = columns::select(&names, options).map_err(|fault| fault.on_line(line))?;
     let header = Header::of(&columns, Some(delimiter));
@@ -117,7 +116,7 @@ impl CsvRows {
     fn check(&self, fields: &ByteRecord) -> Result<(), Fault> {
         let (expected, found) = (self.names_in_file.len(), fields.len());
         if found != expected {
-            return Err(Reason::FieldCount { expected, found, delimiter: delimiter::name(self.delimiter) }.into());
+            return Err(Reason::FieldCount { expected, found, delimiter: self.delimiter }.into());
         }
         if fields[0].starts_with(BYTE_ORDER_MARK) {
             return Err(Reason::MarkInside.into());

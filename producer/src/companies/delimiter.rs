@@ -119,9 +119,7 @@ fn detect(sample: &[u8], id_name: &str) -> Result<u8, Fault> {
     match fits[..] {
         // One column: there is nothing to cut.
         [] => Ok(b','),
-        [(best, one), (second, other), ..] if best == second => {
-            Err(Fault::from(Reason::TwoDelimiters { one: name(one), other: name(other) }))
-        }
+        [(best, one), (second, other), ..] if best == second => Err(Fault::from(Reason::TwoDelimiters { one, other })),
         [(_, delimiter), ..] => Ok(delimiter),
     }
 }

@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::bad_input::{Fault, Reason};
-use super::delimiter::{self, Delimited};
+use super::delimiter::Delimited;
 
 /// Hands out at most one record with every read, so that whoever asks for one record after the
 /// other finds [`QuoteCheck::record_line`] at the one it has.
@@ -162,7 +162,7 @@ impl Scanner {
             (State::RecordStart | State::FieldStart, b'"') => Ok(State::Quoted),
             (State::Unquoted, b'"') => Err(Fault::from(Reason::QuoteInside).on_line(self.line)),
             (State::QuoteInQuoted, _) => {
-                let reason = Reason::TextAfterQuote { delimiter: delimiter::name(self.delimiter) };
+                let reason = Reason::TextAfterQuote { delimiter: self.delimiter };
                 Err(Fault::from(reason).on_line(self.line))
             }
             (State::RecordStart | State::FieldStart | State::Unquoted, _) => Ok(State::Unquoted),
