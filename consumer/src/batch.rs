@@ -114,16 +114,31 @@ impl Room {
         mut scores: Vec<Result<Prediction, ScoreError>>,
         took: Duration,
     ) -> Result<(), Gone> {
-        self.features.check(&batch, &mut scores);
-        let duration = took / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
+        let mut in_hand = InHand { waiting: &self.waiting, batch };
+        self.features.check(&in_hand.batch, &mut scores);
+        let duration = took / u32::try_from(in_hand.batch.len()).unwrap_or(u32::MAX).max(1);
         let scored_at: Arc<str> = timestamp(SystemTime::now()).into();
-        let scored = batch.into_iter().zip(scores).map(|(taken, score)| {
+        let settled = in_hand.batch.iter().zip(scores).map(|(taken, score)| {
             self.metrics.attempts.inc();
             self.metrics.score_duration.observe(duration.as_secs_f64());
-            let settle = settle(&taken.work, score, &self.retry);
-            Scored { taken, settle, scored_at: Arc::clone(&scored_at), duration }
+            settle(&taken.work, score, &self.retry)
         });
+        let settled: Vec<Settle> = settled.collect();
+        let batch = std::mem::take(&mut in_hand.batch).into_iter().zip(settled);
+        let scored = batch.map(|(taken, settle)| Scored { taken, settle, scored_at: Arc::clone(&scored_at), duration });
         self.scored.send(scored.collect()).map_err(|_| Gone)
+    }
+}
+
+/// A batch on its way from the seat to the session, which waits to be scored again should its thread panic meanwhile.
+struct InHand<'r> {
+    waiting: &'r Waiting,
+    batch: Vec<Taken>,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.waiting.add(std::mem::take(&mut self.batch).into_iter().map(|taken| Taken { alone: true, ..taken }));
     }
 }
 
@@ -132,4 +147,22 @@ pub(crate) struct Gone;
 
 pub(crate) fn fault(cause: &str, message: String) -> ScoreError {
     ScoreError { cause: cause.to_owned(), message, retryable: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::just_taken;
+
+    #[test]
+    fn a_panic_on_the_way_to_the_session_gives_the_batch_back() {
+        let waiting = Waiting::default();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _in_hand = InHand { waiting: &waiting, batch: vec![just_taken(1, "{}"), just_taken(2, "{}")] };
+            panic!("in the midst of it");
+        }));
+        assert!(panicked.is_err());
+        let back = [(); 2].map(|()| waiting.take(|| 10, 1).unwrap());
+        assert_eq!(back.map(|batch| (batch.len(), batch[0].work.index.0)), [(1, 1), (1, 2)]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The desks: as many scoring threads as there are seats. A scorer that is stuck, in code that nobody can interrupt, is left
-//! with its thread, its companies are answered for as timed out, and a new thread with a new scorer takes the seat. So it is where
-//! a thread has panicked.
+//! with its thread, its companies are answered for as timed out, and a new thread with a new scorer takes the seat. A thread that
+//! has panicked is replaced too, and its companies are scored again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,7 +105,7 @@ impl Desks {
         let seats = scorers.into_iter().map(|scorer| {
             let seat = Arc::new(Seat::default());
             let thread = start(scorer, &room, &seat);
-            (seat, Some(thread))
+            (seat, thread.ok())
         });
         let mut watched = Watched { seats: seats.collect(), room, new_scorer, refused: None, ready };
         watched.count();
@@ -139,9 +139,10 @@ impl Desks {
     }
 }
 
-fn start(scorer: Box<dyn Scorer>, room: &Arc<Room>, seat: &Arc<Seat>) -> JoinHandle<()> {
+fn start(scorer: Box<dyn Scorer>, room: &Arc<Room>, seat: &Arc<Seat>) -> Result<JoinHandle<()>, String> {
     let desk = Desk { scorer, room: Arc::clone(room), seat: Arc::clone(seat) };
-    thread::spawn(|| desk.work())
+    let started = thread::Builder::new().name("scoring".to_owned()).spawn(|| desk.work());
+    started.map_err(|error| format!("the system gives no thread for it: {error}"))
 }
 
 impl Watched {
@@ -154,13 +155,14 @@ impl Watched {
     }
 
     fn replace_lost(&mut self) {
-        // Threads end by themselves once nothing more is to come.
-        let may_end = self.room.waiting.is_closed();
         for (seat, thread) in &mut self.seats {
-            let (seated, lost) = match (seat.overdue(), thread.as_ref().is_some_and(JoinHandle::is_finished)) {
+            let has_ended = thread.as_ref().is_some_and(JoinHandle::is_finished);
+            let (seated, lost) = match (seat.overdue(), has_ended) {
                 (Some(seated), false) => (Some(seated), Lost::Stuck),
-                (overdue, true) if !may_end => (overdue.or_else(|| seat.stand_up()), Lost::Panicked),
-                _ => continue,
+                // It ends by itself once nothing more is to come, which is said before.
+                (None, true) if self.room.waiting.is_closed() => continue,
+                (overdue, true) => (overdue.or_else(|| seat.stand_up()), Lost::Panicked),
+                (None, false) => continue,
             };
             // What a stuck thread does to this seat from now on concerns nobody.
             (*seat, *thread) = (Arc::new(Seat::default()), None);
@@ -173,8 +175,9 @@ impl Watched {
         let mut refused = None;
         for (seat, thread) in self.seats.iter_mut().filter(|(_, thread)| thread.is_none()) {
             let started = catch_unwind(AssertUnwindSafe(|| (self.new_scorer)()));
-            match started.unwrap_or_else(|_| Err("it panicked".to_owned())) {
-                Ok(scorer) => *thread = Some(start(scorer, &self.room, seat)),
+            let started = started.unwrap_or_else(|_| Err("it panicked".to_owned()));
+            match started.and_then(|scorer| start(scorer, &self.room, seat)) {
+                Ok(started) => *thread = Some(started),
                 Err(error) => refused = Some(error),
             }
         }

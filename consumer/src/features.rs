@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rollcall_shared::message::Job;
+use rollcall_shared::message::{Job, Work};
 use rollcall_shared::telemetry::ConsumerMetrics;
 
 use crate::intake::Taken;
@@ -37,6 +37,7 @@ impl Features {
 
     /// Counts the companies of a batch that have no features, warns of them once a job, and lets those fail whose job has shown none.
     pub(crate) fn check(&self, batch: &[Taken], scores: &mut [Result<Prediction, ScoreError>]) {
+        let mut warnings = Vec::new();
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if jobs.len() > MOST_JOBS {
             jobs.clear();
@@ -55,13 +56,16 @@ impl Features {
             let is_scored = self.allow_none || seen.some;
             self.metrics.no_features.inc();
             if !std::mem::replace(&mut seen.warned, true) {
-                let (job, index) = (&taken.work.job, taken.work.index);
-                tracing::warn!(event = "no_features", %job, %index, is_scored, "no field of a company is a feature of the model: {message}");
+                warnings.push((&taken.work, is_scored, message.clone()));
             }
             if !is_scored {
                 let message = std::mem::take(message);
                 *score = Err(ScoreError { cause: "no_features".to_owned(), message, retryable: false });
             }
+        }
+        drop(jobs);
+        for (Work { job, index, .. }, is_scored, message) in warnings {
+            tracing::warn!(event = "no_features", %job, %index, is_scored, "no field of a company is a feature of the model: {message}");
         }
     }
 }

@@ -22,7 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod unpack;
-mod untellable;
+mod unrepresentable;
 
 use std::fmt;
 use std::path::Path;
@@ -91,7 +91,7 @@ impl From<Reading> for ReadOptions {
 
 /// What a file is taken for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TakenFor {
+pub struct Detected {
     /// Its format.
     pub format: Format,
     /// How it is packed, if it is.
@@ -104,7 +104,7 @@ pub struct TakenFor {
     pub id_column: Option<String>,
 }
 
-impl fmt::Display for TakenFor {
+impl fmt::Display for Detected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.format {
             Format::Csv => "CSV",
@@ -178,9 +178,9 @@ impl Companies {
     }
 
     /// What the file is taken for.
-    pub fn taken_for(&self) -> TakenFor {
+    pub fn detected(&self) -> Detected {
         let Table { format, compression, header, .. } = &self.table;
-        TakenFor {
+        Detected {
             format: *format,
             compression: compression.map(Compression::name),
             delimiter: header.delimiter.map(delimiter::name),

@@ -51,8 +51,8 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     };
     let (job, model, opened_at) = (opened.job.clone(), opened.model.clone(), opened.opened_at.clone());
     let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.seen().progress));
-    if let Some(taken_for) = &rows.seen().taken_for {
-        to_stderr(format_args!("job {job}: {} is {taken_for}", args.file.display()));
+    if let Some(detected) = &rows.seen().detected {
+        to_stderr(format_args!("job {job}: {} is {detected}", args.file.display()));
     }
     let enqueuing = Enqueuing::new(opened, part, rows, Arc::clone(&enqueued));
     let enqueuing = publish(enqueuing, &broker, shutdown);

@@ -156,11 +156,11 @@ pub(super) enum Reason {
     )]
     NotCut { delimiter: u8, found: u8 },
     #[error(
-        "expected a column that can be told in JSON, found {0}; name the columns that the model needs with --columns, or \
+        "expected a column that JSON can hold, found {0}; name the columns that the model needs with --columns, or \
          store this one as text"
     )]
     UnsupportedType(String),
-    #[error("expected types that can be told in JSON, found one that is not known ({0}); store that column as decimals or text")]
+    #[error("expected types that JSON can hold, found one that is not known ({0}); store that column as decimals or text")]
     UnknownType(String),
 
     // A row.
@@ -209,10 +209,10 @@ pub(super) enum Reason {
     #[error("expected one JSON object, found {found} at column {column}, which JSON does not have; write null for it")]
     NotFinite { column: usize, found: &'static str },
     #[error(
-        "expected a value that can be told, found {found}; write null or text for it, or name the columns that the model \
+        "expected a value that JSON can hold, found {found}; write null or text for it, or name the columns that the model \
          needs with --columns"
     )]
-    Untellable { found: String },
+    Unrepresentable { found: String },
     #[error(
         "expected text in UTF-8, found a byte 0x{byte:02x} at position {position} of a binary value; store the column as \
          text, or name the columns that the model needs with --columns"
@@ -250,7 +250,7 @@ impl Reason {
                 | Self::MarkInside
                 | Self::ReturnInside
                 | Self::NotFinite { .. }
-                | Self::Untellable { .. }
+                | Self::Unrepresentable { .. }
                 | Self::NotUtf8 { .. }
                 | Self::TooLong { .. }
                 | Self::NotAnObject(_)

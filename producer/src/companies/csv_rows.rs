@@ -134,7 +134,9 @@ impl CsvRows {
 /// The whole number that pandas has written as `70.0`, since its column lacks a value in another row. Other text, such as `70.50`
 /// or `7e1`, is an id as it stands.
 fn whole_number(text: &str) -> Option<String> {
-    text.strip_suffix(".0").and_then(number::whole)
+    let whole = text.strip_suffix(".0")?;
+    let has_digits_only = whole.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+    if has_digits_only { number::whole(whole) } else { None }
 }
 
 /// Records one by one in one buffer, with the line of the last one.

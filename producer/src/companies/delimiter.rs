@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
+use rollcall_shared::message::Delimiter;
+
 use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
 use super::columns::DEFAULT_ID_COLUMN;
@@ -97,9 +99,9 @@ fn declaration(sample: &[u8]) -> Option<(u8, usize)> {
     let end = sample.iter().position(|&byte| is_line_end(byte))?;
     let line = sample[..end].strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(&sample[..end]);
     let (key, value) = line.split_at_checked(4)?;
-    let &[delimiter] = value else { return None };
+    let delimiter: Delimiter = str::from_utf8(value).ok()?.parse().ok()?;
     let length = if sample[end..].starts_with(b"\r\n") { end + 2 } else { end + 1 };
-    key.eq_ignore_ascii_case(b"sep=").then_some((delimiter, length))
+    key.eq_ignore_ascii_case(b"sep=").then_some((delimiter.byte(), length))
 }
 
 /// How well a delimiter fits, best last.
@@ -174,7 +176,9 @@ mod tests {
         for text in ["sep=;\r\na;b\r\n", "SEP=;\na;b\r\n", "\"sep=;\"\ra;b\r\n"] {
             assert_eq!(found(text), (b';', 2, "a;b\r\n".to_owned()), "{text:?}");
         }
-        assert_eq!(found("sep=,x\n1,2\n").1, 1, "a column of that name");
+        for column in ["sep=,x\n1,2\n", "sep=\"\n1\n", "sep=a\n1\n"] {
+            assert_eq!(found(column).1, 1, "a column of that name: {column}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_json::writer::{EncoderOptions, NullableEncoder, make_encoder};
-use arrow_schema::{ArrowError, FieldRef};
+use arrow_schema::{ArrowError, FieldRef, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -22,7 +22,7 @@ use super::json_object;
 use super::parquet_values::{Values, check_annotation, check_type};
 use super::progress::Progress;
 use super::table::{Header, Row, Rows};
-use super::untellable::Untellable;
+use super::unrepresentable::Unrepresentable;
 
 /// Enough rows to make little of the work for each batch, few enough to hold in memory.
 const BATCH_ROWS: usize = 1024;
@@ -40,6 +40,7 @@ pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) 
         progress.set_total_rows(u64::try_from(rows).unwrap_or_default());
         let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
         let seconds = Seconds::open(&file, &metadata, &positions, BATCH_ROWS)?;
+        let metadata = if seconds.is_some() { int96::read_in(&metadata, TimeUnit::Nanosecond)? } else { metadata };
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         let projection = ProjectionMask::roots(builder.parquet_schema(), positions);
         let batches = builder.with_projection(projection).with_batch_size(BATCH_ROWS).build()?;
@@ -63,7 +64,7 @@ fn load(file: &File) -> Result<ArrowReaderMetadata, Fault> {
     })
 }
 
-/// Refuses a column that can't be told.
+/// Refuses a column that JSON cannot hold.
 fn check(metadata: &ArrowReaderMetadata, position: usize) -> Result<(), Reason> {
     refuse_encrypted(metadata, position)?;
     check_type(&metadata.schema().fields()[position])?;
@@ -118,21 +119,26 @@ impl ParquetRows {
     fn take_batch(&mut self) -> Result<Option<Vec<Result<Row, Fault>>>, Fault> {
         let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
         let seconds = self.seconds.as_mut().map(|seconds| seconds.next_batch(batch.num_rows())).transpose()?;
-        let untellable = Arc::new(Untellable::default());
+        let unrepresentable = Arc::new(Unrepresentable::default());
         let options = EncoderOptions::default()
             .with_explicit_nulls(true)
-            .with_encoder_factory(Arc::new(Values { untellable: Arc::clone(&untellable) }));
+            .with_encoder_factory(Arc::new(Values { unrepresentable: Arc::clone(&unrepresentable) }));
         let schema = batch.schema();
         let mut encoders = encoders(schema.fields(), &batch, &options)?;
-        for (place, seconds) in seconds.iter().flatten() {
-            encoders[*place] = int96::encoder(batch.column(*place), seconds, &untellable);
+        for (column, seconds) in seconds.iter().flatten() {
+            encoders[column.place] = int96::encoder(*column, batch.column(column.place), seconds, &unrepresentable);
         }
-        let rows = (0..batch.num_rows()).filter_map(|row| self.row(row, &mut encoders, &untellable).transpose());
+        let rows = (0..batch.num_rows()).filter_map(|row| self.row(row, &mut encoders, &unrepresentable).transpose());
         Ok(Some(rows.collect()))
     }
 
     /// One row; nothing where it has no value at all.
-    fn row(&self, row: usize, encoders: &mut [NullableEncoder<'_>], untellable: &Untellable) -> Result<Option<Row>, Fault> {
+    fn row(
+        &self,
+        row: usize,
+        encoders: &mut [NullableEncoder<'_>],
+        unrepresentable: &Unrepresentable,
+    ) -> Result<Option<Row>, Fault> {
         let mut record = Vec::new();
         let (mut id, mut is_blank) = (None, true);
         for (position, (column, encoder)) in self.columns.iter().zip(encoders).enumerate() {
@@ -145,7 +151,7 @@ impl ParquetRows {
             is_blank = false;
             let start = record.len();
             encoder.encode(row, &mut record);
-            if let Some(reason) = untellable.take() {
+            if let Some(reason) = unrepresentable.take() {
                 return Err(Fault::from(reason).in_field(&column.name));
             }
             if column.holds_ids {

@@ -11,10 +11,13 @@ use arrow_schema::{ArrowError, DataType, TimeUnit};
 use chrono::{DateTime, Datelike as _, Offset as _, SecondsFormat, TimeZone as _, Utc};
 
 use super::bad_input::Reason;
-use super::untellable::Untellable;
+use super::unrepresentable::Unrepresentable;
 
 /// The encoder of an array of them.
-pub(super) fn encoder<'a>(array: &'a dyn Array, untellable: Arc<Untellable>) -> Result<Box<dyn Encoder + 'a>, ArrowError> {
+pub(super) fn encoder<'a>(
+    array: &'a dyn Array,
+    unrepresentable: Arc<Unrepresentable>,
+) -> Result<Box<dyn Encoder + 'a>, ArrowError> {
     let options = FormatOptions::new().with_display_error(false);
     let options = match array.data_type() {
         // Milliseconds of a whole day, which the library shows with the time 00:00:00.
@@ -22,7 +25,7 @@ pub(super) fn encoder<'a>(array: &'a dyn Array, untellable: Arc<Untellable>) -> 
         _ => options,
     };
     let formatter = ArrayFormatter::try_new(array, &options)?;
-    Ok(Box::new(Times { formatter, exceptions: exceptions(array), text: String::new(), untellable }))
+    Ok(Box::new(Times { formatter, exceptions: exceptions(array), text: String::new(), unrepresentable }))
 }
 
 struct Times<'a> {
@@ -30,7 +33,7 @@ struct Times<'a> {
     /// By row; there are none in almost every batch.
     exceptions: HashMap<usize, Exception>,
     text: String,
-    untellable: Arc<Untellable>,
+    unrepresentable: Arc<Unrepresentable>,
 }
 
 impl Encoder for Times<'_> {
@@ -38,11 +41,13 @@ impl Encoder for Times<'_> {
         self.text.clear();
         match self.exceptions.get(&row) {
             Some(Exception::InUtc(time)) => self.text = time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            Some(Exception::Infinite) => self.untellable.found(Reason::Untellable { found: "an infinite time".to_owned() }),
+            Some(Exception::Infinite) => {
+                self.unrepresentable.found(Reason::Unrepresentable { found: "an infinite time".to_owned() });
+            }
             None => {
                 if let Err(error) = self.formatter.value(row).write(&mut self.text) {
                     let found = format!("a date or time out of range, as an infinity is written ({error})");
-                    self.untellable.found(Reason::Untellable { found });
+                    self.unrepresentable.found(Reason::Unrepresentable { found });
                 }
             }
         }
@@ -70,15 +75,26 @@ fn exceptions(array: &dyn Array) -> HashMap<usize, Exception> {
         if *unit == TimeUnit::Nanosecond && count.unsigned_abs() >= i64::MAX.unsigned_abs() {
             return Some(Exception::Infinite);
         }
-        let zone = zone?;
         let time = instant(count, *unit)?;
-        let is_old = time.year() <= LAST_OFFSET_WITH_SECONDS_YEAR;
-        let has_seconds = is_old && zone.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc() % 60 != 0;
-        has_seconds.then_some(Exception::InUtc(time))
+        has_seconds(time, zone?).then_some(Exception::InUtc(time))
     };
     let data = array.to_data();
     let counts: &[i64] = data.buffer(0);
     counts.iter().enumerate().filter_map(|(row, &count)| Some((row, exception(count)?))).collect()
+}
+
+/// Whether RFC 3339 cannot write the offset that a zone had then.
+fn has_seconds(time: DateTime<Utc>, zone: Tz) -> bool {
+    let is_old = time.year() <= LAST_OFFSET_WITH_SECONDS_YEAR;
+    is_old && zone.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc() % 60 != 0
+}
+
+/// A time with the offset that its zone had then, or in UTC where that had seconds.
+pub(super) fn in_zone(time: DateTime<Utc>, zone: Tz) -> String {
+    if has_seconds(time, zone) {
+        return time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    }
+    time.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// So many units since 1970; nothing where that is out of range.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::bad_input::Reason;
 use super::parquet_times;
-use super::untellable::Untellable;
+use super::unrepresentable::Unrepresentable;
 
 /// How the library writes what it writes well.
 static AS_IS: LazyLock<EncoderOptions> = LazyLock::new(|| EncoderOptions::default().with_explicit_nulls(true));
@@ -47,7 +47,7 @@ pub(super) fn check_annotation(column: &Type) -> Result<(), Reason> {
 /// Makes the encoders of such values, at any depth.
 #[derive(Debug, Default)]
 pub(super) struct Values {
-    pub untellable: Arc<Untellable>,
+    pub unrepresentable: Arc<Unrepresentable>,
 }
 
 impl EncoderFactory for Values {
@@ -57,18 +57,18 @@ impl EncoderFactory for Values {
         array: &'a dyn Array,
         _options: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
-        let untellable = Arc::clone(&self.untellable);
+        let unrepresentable = Arc::clone(&self.unrepresentable);
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
             // The reader drops the months of an interval.
             DataType::Interval(_) => return Err(ArrowError::NotYetImplemented("intervals".to_owned())),
-            temporal if temporal.is_temporal() => parquet_times::encoder(array, untellable)?,
+            temporal if temporal.is_temporal() => parquet_times::encoder(array, unrepresentable)?,
             DataType::Float16 | DataType::Float32 | DataType::Float64 => match infinite(array) {
-                Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, untellable }),
+                Some(infinite) => Box::new(Finite { inner: make_encoder(field, array, &AS_IS)?, infinite, unrepresentable }),
                 None => return Ok(None),
             },
             _ => match bytes(array) {
                 Some(bytes) if is_uuid(own_field(field, array.data_type())) => Box::new(Uuids { bytes }),
-                Some(bytes) => Box::new(Text { bytes, untellable }),
+                Some(bytes) => Box::new(Text { bytes, unrepresentable }),
                 None => return Ok(None),
             },
         };
@@ -89,13 +89,14 @@ fn infinite(array: &dyn Array) -> Option<Vec<bool>> {
 struct Finite<'a> {
     inner: NullableEncoder<'a>,
     infinite: Vec<bool>,
-    untellable: Arc<Untellable>,
+    unrepresentable: Arc<Unrepresentable>,
 }
 
 impl Encoder for Finite<'_> {
     fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
         if self.infinite[row] {
-            self.untellable.found(Reason::Untellable { found: "an infinite number, which JSON does not have".to_owned() });
+            self.unrepresentable
+                .found(Reason::Unrepresentable { found: "an infinite number, which JSON does not have".to_owned() });
         }
         self.inner.encode(row, out);
     }
@@ -129,7 +130,7 @@ fn bytes<'a>(array: &'a dyn Array) -> Option<BytesAt<'a>> {
 /// Text, of which Impala, Hive and old versions of Spark do not say that it is.
 struct Text<'a> {
     bytes: BytesAt<'a>,
-    untellable: Arc<Untellable>,
+    unrepresentable: Arc<Unrepresentable>,
 }
 
 impl Encoder for Text<'_> {
@@ -139,7 +140,7 @@ impl Encoder for Text<'_> {
             Ok(text) => write_string(text, out),
             Err(error) => {
                 let at = error.valid_up_to();
-                self.untellable.found(Reason::NotText { byte: bytes[at], position: at + 1 });
+                self.unrepresentable.found(Reason::NotText { byte: bytes[at], position: at + 1 });
             }
         }
     }

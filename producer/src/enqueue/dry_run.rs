@@ -18,7 +18,7 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("expected --dry-run or --resume {job}, found both; leave one out")));
     }
     let mut companies = Companies::open(&args.file, &args.reading().into())?;
-    let (taken_for, progress) = (companies.taken_for(), companies.progress());
+    let (detected, progress) = (companies.detected(), companies.progress());
     let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());
     for company in &mut companies {
         match company {
@@ -37,13 +37,13 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
     let document = json!({
         "file": file.to_string(),
         "companies": good,
-        "columns": taken_for.columns,
+        "columns": detected.columns,
         "bad_rows": bad,
         "blank_rows": progress.blank_rows(),
-        "taken_for": taken_for,
+        "detected": detected,
     });
     print(output, &document, || {
-        let lines = [format!("{} companies", thousands(good)), taken_for.to_string()].into_iter().chain(progress.remarks());
+        let lines = [format!("{} companies", thousands(good)), detected.to_string()].into_iter().chain(progress.remarks());
         escape_lines(lines.map(|line| format!("{file}: {line}")))
     })?;
     if bad_rows == 0 {

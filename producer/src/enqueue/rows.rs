@@ -7,7 +7,7 @@ use rollcall_shared::broker::COALESCE;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
-use crate::companies::{BadInput, Companies, Company, Progress, ReadOptions, TakenFor};
+use crate::companies::{BadInput, Companies, Company, Detected, Progress, ReadOptions};
 use crate::run::Failure;
 
 /// Companies looked at before the job is opened: a file that is wrong is mostly wrong at its beginning.
@@ -45,7 +45,7 @@ pub(crate) struct Seen {
     /// Whether the file ends within the companies that were looked at before anything was enqueued.
     pub(crate) is_small: bool,
     /// What the file is taken for; nothing where the companies come from no file.
-    pub(crate) taken_for: Option<TakenFor>,
+    pub(crate) detected: Option<Detected>,
     /// How far it has been read.
     pub(crate) progress: Arc<Progress>,
 }
@@ -66,8 +66,8 @@ impl Rows {
             let opened = Companies::open(&file, &options).and_then(|mut companies| Ok((look_ahead(&mut companies)?, companies)));
             match opened {
                 Ok(((first, is_small), companies)) => {
-                    let (taken_for, progress) = (Some(companies.taken_for()), companies.progress());
-                    if looked.send(Ok(Seen { is_small, taken_for, progress })).is_ok() {
+                    let (detected, progress) = (Some(companies.detected()), companies.progress());
+                    if looked.send(Ok(Seen { is_small, detected, progress })).is_ok() {
                         let all = first.into_iter().map(Ok).chain(companies);
                         let unwanted = |row: &Result<Company, BadInput>| row.as_ref().is_ok_and(|company| !wanted(company.index));
                         read(all.filter(|row| !unwanted(row)), &to);

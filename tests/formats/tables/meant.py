@@ -18,8 +18,8 @@ class Difference:
 
 
 ANY = "(?s:.*)"
-UNTELLABLE = 'field "value": expected a value that can be told, found '
-NO_COLUMN = 'field "value": expected a column that can be told in JSON, found '
+UNTELLABLE = 'field "value": expected a value that JSON can hold, found '
+NO_COLUMN = 'field "value": expected a column that JSON can hold, found '
 IN_UTC = "the same instant in UTC"
 
 DIFFERENCES = [
@@ -86,7 +86,7 @@ DIFFERENCES = [
     Difference(
         ["polars.int128.parquet*", "polars.uint128.parquet*"],
         ANY,
-        "expected types that can be told in JSON, found one that is not known",
+        "expected types that JSON can hold, found one that is not known",
         "a type of polars' own, which the arrow crate does not know: the file is refused",
     ),
     # What only the writer's own reader makes of the values in the file.

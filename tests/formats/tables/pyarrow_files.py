@@ -122,6 +122,11 @@ def spark():
     int96 = dict(use_deprecated_int96_timestamps=True, flavor="spark", store_schema=False)
     for unit in ("s", "ms", "us", "ns"):
         yield f"int96-{unit}", pa.array(np.array(samples.moments(unit), f"datetime64[{unit}]")), int96
+        stored = dict(int96, store_schema=True)
+        yield f"int96-{unit}-with-schema", pa.array(np.array(samples.moments(unit), f"datetime64[{unit}]")), stored
+        instants = pa.array(np.array(samples.INSTANTS, f"datetime64[{unit}]"))
+        zoned = instants.cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, "Europe/Paris"))
+        yield f"int96-{unit}-zoned", zoned, stored
     yield "int96-in-list", pa.array([[0, None], None], pa.list_(pa.timestamp("us"))), int96
     today = dict(flavor="spark", store_schema=False)
     yield "utc", pa.array([0, -1, None, 1_719_835_200_000_001], pa.timestamp("us", "UTC")), today

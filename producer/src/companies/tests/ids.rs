@@ -120,7 +120,7 @@ fn of_an_id_given_twice_the_last_counts() {
 
 #[test]
 fn an_integer_that_pandas_writes_with_a_fraction_is_the_id_without_it_and_other_text_stands() {
-    let reading = read("a.csv", "company_id,a\n70.0,1\n,2\n70.50,3\n007.0,4\n7e1,5\n1.10,6\nv1.0,7\n");
-    assert_eq!(reading.ids(), ["70", "1", "70.50", "007.0", "7e1", "1.10", "v1.0"]);
+    let reading = read("a.csv", "company_id,a\n70.0,1\n,2\n70.50,3\n007.0,4\n7e1,5\n1.10,6\nv1.0,7\n1e3.0,8\n-5.0,9\n");
+    assert_eq!(reading.ids(), ["70", "1", "70.50", "007.0", "7e1", "1.10", "v1.0", "1e3.0", "-5"]);
     assert_eq!(reading.records()[0], r#"{"company_id":"70.0","a":"1"}"#);
 }

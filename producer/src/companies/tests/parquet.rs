@@ -125,7 +125,7 @@ fn a_column_that_json_can_not_hold_is_named() {
     scores.append(true).unwrap();
     let bytes = file([("name", text(["Acme"])), ("scores", Arc::new(scores.finish()))]);
     let error = refusal("a.parquet", bytes);
-    assert!(error.starts_with("a.parquet, field \"scores\": expected a column that can be told in JSON, found Map("), "{error}");
+    assert!(error.starts_with("a.parquet, field \"scores\": expected a column that JSON can hold, found Map("), "{error}");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_date_or_time_that_cannot_be_told_is_a_bad_row_at_any_depth() {
             let [error] = reading.errors.try_into().unwrap();
             assert!(
                 error.starts_with(
-                    "a.parquet, row 1, field \"value\": expected a value that can be told, found a date or time out of"
+                    "a.parquet, row 1, field \"value\": expected a value that JSON can hold, found a date or time out of"
                 ),
                 "{told}: {error}"
             );
@@ -233,7 +233,7 @@ fn uuids_are_told_as_people_write_them_at_any_depth() {
 fn an_interval_is_refused_since_its_months_would_be_lost() {
     let interval: ArrayRef = Arc::new(IntervalDayTimeArray::from(vec![IntervalDayTime::new(1, 0)]));
     let refused = refusal("a.parquet", file([("i", interval)]));
-    assert!(refused.contains("field \"i\": expected a column that can be told in JSON, found Interval(DayTime)"), "{refused}");
+    assert!(refused.contains("field \"i\": expected a column that JSON can hold, found Interval(DayTime)"), "{refused}");
 }
 
 #[test]

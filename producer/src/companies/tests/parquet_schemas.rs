@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ::parquet::arrow::ArrowWriter;
 use ::parquet::arrow::arrow_writer::ArrowWriterOptions;
+use ::parquet::arrow::{ArrowWriter, encode_arrow_schema};
 use ::parquet::column::writer::ColumnWriterImpl;
 use ::parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int96, Int96Type};
 use ::parquet::file::metadata::KeyValue;
@@ -11,15 +11,27 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::parser::parse_message_type;
 use arrow_array::RecordBatch;
+use arrow_schema::{DataType as ArrowType, Field, Schema, TimeUnit};
 
 use super::parquet::text;
 use super::*;
 
 /// A file of one row group, whose columns `write` writes.
 fn file(columns: &str, write: impl FnOnce(&mut SerializedRowGroupWriter<'_, &mut Vec<u8>>)) -> Vec<u8> {
+    file_with(columns, None, write)
+}
+
+/// The same, with what Arrow's writers note of its types.
+fn file_with(
+    columns: &str,
+    noted: Option<&Schema>,
+    write: impl FnOnce(&mut SerializedRowGroupWriter<'_, &mut Vec<u8>>),
+) -> Vec<u8> {
+    let noted = noted.map(|schema| vec![KeyValue::new("ARROW:schema".to_owned(), encode_arrow_schema(schema))]);
+    let properties = WriterProperties::builder().set_key_value_metadata(noted).build();
     let schema = parse_message_type(&format!("message m {{ {columns} }}")).unwrap();
     let mut bytes = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::default()).unwrap();
+    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::new(properties)).unwrap();
     let mut group = writer.next_row_group().unwrap();
     write(&mut group);
     group.close().unwrap();
@@ -42,6 +54,11 @@ fn column<T: DataType>(
 
 /// Days, counted so that 1970-01-01 is 2,440,588, and nanoseconds of the day; then null.
 fn int96(values: &[(u32, u64)]) -> Vec<u8> {
+    int96_with(values, None)
+}
+
+/// The same, with what Arrow's writers note of the times.
+fn int96_with(values: &[(u32, u64)], noted: Option<ArrowType>) -> Vec<u8> {
     let times: Vec<Int96> = values
         .iter()
         .map(|&(day, nanoseconds)| {
@@ -52,7 +69,8 @@ fn int96(values: &[(u32, u64)]) -> Vec<u8> {
         })
         .collect();
     let present = [vec![1; values.len()], vec![0]].concat();
-    file("optional int96 t; required int32 n;", |group| {
+    let noted = noted.map(|times| Schema::new(vec![Field::new("t", times, true), Field::new("n", ArrowType::Int32, false)]));
+    file_with("optional int96 t; required int32 n;", noted.as_ref(), |group| {
         column::<Int96Type>(group, &times, Some(&present), None);
         column::<Int32Type>(group, &vec![7; present.len()], None, None);
     })
@@ -73,8 +91,14 @@ fn int96_is_read_over_its_whole_range_to_the_nanosecond() {
             r#"{"t":null,"n":7}"#,
         ]
     );
+    for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
+        let of_pandas = int96_with(&days, Some(ArrowType::Timestamp(unit, None)));
+        assert_eq!(read("a.parquet", of_pandas).records(), reading.records(), "{unit:?}");
+        let zoned = int96_with(&days[..1], Some(ArrowType::Timestamp(unit, Some("Europe/Paris".into()))));
+        assert_eq!(read("a.parquet", zoned).records()[0], r#"{"t":"1970-01-01T01:00:00.000000001+01:00","n":7}"#, "{unit:?}");
+    }
     let out_of_range = read("a.parquet", int96(&[(u32::MAX / 2, 0)]));
-    assert!(out_of_range.errors[0].contains("row 1, field \"t\": expected a value that can be told"), "{out_of_range:?}");
+    assert!(out_of_range.errors[0].contains("row 1, field \"t\": expected a value that JSON can hold"), "{out_of_range:?}");
 }
 
 #[test]
@@ -92,7 +116,7 @@ fn bytes_in_an_encoding_of_their_own_are_not_taken_for_text() {
     ];
     for (annotation, count, columns) in columns {
         let refused = refusal("a.parquet", bytes_of(columns, count));
-        let expected = format!("field \"v\": expected a column that can be told in JSON, found {annotation}; name the columns");
+        let expected = format!("field \"v\": expected a column that JSON can hold, found {annotation}; name the columns");
         assert!(refused.contains(&expected), "{refused}");
     }
 }
@@ -118,8 +142,5 @@ fn a_type_that_only_its_writer_knows_is_no_damage() {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     let refused = refusal("a.parquet", bytes);
-    assert!(
-        refused.starts_with("a.parquet: expected types that can be told in JSON, found one that is not known ("),
-        "{refused}"
-    );
+    assert!(refused.starts_with("a.parquet: expected types that JSON can hold, found one that is not known ("), "{refused}");
 }

@@ -40,7 +40,7 @@ fn an_infinite_time_in_nanoseconds_is_a_bad_row() {
             reading
                 .errors
                 .iter()
-                .all(|error| error.contains("field \"t\": expected a value that can be told, found an infinite time;"))
+                .all(|error| error.contains("field \"t\": expected a value that JSON can hold, found an infinite time;"))
         );
         assert!(reading.records()[0].starts_with(r#"{"t":"2262-04-11T23:47:16.854775806"#), "{reading:?}");
     }

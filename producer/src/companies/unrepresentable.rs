@@ -7,12 +7,12 @@ use super::bad_input::Reason;
 
 /// The value that an encoder came upon and can't tell, since the trait lets it return no error.
 #[derive(Debug, Default)]
-pub(super) struct Untellable {
+pub(super) struct Unrepresentable {
     is_found: AtomicBool,
     reason: Mutex<Option<Reason>>,
 }
 
-impl Untellable {
+impl Unrepresentable {
     /// Notes it, for [`Self::take`].
     pub fn found(&self, reason: Reason) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
