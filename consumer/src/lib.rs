@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::lifecycle::Exit;
+use rollcall_shared::telemetry::flush_logs;
 use rollcall_shared::terminal::to_stderr;
 
 /// Why a process ended other than well.
@@ -43,6 +44,7 @@ pub enum Failure {
 
 /// Says what went wrong, if anything did, and turns it into an exit code.
 pub fn exit(ended: Result<(), Failure>) -> ExitCode {
+    flush_logs();
     let Err(failure) = ended else { return Exit::Success.into() };
     to_stderr(format_args!("error: {failure}"));
     match failure {

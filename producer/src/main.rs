@@ -6,11 +6,14 @@ use rollcall_producer::cli::{Command, EnqueueArgs, ProducerArgs};
 use rollcall_producer::run::{Failure, run};
 use rollcall_shared::arguments;
 use rollcall_shared::lifecycle::{Exit, Shutdown};
+use rollcall_shared::telemetry::flush_logs;
 use rollcall_shared::terminal::to_stderr;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(arguments::parse()).await {
+    let ended = start(arguments::parse()).await;
+    flush_logs();
+    match ended {
         Ok(()) => Exit::Success.into(),
         Err(failure) => {
             to_stderr(format_args!("error: {failure}"));

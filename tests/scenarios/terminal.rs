@@ -1,6 +1,8 @@
 //! What people see at a terminal: nothing that takes the terminal over, colours where they are wanted, and no process that depends on it.
 
 use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -202,5 +204,35 @@ fn a_closed_standard_error_changes_nothing() {
     for (program, arguments) in [("producer", &["status", "--amqp-url", "none"][..]), ("aggregator", &["--amqp-url", "none"])] {
         let command = fleet.program_command(program, arguments);
         expect(with_closed_stderr(&fleet, &format!("{program}-refused"), &command), 2);
+    }
+}
+
+/// Starts a program whose standard error is a full pipe with a reader that does not read, as of a terminal after Ctrl-S.
+fn with_stalled_stderr(fleet: &Fleet, name: &str, command: &Command) -> (Process, File) {
+    const NON_BLOCKING: i32 = 0o4000;
+    let pipe = fleet.path(&format!("{name}.pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut reader = File::options().read(true).write(true).custom_flags(NON_BLOCKING).open(&pipe).unwrap();
+    while reader.write(b"x").is_ok() {}
+    let mut shell = fleet.command("sh");
+    shell.args(["-c", "exec 2>\"$0\"; exec \"$@\""]).arg(&pipe);
+    shell.arg(command.get_program()).args(command.get_args()).current_dir(command.get_current_dir().unwrap());
+    (fleet.start(name, shell), reader)
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_no_aggregator_and_no_consumer_up() {
+    let fleet = Fleet::fresh();
+    let aggregator = fleet.program_command("aggregator", &["--log", "debug"]);
+    let (mut aggregator, _unread) = with_stalled_stderr(&fleet, "aggregator", &aggregator);
+    let consumer =
+        fleet.program_command("consumer", &["--model", "echo", "--scorer", SCORER, "--threads", "1", "--log", "debug"]);
+    let (mut consumer, _also_unread) = with_stalled_stderr(&fleet, "consumer", &consumer);
+    let file = fleet.file("c.csv", "company_id,do\na,\nb,crash\nc,\n");
+    fleet.enqueue(&file, "echo", "j", &["--max-attempts", "1", "--wait"]).expect(1);
+    assert_eq!(fleet.status("j")["succeeded"], 2);
+    for process in [&mut consumer, &mut aggregator] {
+        process.terminate();
+        process.wait(DEADLINE).expect(0);
     }
 }

@@ -1,4 +1,6 @@
-//! Logs: to stderr, for people on a terminal, as JSON where asked for. They are lost where nobody reads stderr any more.
+//! Logs: to stderr, for people on a terminal, as JSON where asked for. They are lost where nobody reads stderr.
+
+mod lines;
 
 use std::fmt::{self, Debug};
 use std::io::{self, Write};
@@ -10,6 +12,8 @@ use tracing_subscriber::field::{RecordFields, VisitOutput};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
 
+use self::lines::Lines;
+pub use self::lines::flush_logs;
 use crate::terminal::{escape_controls, escape_json};
 
 /// How log lines look.
@@ -47,9 +51,9 @@ impl LogArgs {
         match self.log_format {
             LogFormat::Text => {
                 let in_colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-                lines.with_writer(io::stderr).with_ansi(in_colour).fmt_fields(EscapedFields).init();
+                lines.with_writer(Lines::to_stderr).with_ansi(in_colour).fmt_fields(EscapedFields).init();
             }
-            LogFormat::Json => lines.with_writer(|| EscapedJson(io::stderr())).json().flatten_event(true).init(),
+            LogFormat::Json => lines.with_writer(|| EscapedJson(Lines::to_stderr())).json().flatten_event(true).init(),
         }
         Ok(())
     }
