@@ -275,7 +275,7 @@ pub struct ResultsArgs {
     #[arg(long, env = "ROLLCALL_TO")]
     pub to: Option<PathBuf>,
     /// What to write to it [default: by its name]
-    #[arg(long, env = "ROLLCALL_TO_FORMAT", value_enum)]
+    #[arg(long, env = "ROLLCALL_TO_FORMAT", value_enum, requires = "to")]
     pub format: Option<Format>,
     /// How many to show where they go to no file
     #[arg(long, env = "ROLLCALL_SHOW", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "to")]
