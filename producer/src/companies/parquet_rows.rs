@@ -189,11 +189,9 @@ impl From<ParquetError> for Fault {
     }
 }
 
+/// What is encrypted is refused before a value is read.
 impl From<ArrowError> for Fault {
     fn from(error: ArrowError) -> Self {
-        match error.to_string() {
-            words if words.contains("encrypt") => Reason::Encrypted.into(),
-            words => Reason::NotParquet(words).into(),
-        }
+        Reason::NotParquet(error.to_string()).into()
     }
 }
