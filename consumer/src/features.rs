@@ -1,7 +1,8 @@
 //! Companies of which nothing goes into their prediction, because no field of their record is a feature of the model.
 //!
 //! One such company may be as its owner wants it; a whole file of them has the wrong columns, and every prediction would be the same.
-//! So those fail, until one company of their job is seen to have features.
+//! So those fail, until one company of their job is seen to have features. The failure is retryable: by the next attempt this consumer
+//! has seen more of the job, and the order of the companies in their file matters less.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,7 +61,7 @@ impl Features {
             }
             if !is_scored {
                 let message = std::mem::take(message);
-                *score = Err(ScoreError { cause: "no_features".to_owned(), message, retryable: false });
+                *score = Err(ScoreError { cause: "no_features".to_owned(), message, retryable: true });
             }
         }
         drop(jobs);
@@ -90,7 +91,7 @@ mod tests {
         let mut scores: Vec<_> = companies.iter().map(score).collect();
         features.check(&batch, &mut scores);
         assert!(
-            scores.iter().all(|score| score.as_ref().err().is_none_or(|error| error.cause == "no_features" && !error.retryable))
+            scores.iter().all(|score| score.as_ref().err().is_none_or(|error| error.cause == "no_features" && error.retryable))
         );
         scores.iter().map(Result::is_ok).collect()
     }

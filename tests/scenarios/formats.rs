@@ -184,7 +184,7 @@ fn a_job_no_field_of_which_names_a_variable_fails_unless_that_is_allowed() {
     let model = format!("bayes:{}", fleet.file("codes.bif", CODES).display());
     let (_aggregator, consumer) = (fleet.aggregator(&[]), fleet.consumer("codes", &model, &["--threads", "1"]));
     let file = fleet.file("c.csv", "company_id,Grade\na,1\nb,0\n");
-    fleet.enqueue(&file, "codes", "wrong", &["--wait"]).expect(1);
+    fleet.enqueue(&file, "codes", "wrong", &["--wait", "--retry-delays", "200ms"]).expect(1);
     for body in &fleet.finished("wrong").bodies {
         assert_eq!(body["error"]["cause"], "no_features");
         let message = body["error"]["message"].as_str().unwrap();
@@ -194,6 +194,17 @@ fn a_job_no_field_of_which_names_a_variable_fails_unless_that_is_allowed() {
     drop(consumer);
     let _lenient = fleet.consumer("codes", &model, &["--threads", "1", "--allow-no-evidence"]);
     fleet.enqueue(&file, "codes", "allowed", &["--wait"]).expect(0);
+}
+
+#[test]
+fn a_company_without_features_is_scored_wherever_in_its_file_the_others_have_some() {
+    let fleet = Fleet::fresh();
+    let model = format!("bayes:{}", fleet.file("codes.bif", CODES).display());
+    let (_aggregator, _consumer) =
+        (fleet.aggregator(&[]), fleet.consumer("codes", &model, &["--threads", "1", "--batch", "1", "--prefetch", "1"]));
+    let file = fleet.file("c.jsonl", "{\"name\":\"first\"}\n{\"grade\":1}\n{\"name\":\"last\"}\n");
+    fleet.enqueue(&file, "codes", "mixed", &["--wait", "--retry-delays", "200ms"]).expect(0);
+    assert_eq!(fleet.finished("mixed").bodies.iter().filter(|body| body["attempt"] == 2).count(), 1);
 }
 
 #[test]

@@ -201,6 +201,8 @@ pub(super) enum Reason {
     NotAnObject(&'static str),
     #[error("expected one JSON object, found a fault at column {column}: {found}; mend the line")]
     NotJson { column: usize, found: String },
+    #[error("expected every field of a company once, found it again; remove one of the two")]
+    RepeatedField,
     #[error(
         "expected one JSON object, found a carriage return inside the line, as an old Mac ends lines; end every line with a line \
          feed"
@@ -255,6 +257,7 @@ impl Reason {
                 | Self::TooLong { .. }
                 | Self::NotAnObject(_)
                 | Self::NotJson { .. }
+                | Self::RepeatedField
                 | Self::NotAnId(_)
                 | Self::IdTooLong { .. }
                 | Self::RepeatedId { .. }

@@ -5,6 +5,7 @@ use std::fmt;
 use rollcall_shared::number;
 use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -22,10 +23,42 @@ pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, Fault> {
         return Err(Reason::MarkInside.into());
     }
     let text = utf8(text)?;
-    match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(other) => Err(Reason::NotAnObject(kind(&other)).into()),
-        Err(error) => Err(not_json(text, &error).into()),
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(match serde_json::from_str(text) {
+            Ok(other) => Reason::NotAnObject(kind(&other)).into(),
+            Err(error) => not_json(text, &error).into(),
+        });
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = json.deserialize_map(Fields).and_then(|read| json.end().map(|()| read));
+    match read.map_err(|error| not_json(text, &error))? {
+        (fields, None) => Ok(fields),
+        (_, Some(repeated)) => Err(Fault::from(Reason::RepeatedField).in_field(&repeated)),
+    }
+}
+
+/// The fields of an object, and the name that two of them have, if any: the library keeps the last of them and says nothing.
+struct Fields;
+
+impl<'t> Visitor<'t> for Fields {
+    type Value = (Map<String, Value>, Option<String>);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'t>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let (mut fields, mut repeated) = (Map::new(), None);
+        while let Some(name) = map.next_key::<String>()? {
+            match fields.entry(name) {
+                Entry::Vacant(unseen) => drop(unseen.insert(map.next_value()?)),
+                Entry::Occupied(seen) => {
+                    repeated.get_or_insert_with(|| seen.key().clone());
+                    map.next_value::<Value>()?;
+                }
+            }
+        }
+        Ok((fields, repeated))
     }
 }
 
@@ -63,11 +96,10 @@ pub(super) fn id_of<'t>(value: &Value, literal: impl FnOnce() -> Option<&'t str>
     Err(Reason::NotAnId(found).into())
 }
 
-/// The value of the field `name` as it stands in `text`, with all its digits. Of several of that name the last counts, as it
-/// does in [`parse`].
+/// The value of the field `name` as it stands in `text`, with all its digits.
 fn literal<'t>(text: &'t [u8], name: &str) -> Option<&'t str> {
     let fields = literals(text).ok()?;
-    fields.into_iter().rfind(|(field, _)| field == name).map(|(_, literal)| literal.get())
+    fields.into_iter().find(|(field, _)| field == name).map(|(_, literal)| literal.get())
 }
 
 /// The fields of an object with their values as they stand in `text`, in its order.

@@ -55,8 +55,18 @@ impl LogArgs {
             }
             LogFormat::Json => lines.with_writer(|| EscapedJson(Lines::to_stderr())).json().flatten_event(true).init(),
         }
+        log_panics();
         Ok(())
     }
+}
+
+/// Panics are logged like anything else: the default writes them to standard error as they are, whatever text from outside they hold.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let (said, at) = (panic.payload_as_str().unwrap_or("no message"), panic.location().map(ToString::to_string));
+        let thread = std::thread::current();
+        tracing::error!(event = "panicked", thread = thread.name(), at, "{said}");
+    }));
 }
 
 /// The fields of a text line as they are by default, with their values escaped: by default only the message is, and less of it.

@@ -50,7 +50,7 @@ impl Variables<'_> {
     fn families<'b>(&self, blocks: &'b [ProbabilityBlock<'b>]) -> Result<Vec<Family<'b>>, Fault> {
         let mut found: Vec<Option<Family<'b>>> = vec![None; self.declared.len()];
         for block in blocks {
-            let (child, parents) = self.family(&block.family, block.line)?;
+            let (child, parents) = self.family(block)?;
             if let Some((_, first)) = found[child].replace((parents, block)) {
                 let (name, first) = (quote(self.declared[child].name), first.line);
                 return Err(Fault::new(
@@ -155,6 +155,29 @@ mod tests {
             let text = format!("{} {} probability ( {head} ) {{ default 1, 0, 0; }}", variable("\"a b\""), variable("c"));
             assert_eq!(defined(&text).unwrap()[1].parents, parents, "{head}");
         }
+    }
+
+    #[test]
+    fn of_two_readings_of_a_head_the_entries_decide_and_where_they_do_not_it_is_refused() {
+        let root = |name, states: usize| {
+            let table = vec!["0"; states - 1].join(", ");
+            format!(
+                "variable \"{name}\" {{ type discrete [ {states} ] {{ {} }}; }} probability ( \"{name}\" ) {{ table 1, {table}; }}",
+                (0..states).map(|state| state.to_string()).collect::<Vec<_>>().join(" ")
+            )
+        };
+        let [c, a_c, wide] = [("c", 2), ("a c", 2), ("a c", 4)].map(|(name, states)| root(name, states));
+        let read = |variables: &[&str], entries: &str| {
+            defined(&format!("{} probability ( b | a c ) {{ {entries} }}", variables.concat())).map(|all| all[1].parents.clone())
+        };
+        assert_eq!(read(&[&c, &a_c], "(x 0) 1, 0, 0; default 1, 0, 0;").unwrap(), [0, 2]);
+        assert_eq!(read(&[&c, &a_c], "(0) 1, 0, 0; (1) 1, 0, 0;").unwrap(), [3]);
+        assert_eq!(read(&[&c, &a_c], "table 1, 1, 0, 0, 0, 0;").unwrap(), [3]);
+        for (second, entries) in [(&a_c, "default 1, 0, 0;"), (&wide, "table 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0;")] {
+            let fault = read(&[&c, second], entries).unwrap_err();
+            assert!(fault.message.contains("found ('b', 'a c') or ('b', 'a', 'c'); put each name in quotes"), "{fault:?}");
+        }
+        assert!(read(&[&c, &a_c], "table 1, 0;").unwrap_err().message.contains("put each name in quotes"));
     }
 
     #[test]

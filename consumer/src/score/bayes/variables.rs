@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::document::{Entry, VariableBlock};
+use super::document::{Entry, Place, ProbabilityBlock, VariableBlock};
 use super::fault::Fault;
 use super::list::List;
 use super::quote::{quote, quote_all};
@@ -35,10 +35,40 @@ impl<'a> Variables<'a> {
         Ok(Self { declared, places })
     }
 
-    /// The places of a child and its parents: of the names in the first reading of the list in which all are declared.
-    pub(super) fn family(&self, list: &List<'_>, line: usize) -> Result<(usize, Vec<usize>), Fault> {
-        let declared = |names: &Vec<&str>| names.iter().all(|&name| self.places.contains_key(name));
-        let names = list.readings().find(declared).or_else(|| list.readings().next()).unwrap_or_default();
+    /// The places of a block's child and of its parents.
+    ///
+    /// A head without commas may have two readings in which all names are declared: `( c | a b )` where there are `a`, `b` and `a b`.
+    /// Then the block's entries decide, by how many states and probabilities they give.
+    pub(super) fn family(&self, block: &ProbabilityBlock<'_>) -> Result<(usize, Vec<usize>), Fault> {
+        let mut readings: Vec<Vec<&str>> = Vec::new();
+        for names in block.family.readings() {
+            if !readings.contains(&names) {
+                readings.push(names);
+            }
+        }
+        let resolved = readings.iter().filter_map(|names| Some((names, self.places(names, block.line).ok()?)));
+        let mut resolved: Vec<_> = resolved.collect();
+        let shown: Vec<_> = resolved.iter().map(|(names, _)| format!("({})", quote_all(names))).collect();
+        if resolved.len() > 1 {
+            resolved.retain(|(_, family @ (child, parents))| !parents.contains(child) && self.fits(family, block));
+        }
+        match (resolved.pop(), shown.is_empty()) {
+            (Some((_, family)), _) if resolved.is_empty() => Ok(family),
+            (None, true) => {
+                let is_declared = |names: &&Vec<&str>| names.iter().all(|&name| self.places.contains_key(name));
+                let likeliest = readings.iter().find(is_declared).or(readings.first());
+                self.places(likeliest.map_or(&[][..], Vec::as_slice), block.line)
+            }
+            _ => {
+                let found = shown.join(" or ");
+                let message = format!("expected variables that can be told apart, found {found}; put each name in quotes");
+                Err(Fault::new(block.line, message))
+            }
+        }
+    }
+
+    /// The places of a child and its parents by their names.
+    fn places(&self, names: &[&str], line: usize) -> Result<(usize, Vec<usize>), Fault> {
         let places = names.iter().map(|name| self.place(name, line)).collect::<Result<Vec<_>, _>>()?;
         let mut seen = HashSet::new();
         let repeated = places.iter().skip(1).find(|&parent| !seen.insert(parent));
@@ -50,6 +80,18 @@ impl<'a> Variables<'a> {
             (&[child, ref parents @ ..], None) => Ok((child, parents.to_vec())),
             ([], _) => Err(Fault::new(line, "expected the name of a variable, found none; add it")),
         }
+    }
+
+    /// Whether every entry of a block names states of these parents, and has as many probabilities as the family asks for.
+    fn fits(&self, (child, parents): &(usize, Vec<usize>), block: &ProbabilityBlock<'_>) -> bool {
+        let VariableBlock { name, states, .. } = &self.declared[*child];
+        let counts = parents.iter().map(|&parent| self.declared[parent].states.len());
+        let whole = counts.fold(states.len(), usize::saturating_mul);
+        block.entries.iter().all(|entry| match &entry.place {
+            Place::Row(row) => entry.probabilities.len() == states.len() && self.row(row, parents, entry, name).is_ok(),
+            Place::Default => entry.probabilities.len() == states.len(),
+            Place::ByState | Place::ByConfiguration => entry.probabilities.len() == whole,
+        })
     }
 
     /// The place among all configurations of the one that `states` names.

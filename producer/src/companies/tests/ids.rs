@@ -114,11 +114,6 @@ fn whole_numbers_are_ids_however_they_are_written_and_however_large() {
 }
 
 #[test]
-fn of_an_id_given_twice_the_last_counts() {
-    assert_eq!(read("a.jsonl", "{\"company_id\":1.0,\"company_id\":2.0}\n").ids(), ["2"]);
-}
-
-#[test]
 fn an_integer_that_pandas_writes_with_a_fraction_is_the_id_without_it_and_other_text_stands() {
     let reading = read("a.csv", "company_id,a\n70.0,1\n,2\n70.50,3\n007.0,4\n7e1,5\n1.10,6\nv1.0,7\n1e3.0,8\n-5.0,9\n");
     assert_eq!(reading.ids(), ["70", "1", "70.50", "007.0", "7e1", "1.10", "v1.0", "1e3.0", "-5"]);
