@@ -25,8 +25,7 @@ use std::process::ExitCode;
 
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::lifecycle::Exit;
-use rollcall_shared::telemetry::flush_logs;
-use rollcall_shared::terminal::to_stderr;
+use rollcall_shared::terminal::{flush_stderr, to_stderr};
 
 /// Why a process ended other than well.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +43,15 @@ pub enum Failure {
 
 /// Says what went wrong, if anything did, and turns it into an exit code.
 pub fn exit(ended: Result<(), Failure>) -> ExitCode {
-    flush_logs();
-    let Err(failure) = ended else { return Exit::Success.into() };
-    to_stderr(format_args!("error: {failure}"));
-    match failure {
-        Failure::Usage(_) => Exit::BadInput,
-        Failure::Broker(error) => error.exit(),
-        Failure::Other(_) => Exit::Failure,
+    if let Err(failure) = &ended {
+        to_stderr(format_args!("error: {failure}"));
+    }
+    flush_stderr();
+    match ended {
+        Ok(()) => Exit::Success,
+        Err(Failure::Usage(_)) => Exit::BadInput,
+        Err(Failure::Broker(error)) => error.exit(),
+        Err(Failure::Other(_)) => Exit::Failure,
     }
     .into()
 }

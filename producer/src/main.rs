@@ -6,20 +6,16 @@ use rollcall_producer::cli::{Command, EnqueueArgs, ProducerArgs};
 use rollcall_producer::run::{Failure, run};
 use rollcall_shared::arguments;
 use rollcall_shared::lifecycle::{Exit, Shutdown};
-use rollcall_shared::telemetry::flush_logs;
-use rollcall_shared::terminal::to_stderr;
+use rollcall_shared::terminal::{flush_stderr, to_stderr};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let ended = start(arguments::parse()).await;
-    flush_logs();
-    match ended {
-        Ok(()) => Exit::Success.into(),
-        Err(failure) => {
-            to_stderr(format_args!("error: {failure}"));
-            failure.exit().into()
-        }
+    if let Err(failure) = &ended {
+        to_stderr(format_args!("error: {failure}"));
     }
+    flush_stderr();
+    ended.map_or_else(|failure| failure.exit(), |()| Exit::Success).into()
 }
 
 async fn start(args: ProducerArgs) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, State};
-use rollcall_shared::terminal::{escape_controls, escape_json, escape_lines};
+use rollcall_shared::terminal::{escape_controls, escape_json, escape_lines, flush_stderr};
 use rollcall_shared::topology::Topology;
 use serde::Serialize;
 
@@ -83,6 +83,8 @@ pub(crate) fn print(output: Output, document: &impl Serialize, text: impl FnOnce
             escape_json(&document).into_owned()
         }
     };
+    // Where both are one terminal, what was said before stands before.
+    flush_stderr();
     match writeln!(std::io::stdout(), "{text}") {
         // Whoever reads has read enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -4,6 +4,6 @@ mod logs;
 mod metrics;
 mod serve;
 
-pub use logs::{LogArgs, LogFormat, flush_logs};
+pub use logs::{LogArgs, LogFormat};
 pub use metrics::{AggregatorMetrics, ConsumerMetrics};
 pub use serve::{MetricsArgs, Readiness, serve};

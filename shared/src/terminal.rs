@@ -1,8 +1,13 @@
 //! What goes to standard output and standard error, where a terminal may show it, or a program read it that may leave.
 
+mod stderr;
+
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::Write;
+
+pub use stderr::{Stderr, draw, flush_stderr};
+pub(crate) use stderr::{flush_unless_stalled, speak_json};
 
 /// Whether a terminal acts on a character in place of showing it: the control characters, and those that change the direction
 /// of the text behind them.
@@ -49,10 +54,11 @@ pub fn escape_json(document: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Writes a line to standard error, escaped. It is lost where nobody reads standard error any more: nothing else depends on it.
+/// Says a line on standard error, escaped, without waiting for whoever reads it: [`flush_stderr`] does, for a while. It is lost
+/// where nobody reads: nothing else depends on it.
 pub fn to_stderr(line: impl Display) {
     let line = format!("{}\n", escape_controls(&line.to_string()));
-    drop(io::stderr().write_all(line.as_bytes()));
+    drop(Stderr.write_all(line.as_bytes()));
 }
 
 #[cfg(test)]

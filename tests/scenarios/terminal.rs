@@ -236,3 +236,57 @@ fn a_standard_error_that_nobody_reads_holds_no_aggregator_and_no_consumer_up() {
         process.wait(DEADLINE).expect(0);
     }
 }
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_no_command_up_and_no_error_back() {
+    let fleet = Fleet::fresh();
+    fleet.file("c.csv", "company_id\na\n");
+    let nobody = free_address();
+    let unreachable = format!("amqp://{nobody}");
+    let scorer = ["--model", "m", "--scorer", "command:cat"];
+    let commands: [(&str, &[&str], i32); 7] = [
+        ("producer", &["enqueue", "c.csv", "-m", "m"], 0),
+        ("producer", &["enqueue", "no-such.csv", "-m", "m"], 2),
+        ("producer", &["enqueue", "c.csv", "-m", "m", "--no-such-flag"], 2),
+        ("producer", &["status", "--amqp-url", &unreachable, "--max-downtime", "1s"], 3),
+        ("consumer", &[&scorer[..], &["--amqp-url", "none"]].concat(), 2),
+        ("consumer", &[&scorer[..], &["--amqp-url", &unreachable, "--max-downtime", "1s"]].concat(), 3),
+        ("aggregator", &["--amqp-url", &unreachable, "--max-downtime", "1s"], 3),
+    ];
+    let started: Vec<_> = (0..)
+        .zip(commands)
+        .map(|(number, (program, arguments, code))| {
+            let command = match program {
+                "producer" => fleet.producer_command(arguments),
+                program => fleet.program_command(program, arguments),
+            };
+            (with_stalled_stderr(&fleet, &format!("{program}-{number}"), &command), arguments, code)
+        })
+        .collect();
+    for ((mut process, _unread), arguments, code) in started {
+        let ended = process.wait(DEADLINE);
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_terminal_that_stands_still_holds_no_job_up_that_is_enqueued_and_shown_on_it() {
+    const CTRL_S: &[u8] = b"\x13";
+    let fleet = Fleet::fresh();
+    let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("echo", SCORER, &["--threads", "1"]));
+    let rows: String = (0..3_000).map(|row| format!("c{row}\n")).collect();
+    fleet.file("c.csv", format!("company_id\n{rows}"));
+    let producer = fleet.producer_command(&["enqueue", "c.csv", "-m", "echo", "--job", "j", "--wait"]);
+    let words = [producer.get_program()].into_iter().chain(producer.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    // Standard output is not the terminal: to write there is what the command is for.
+    let command = format!("{} >outcome", words.join(" "));
+    let mut script = fleet.command("script");
+    script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).current_dir(fleet.path("")).env("TERM", "xterm");
+    let (keys, mut keyboard) = std::io::pipe().unwrap();
+    keyboard.write_all(CTRL_S).unwrap();
+    script.stdin(keys);
+    fleet.start("script", script).wait(DEADLINE).expect(0);
+    assert!(std::fs::read_to_string(fleet.path("outcome")).unwrap().contains("job j succeeded"));
+    drop(keyboard);
+}

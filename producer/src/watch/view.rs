@@ -1,19 +1,25 @@
 //! What a person sees on stderr of a job that moves: a bar on a terminal, lines elsewhere.
 
+mod screen;
+
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rollcall_shared::message::Job;
 use rollcall_shared::terminal::to_stderr;
+use screen::Screen;
 
 use super::Enqueued;
 use crate::status::thousands;
 
 /// Lines come this often at most.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// A bar is drawn this often at most.
+const DRAWN_PER_SECOND: u8 = 20;
 
 /// All of a job, in thousandths.
 const WHOLE: u64 = 1_000;
@@ -35,7 +41,8 @@ impl View {
     pub(super) fn new(job: &Job, enqueued: Option<Enqueued>) -> View {
         let can_draw = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = can_draw.then(|| {
-            let bar = ProgressBar::new(WHOLE);
+            let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), DRAWN_PER_SECOND);
+            let bar = ProgressBar::with_draw_target(Some(WHOLE), target);
             if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg}") {
                 bar.set_style(style);
             }

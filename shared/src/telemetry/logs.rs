@@ -1,20 +1,22 @@
 //! Logs: to stderr, for people on a terminal, as JSON where asked for. They are lost where nobody reads stderr.
 
-mod lines;
-
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Debug};
 use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
+use std::thread;
+use std::time::SystemTime;
 
 use anstream::{AutoStream, ColorChoice};
+use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::{RecordFields, VisitOutput};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
 
-use self::lines::Lines;
-pub use self::lines::flush_logs;
-use crate::terminal::{escape_controls, escape_json};
+use crate::message::timestamp;
+use crate::terminal::{Stderr, escape_controls, escape_json, escape_lines, flush_unless_stalled, speak_json};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -51,22 +53,63 @@ impl LogArgs {
         match self.log_format {
             LogFormat::Text => {
                 let in_colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-                lines.with_writer(Lines::to_stderr).with_ansi(in_colour).fmt_fields(EscapedFields).init();
+                lines.with_writer(|| Stderr).with_ansi(in_colour).fmt_fields(EscapedFields).init();
             }
-            LogFormat::Json => lines.with_writer(|| EscapedJson(Lines::to_stderr())).json().flatten_event(true).init(),
+            LogFormat::Json => {
+                speak_json();
+                lines.with_writer(|| EscapedJson(Stderr)).json().flatten_event(true).init();
+            }
         }
-        log_panics();
+        log_panics(self.log_format);
         Ok(())
     }
 }
 
-/// Panics are logged like anything else: the default writes them to standard error as they are, whatever text from outside they hold.
-fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let (said, at) = (panic.payload_as_str().unwrap_or("no message"), panic.location().map(ToString::to_string));
-        let thread = std::thread::current();
-        tracing::error!(event = "panicked", thread = thread.name(), at, "{said}");
+/// Panics are told as logs are, whatever the filter says: the default writes them to standard error as they are, whatever text from
+/// outside they hold, and waits for whoever reads it. One may end the process, so the line is on its way when this is over.
+fn log_panics(format: LogFormat) {
+    panic::set_hook(Box::new(move |panic| {
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        let line = match format {
+            LogFormat::Text => panic_as_text(panic, backtrace.as_deref()),
+            LogFormat::Json => panic_as_json(panic, backtrace.as_deref()),
+        };
+        drop(Stderr.write_all(format!("{line}\n").as_bytes()));
+        flush_unless_stalled();
     }));
+}
+
+/// One line, and one more for each of the backtrace.
+fn panic_as_text(panic: &PanicHookInfo<'_>, backtrace: Option<&str>) -> String {
+    let (said, at, thread) = (said(panic), at(panic), thread::current());
+    let thread = thread.name().unwrap_or("without a name");
+    let line = format!("{} ERROR {said} event=\"panicked\" thread={thread:?} at={at:?}", timestamp(SystemTime::now()));
+    escape_lines([line.as_str()].into_iter().chain(backtrace.into_iter().flat_map(str::lines)))
+}
+
+fn panic_as_json(panic: &PanicHookInfo<'_>, backtrace: Option<&str>) -> String {
+    let fields = [
+        ("timestamp", Some(json!(timestamp(SystemTime::now())))),
+        ("level", Some(json!("ERROR"))),
+        ("message", Some(json!(said(panic)))),
+        ("event", Some(json!("panicked"))),
+        ("thread", Some(json!(thread::current().name()))),
+        ("at", Some(json!(at(panic)))),
+        ("backtrace", backtrace.map(Value::from)),
+    ];
+    let fields: Map<String, Value> = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    escape_json(&Value::from(fields).to_string()).into_owned()
+}
+
+fn said<'p>(panic: &'p PanicHookInfo<'_>) -> &'p str {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+fn at(panic: &PanicHookInfo<'_>) -> String {
+    panic.location().map(ToString::to_string).unwrap_or_default()
 }
 
 /// The fields of a text line as they are by default, with their values escaped: by default only the message is, and less of it.
@@ -105,6 +148,8 @@ impl<W: Write> Write for EscapedJson<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
+    use std::process::{self, Command, Output};
     use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
@@ -179,5 +224,47 @@ mod tests {
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&line["shown"], &line["quoted"]), (&HOSTILE.into(), &HOSTILE.into()));
         assert_eq!(line["message"], format!("message {HOSTILE}"));
+    }
+
+    /// Starts this process once more, as one that panics, with these variables.
+    fn panicked(variables: &[(&str, &str)]) -> Output {
+        let mut again = Command::new(env::current_exe().unwrap());
+        again.args(["--exact", "telemetry::logs::tests::a_process_that_panics", "--ignored", "--nocapture", "--test-threads=1"]);
+        let output = again.env_remove("RUST_BACKTRACE").envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(101), "{output:?}");
+        output
+    }
+
+    #[test]
+    #[ignore = "ends its process: the tests below start it in one of its own"]
+    fn a_process_that_panics() {
+        let log_format = if env::var_os("JSON").is_some() { LogFormat::Json } else { LogFormat::Text };
+        LogArgs { log_format, log: "off".to_owned() }.start().unwrap();
+        assert!(panic::catch_unwind(|| panic!("{HOSTILE}")).is_err());
+        // Without a word more: what is not written yet is lost.
+        process::exit(101);
+    }
+
+    #[test]
+    fn a_panic_is_told_in_one_line_whatever_is_logged_and_though_the_process_ends_with_it() {
+        // The system gives no thread with such a stack, as it gives none beyond a limit of processes.
+        for no_thread in [None, Some(("RUST_MIN_STACK", "1152921504606846976"))] {
+            let said = String::from_utf8(panicked(no_thread.as_slice()).stderr).unwrap();
+            let line = said.lines().find(|line| line.contains("panicked")).unwrap_or_default();
+            assert!(line.contains(&format!(" ERROR {SHOWN} event=\"panicked\" thread=\"")), "{no_thread:?}: {said:?}");
+            assert!(line.contains("at=\"shared/src/telemetry/logs.rs:"), "{line}");
+            assert!(!said.contains('\u{1b}') && !said.contains("stack backtrace"), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_json_where_logs_are_and_has_a_backtrace_where_one_is_asked_for() {
+        let output = panicked(&[("JSON", "1"), ("RUST_BACKTRACE", "1")]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let line: Value = serde_json::from_str(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+        assert_eq!((&line["event"], &line["level"], &line["message"]), (&"panicked".into(), &"ERROR".into(), &HOSTILE.into()));
+        assert!(line["backtrace"].as_str().is_some_and(|trace| trace.contains("a_process_that_panics")), "{said}");
+        let text = String::from_utf8(panicked(&[("RUST_BACKTRACE", "1")]).stderr).unwrap();
+        assert!(text.lines().any(|line| line.contains("a_process_that_panics")), "{text}");
     }
 }

@@ -1,0 +1,126 @@
+//! What waits to be written, in its order; where lines found no room, how many.
+
+use std::collections::VecDeque;
+use std::time::{Instant, SystemTime};
+
+use serde_json::json;
+
+use crate::message::timestamp;
+
+/// Bytes that wait at most.
+pub(super) const MOST_BYTES: usize = 1 << 20;
+
+/// Bytes that are written at once, if so many wait: what a pipe holds.
+const BYTES_AT_ONCE: usize = 1 << 16;
+
+/// What waits.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// A line, or several.
+    Line(Vec<u8>),
+    /// A frame of a progress bar.
+    Frame(Vec<u8>),
+    /// In place of lines.
+    Lost(Lost),
+}
+
+/// Lines that found no room.
+#[derive(Debug)]
+pub(super) struct Lost {
+    lines: u64,
+    since: SystemTime,
+}
+
+/// What waits, and how far its writing is.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+    /// Frames among them.
+    pub frames: usize,
+    /// Pieces that ever came, and those of them that are written.
+    pub pushed: u64,
+    pub written: u64,
+    /// Whether a thread writes.
+    pub is_running: bool,
+    /// When the write began that is going on.
+    pub writing_since: Option<Instant>,
+}
+
+impl Queue {
+    pub const fn new() -> Queue {
+        let pieces = VecDeque::new();
+        Queue { pieces, bytes: 0, frames: 0, pushed: 0, written: 0, is_running: false, writing_since: None }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Whether so many bytes more may wait. There is room for any line by itself.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= MOST_BYTES
+    }
+
+    pub fn push(&mut self, piece: Piece) {
+        self.bytes += piece.len();
+        self.frames += usize::from(matches!(piece, Piece::Frame(_)));
+        self.pushed += 1;
+        self.pieces.push_back(piece);
+    }
+
+    /// Notes that a line is missing here.
+    pub fn lose_line(&mut self) {
+        match self.pieces.back_mut() {
+            Some(Piece::Lost(lost)) => lost.lines += 1,
+            _ => self.push(Piece::Lost(Lost { lines: 1, since: SystemTime::now() })),
+        }
+    }
+
+    /// Takes the next bytes to write, and says how many pieces that is. A `notice` stands where lines are missing.
+    pub fn take(&mut self, notice: impl Fn(&Lost) -> String) -> (Vec<u8>, u64) {
+        let (mut bytes, mut taken) = (Vec::new(), 0);
+        while self.pieces.front().is_some_and(|piece| taken == 0 || bytes.len() + piece.len() <= BYTES_AT_ONCE)
+            && let Some(piece) = self.pieces.pop_front()
+        {
+            self.bytes -= piece.len();
+            taken += 1;
+            match piece {
+                Piece::Line(line) => bytes.extend(line),
+                Piece::Frame(frame) => {
+                    self.frames -= 1;
+                    bytes.extend(frame);
+                }
+                Piece::Lost(lost) => bytes.extend(notice(&lost).into_bytes()),
+            }
+        }
+        (bytes, taken)
+    }
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Piece::Line(bytes) | Piece::Frame(bytes) => bytes.len(),
+            Piece::Lost(_) => 0,
+        }
+    }
+}
+
+const MESSAGE: &str = "lines are missing here: they were logged faster than written";
+
+impl Lost {
+    /// A line for people.
+    pub fn as_text(&self) -> String {
+        format!("{}  WARN {MESSAGE} event=\"log_lines_lost\" lines={}\n", timestamp(self.since), self.lines)
+    }
+
+    /// A line of the form that JSON logs have.
+    pub fn as_json(&self) -> String {
+        let (event, lines) = ("log_lines_lost", self.lines);
+        format!(
+            "{}\n",
+            json!({ "timestamp": timestamp(self.since), "level": "WARN", "event": event, "lines": lines, "message": MESSAGE })
+        )
+    }
+}
