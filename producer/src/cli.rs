@@ -274,8 +274,8 @@ pub struct ResultsArgs {
     /// output, as CSV [default: show a few]
     #[arg(long, env = "ROLLCALL_TO")]
     pub to: Option<PathBuf>,
-    /// What to write to it [default: by its name]
-    #[arg(long, env = "ROLLCALL_TO_FORMAT", value_enum, requires = "to")]
+    /// The format of the file that --to names [default: by its name; CSV for standard output]
+    #[arg(long, value_enum, requires = "to")]
     pub format: Option<Format>,
     /// How many to show where they go to no file
     #[arg(long, env = "ROLLCALL_SHOW", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "to")]

@@ -84,3 +84,31 @@ fn the_programs_themselves_take_empty_variables_for_unset_ones() {
         assert!(ended.stderr.contains(words), "{program}: {ended:?}");
     }
 }
+
+/// None of these commands comes as far as a broker.
+#[test]
+fn a_variable_yields_to_a_flag_that_it_conflicts_with_and_asks_for_none() {
+    let fleet = Fleet::fresh();
+    let refused = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = fleet.program_command("producer", &[arguments, &["--amqp-url", "none"]].concat());
+        command.current_dir(fleet.path("")).envs(variables.iter().copied());
+        fleet.start("producer", command).wait(Duration::from_secs(20)).expect(2).stderr
+    };
+    let results = ["results", "j"];
+    for (variables, flags) in [
+        (&[("ROLLCALL_TO_FORMAT", "csv")][..], &[][..]),
+        (&[("ROLLCALL_SHOW", "5")], &["--to", "r.csv"]),
+        (&[("ROLLCALL_TO", "r.csv")], &["--show", "5"]),
+    ] {
+        let said = refused(variables, &[&results, flags].concat());
+        assert!(said.contains("amqp"), "{variables:?} {flags:?}: {said}");
+    }
+    // Of two flags, or two variables, neither yields.
+    for (variables, flags) in
+        [(&[][..], &["--show", "5", "--to", "r.csv"][..]), (&[("ROLLCALL_SHOW", "5"), ("ROLLCALL_TO", "r.csv")], &[])]
+    {
+        let said = refused(variables, &[&results, flags].concat());
+        assert!(said.contains("cannot be used with"), "{variables:?} {flags:?}: {said}");
+    }
+    assert!(refused(&[], &["results", "j", "--format", "csv"]).contains("--to"));
+}
