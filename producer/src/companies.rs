@@ -47,7 +47,7 @@ const MAX_ID_BYTES: usize = 255;
 /// One company of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Company {
-    /// The 0-based row it stands in, not counting a header and blank lines.
+    /// The 0-based row it stands in, not counting a header, blank lines, and rows without any value.
     pub index: u32,
     /// The name its owner knows it by, 1 to 255 bytes; the index as text where the row has none.
     pub company_id: String,
@@ -196,20 +196,24 @@ impl Companies {
 
     fn admit(&mut self, row: Result<Row, Fault>) -> Result<Company, BadInput> {
         let index = self.rows_read;
-        let number = index + 1;
+        let in_file = match &row {
+            Ok(row) => row.number,
+            Err(fault) => fault.row(),
+        };
+        let number = in_file.unwrap_or_default().max(index + 1);
         let company = if index == MAX_COMPANIES {
             Err(Reason::TooManyRows.into())
         } else {
-            self.rows_read = number;
+            self.rows_read = index + 1;
             self.table.progress.add_row();
-            row.and_then(|row| self.check(index, row))
+            row.and_then(|row| self.check(index, number, row))
         };
         company.map_err(|fault| BadInput::in_row(&self.file, number, fault))
     }
 
-    fn check(&mut self, index: u32, row: Row) -> Result<Company, Fault> {
+    fn check(&mut self, index: u32, number: u32, row: Row) -> Result<Company, Fault> {
         let line = row.line;
-        let company_id = self.company_id(index, row.id).map_err(|reason| self.id_fault(reason).on_line(line))?;
+        let company_id = self.company_id(index, number, row.id).map_err(|reason| self.id_fault(reason).on_line(line))?;
         let bytes = row.record.len();
         let limit = self.max_record_bytes;
         if bytes > limit {
@@ -218,15 +222,18 @@ impl Companies {
         Ok(Company { index, company_id, record: row.record })
     }
 
-    fn company_id(&mut self, index: u32, id: Option<String>) -> Result<String, Reason> {
+    fn company_id(&mut self, index: u32, number: u32, id: Option<String>) -> Result<String, Reason> {
         let given = id.filter(|id| !id.is_empty());
         let has_id = given.is_some();
-        let id = given.unwrap_or_else(|| index.to_string());
+        let id = given.unwrap_or_else(|| {
+            self.table.progress.note_index_as_id();
+            index.to_string()
+        });
         if id.len() > MAX_ID_BYTES {
             return Err(Reason::IdTooLong { bytes: id.len(), limit: MAX_ID_BYTES });
         }
         let earlier = match &mut self.seen_ids {
-            Some(seen) => seen.note(&id, index + 1).map_err(Reason::TemporaryFile)?,
+            Some(seen) => seen.note(&id, number).map_err(Reason::TemporaryFile)?,
             None => None,
         };
         match earlier {

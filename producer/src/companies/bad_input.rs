@@ -11,28 +11,27 @@ use super::delimiter;
 #[error("{}", self.on_one_line())]
 pub struct BadInput {
     file: String,
-    row: Option<u32>,
     fault: Fault,
 }
 
 impl BadInput {
     pub(super) fn in_file(file: &str, fault: Fault) -> Self {
-        Self { file: file.to_owned(), row: None, fault }
+        Self { file: file.to_owned(), fault }
     }
 
     pub(super) fn in_row(file: &str, row: u32, fault: Fault) -> Self {
-        Self { file: file.to_owned(), row: Some(row), fault }
+        Self { file: file.to_owned(), fault: fault.in_row(row) }
     }
 
     /// Whether nothing more can be read of the file.
     pub fn ends_file(&self) -> bool {
-        self.row.is_none() || self.fault.reason.ends_file()
+        self.fault.row.is_none() || self.fault.reason.ends_file()
     }
 
     fn on_one_line(&self) -> String {
         let place = [
             Some(self.file.clone()),
-            self.fault.row_and_line(self.row),
+            self.fault.row_and_line(),
             self.fault.field.as_ref().map(|field| format!("field \"{}\"", shortened(field))),
         ];
         let place: Vec<_> = place.into_iter().flatten().collect();
@@ -47,11 +46,21 @@ impl BadInput {
 #[error("{reason}")]
 pub(super) struct Fault {
     reason: Reason,
+    row: Option<u32>,
     line: Option<u64>,
     field: Option<String>,
 }
 
 impl Fault {
+    /// The row of the file it is in, where its reader says so.
+    pub fn row(&self) -> Option<u32> {
+        self.row
+    }
+
+    pub fn in_row(self, row: u32) -> Self {
+        Self { row: Some(row), ..self }
+    }
+
     pub fn on_line(self, line: impl Into<Option<u64>>) -> Self {
         Self { line: line.into(), ..self }
     }
@@ -60,8 +69,8 @@ impl Fault {
         Self { field: Some(field.to_owned()), ..self }
     }
 
-    fn row_and_line(&self, row: Option<u32>) -> Option<String> {
-        match (row, self.line) {
+    fn row_and_line(&self) -> Option<String> {
+        match (self.row, self.line) {
             (Some(row), Some(line)) => Some(format!("row {row} (line {line})")),
             (Some(row), None) => Some(format!("row {row}")),
             (None, Some(line)) => Some(format!("line {line}")),
@@ -72,7 +81,7 @@ impl Fault {
 
 impl From<Reason> for Fault {
     fn from(reason: Reason) -> Self {
-        Self { reason, line: None, field: None }
+        Self { reason, row: None, line: None, field: None }
     }
 }
 
@@ -231,6 +240,10 @@ pub(super) enum Reason {
     // An id.
     #[error("expected an id as text or whole number, found {0}; write it as text")]
     NotAnId(&'static str),
+    #[error(
+        "expected an id with all its digits, found it stored as a float, its last digits lost; store the ids as integers or text"
+    )]
+    LostDigits,
     #[error("expected an id of at most {limit} bytes, found {bytes}; shorten it or take another column")]
     IdTooLong { bytes: usize, limit: usize },
     #[error("expected every id once, found that of row {first_row} again; mend one or pass --allow-duplicate-ids")]
@@ -259,6 +272,7 @@ impl Reason {
                 | Self::NotJson { .. }
                 | Self::RepeatedField
                 | Self::NotAnId(_)
+                | Self::LostDigits
                 | Self::IdTooLong { .. }
                 | Self::RepeatedId { .. }
                 | Self::IndexTaken { .. }

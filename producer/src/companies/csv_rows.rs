@@ -49,7 +49,7 @@ pub(super) fn open(
     const QUOTES_AND_COMMA: usize = 3;
     let fixed_bytes = 2 + columns.iter().map(|column| column.key.len() + QUOTES_AND_COMMA).sum::<usize>();
     let progress = Arc::clone(progress);
-    let rows = CsvRows { records, names_in_file, named: names.len(), columns, fixed_bytes, delimiter, progress };
+    let rows = CsvRows { records, names_in_file, named: names.len(), columns, fixed_bytes, delimiter, number: 0, progress };
     Ok((header, Box::new(rows.fuse())))
 }
 
@@ -74,6 +74,8 @@ struct CsvRows {
     /// What a record takes beside its values, so that most are allocated once.
     fixed_bytes: usize,
     delimiter: u8,
+    /// The rows so far, those without any value among them.
+    number: u32,
     progress: Arc<Progress>,
 }
 
@@ -82,11 +84,13 @@ impl Iterator for CsvRows {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.records.read() {
+            let read = self.records.read();
+            self.number = self.number.saturating_add(1);
+            match read {
                 Ok(true) if self.records.is_blank() => self.progress.add_blank_row(),
-                Ok(true) => return Some(self.row().map_err(|fault| fault.on_line(self.records.line()))),
+                Ok(true) => return Some(self.row().map_err(|fault| fault.in_row(self.number).on_line(self.records.line()))),
                 Ok(false) => return None,
-                Err(fault) => return Some(Err(fault)),
+                Err(fault) => return Some(Err(fault.in_row(self.number))),
             }
         }
     }
@@ -109,7 +113,7 @@ impl CsvRows {
             }
         }
         record.push(b'}');
-        Ok(Row { line: Some(self.records.line()), id, record })
+        Ok(Row { number: Some(self.number), line: Some(self.records.line()), id, record })
     }
 
     /// Refuses a record with another number of fields than the header, and one that shows that another file begins with it.

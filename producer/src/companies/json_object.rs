@@ -3,8 +3,8 @@
 use std::fmt;
 
 use rollcall_shared::number;
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -29,36 +29,99 @@ pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, Fault> {
             Err(error) => not_json(text, &error).into(),
         });
     }
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = json.deserialize_map(Fields).and_then(|read| json.end().map(|()| read));
-    match read.map_err(|error| not_json(text, &error))? {
-        (fields, None) => Ok(fields),
-        (_, Some(repeated)) => Err(Fault::from(Reason::RepeatedField).in_field(&repeated)),
+    let (mut json, mut repeated) = (serde_json::Deserializer::from_str(text), None);
+    let read = json.deserialize_map(Fields(&mut repeated)).and_then(|read| json.end().map(|()| read));
+    let fields = read.map_err(|error| not_json(text, &error))?;
+    match repeated {
+        None => Ok(fields),
+        Some(repeated) => Err(Fault::from(Reason::RepeatedField).in_field(&repeated)),
     }
 }
 
-/// The fields of an object, and the name that two of them have, if any: the library keeps the last of them and says nothing.
-struct Fields;
+/// The fields of an object. Where it, or one within it, has two of one name, the name is noted, with those around it: the library
+/// keeps the last of them and says nothing.
+struct Fields<'r>(&'r mut Option<String>);
 
-impl<'t> Visitor<'t> for Fields {
-    type Value = (Map<String, Value>, Option<String>);
+impl<'t> Visitor<'t> for Fields<'_> {
+    type Value = Map<String, Value>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
     fn visit_map<M: MapAccess<'t>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let (mut fields, mut repeated) = (Map::new(), None);
+        let mut fields = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            match fields.entry(name) {
-                Entry::Vacant(unseen) => drop(unseen.insert(map.next_value()?)),
-                Entry::Occupied(seen) => {
-                    repeated.get_or_insert_with(|| seen.key().clone());
-                    map.next_value::<Value>()?;
+            let mut repeated = None;
+            let value = map.next_value_seed(Nested(&mut repeated))?;
+            let repeated = match fields.entry(name) {
+                Entry::Vacant(unseen) => {
+                    let repeated = repeated.map(|inner| format!("{}.{inner}", unseen.key()));
+                    unseen.insert(value);
+                    repeated
                 }
+                Entry::Occupied(seen) => Some(seen.key().clone()),
+            };
+            if self.0.is_none() {
+                *self.0 = repeated;
             }
         }
-        Ok((fields, repeated))
+        Ok(fields)
+    }
+}
+
+/// A value, whatever it is, of which the same is noted.
+struct Nested<'r>(&'r mut Option<String>);
+
+impl<'t> DeserializeSeed<'t> for Nested<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'t>>(self, value: D) -> Result<Value, D::Error> {
+        value.deserialize_any(self)
+    }
+}
+
+impl<'t> Visitor<'t> for Nested<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<S: SeqAccess<'t>>(self, mut list: S) -> Result<Value, S::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(Nested(self.0))? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<M: MapAccess<'t>>(self, map: M) -> Result<Value, M::Error> {
+        Fields(self.0).visit_map(map).map(Value::Object)
     }
 }
 

@@ -56,7 +56,7 @@ impl JsonRows {
         }
         let id = json_object::id(line, &fields, &self.id_field)?;
         let record = if self.chosen.is_empty() { line.trim_ascii().to_owned() } else { self.choose(line)? };
-        Ok(Row { line: Some(self.lines.number), id, record })
+        Ok(Row { number: None, line: Some(self.lines.number), id, record })
     }
 
     /// The chosen fields of an object, as they stand in it.

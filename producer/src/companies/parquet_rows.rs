@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_json::writer::{EncoderOptions, NullableEncoder, make_encoder};
-use arrow_schema::{ArrowError, FieldRef, TimeUnit};
+use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
+use serde_json::Value;
 
 use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
@@ -47,7 +48,7 @@ pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) 
         let header = Header::of(&columns, None);
         let reads_all = options.columns.is_empty();
         let progress = Arc::clone(progress);
-        let rows = ParquetRows { batches, seconds, columns, reads_all, progress, taken: Vec::new().into_iter() };
+        let rows = ParquetRows { batches, seconds, columns, reads_all, number: 0, progress, taken: Vec::new().into_iter() };
         Ok((header, Box::new(rows.fuse()) as Rows))
     })
 }
@@ -93,6 +94,8 @@ struct ParquetRows {
     columns: Vec<Column>,
     /// Whether a row without any value can be told from one whose values are in columns that are not read.
     reads_all: bool,
+    /// The rows before the batch in hand, those without any value among them.
+    number: u32,
     progress: Arc<Progress>,
     /// The rows of the batch in hand.
     taken: std::vec::IntoIter<Result<Row, Fault>>,
@@ -109,7 +112,7 @@ impl Iterator for ParquetRows {
             match guarded(|| self.take_batch()) {
                 Ok(Some(rows)) => self.taken = rows.into_iter(),
                 Ok(None) => return None,
-                Err(fault) => return Some(Err(fault)),
+                Err(fault) => return Some(Err(fault.in_row(self.number.saturating_add(1)))),
             }
         }
     }
@@ -128,8 +131,15 @@ impl ParquetRows {
         for (column, seconds) in seconds.iter().flatten() {
             encoders[column.place] = int96::encoder(*column, batch.column(column.place), seconds, &unrepresentable);
         }
-        let rows = (0..batch.num_rows()).filter_map(|row| self.row(row, &mut encoders, &unrepresentable).transpose());
-        Ok(Some(rows.collect()))
+        let id_type = self.columns.iter().position(|column| column.holds_ids).map(|place| batch.column(place).data_type());
+        let whole_numbers = id_type.and_then(whole_numbers);
+        let rows = (0..batch.num_rows()).zip(self.number.saturating_add(1)..).filter_map(|(row, number)| {
+            let read = self.row(row, &mut encoders, &unrepresentable, whole_numbers).transpose()?;
+            Some(read.map(|read| Row { number: Some(number), ..read }).map_err(|fault| fault.in_row(number)))
+        });
+        let rows = rows.collect();
+        self.number = self.number.saturating_add(u32::try_from(batch.num_rows()).unwrap_or(u32::MAX));
+        Ok(Some(rows))
     }
 
     /// One row; nothing where it has no value at all.
@@ -138,6 +148,7 @@ impl ParquetRows {
         row: usize,
         encoders: &mut [NullableEncoder<'_>],
         unrepresentable: &Unrepresentable,
+        whole_numbers: Option<f64>,
     ) -> Result<Option<Row>, Fault> {
         let mut record = Vec::new();
         let (mut id, mut is_blank) = (None, true);
@@ -155,7 +166,7 @@ impl ParquetRows {
                 return Err(Fault::from(reason).in_field(&column.name));
             }
             if column.holds_ids {
-                id = id_of(&record[start..]).map_err(|fault| fault.in_field(&column.name))?;
+                id = self.id_of(&record[start..], whole_numbers).map_err(|fault| fault.in_field(&column.name))?;
             }
         }
         record.push(b'}');
@@ -163,13 +174,33 @@ impl ParquetRows {
             self.progress.add_blank_row();
             return Ok(None);
         }
-        Ok(Some(Row { line: None, id, record }))
+        Ok(Some(Row { number: None, line: None, id, record }))
+    }
+
+    /// The id that a literal is; in a column of floats, `whole_numbers` are exact below a bound.
+    fn id_of(&self, literal: &[u8], whole_numbers: Option<f64>) -> Result<Option<String>, Fault> {
+        let value: Value = serde_json::from_slice(literal).map_err(io::Error::from)?;
+        let id = json_object::id_of(&value, || str::from_utf8(literal).ok())?;
+        match (whole_numbers, value.as_f64()) {
+            (Some(bound), Some(number)) if number.abs() >= bound => return Err(Reason::LostDigits.into()),
+            (Some(_), _) if id.is_some() => self.progress.add_whole_id(),
+            _ if value.is_number() && literal.contains(&b'.') => self.progress.add_whole_id(),
+            _ => {}
+        }
+        Ok(id)
     }
 }
 
-fn id_of(literal: &[u8]) -> Result<Option<String>, Fault> {
-    let value = serde_json::from_slice(literal).map_err(io::Error::from)?;
-    json_object::id_of(&value, || str::from_utf8(literal).ok())
+/// The bound from which on two whole numbers may be one float of this type, and which is which is lost. DuckDB stores HUGEINT so, and
+/// pandas integers where one is missing.
+fn whole_numbers(data_type: &DataType) -> Option<f64> {
+    match data_type {
+        DataType::Float16 => Some(2_f64.powi(11)),
+        DataType::Float32 => Some(2_f64.powi(24)),
+        DataType::Float64 => Some(2_f64.powi(53)),
+        DataType::Dictionary(_, values) => whole_numbers(values),
+        _ => None,
+    }
 }
 
 fn encoders<'a>(

@@ -25,7 +25,12 @@ pub(super) fn encoder<'a>(
         _ => options,
     };
     let formatter = ArrayFormatter::try_new(array, &options)?;
-    Ok(Box::new(Times { formatter, exceptions: exceptions(array), text: String::new(), unrepresentable }))
+    let out_of_range = match array.data_type() {
+        DataType::Time32(_) | DataType::Time64(_) => "a time of day before 00:00:00, or of 24:00:00 or more",
+        DataType::Duration(_) => "a duration of more than 292 million years",
+        _ => "a date or time out of range, as an infinity is written",
+    };
+    Ok(Box::new(Times { formatter, exceptions: exceptions(array), text: String::new(), out_of_range, unrepresentable }))
 }
 
 struct Times<'a> {
@@ -33,6 +38,8 @@ struct Times<'a> {
     /// By row; there are none in almost every batch.
     exceptions: HashMap<usize, Exception>,
     text: String,
+    /// What a value is that the library cannot write.
+    out_of_range: &'static str,
     unrepresentable: Arc<Unrepresentable>,
 }
 
@@ -45,9 +52,10 @@ impl Encoder for Times<'_> {
                 self.unrepresentable.found(Reason::Unrepresentable { found: "an infinite time".to_owned() });
             }
             None => {
-                if let Err(error) = self.formatter.value(row).write(&mut self.text) {
-                    let found = format!("a date or time out of range, as an infinity is written ({error})");
-                    self.unrepresentable.found(Reason::Unrepresentable { found });
+                // Of some values the library writes that it cannot write them, and says nothing else of it.
+                let is_written = self.formatter.value(row).write(&mut self.text).is_ok() && is_iso(&self.text);
+                if !is_written {
+                    self.unrepresentable.found(Reason::Unrepresentable { found: self.out_of_range.to_owned() });
                 }
             }
         }
@@ -55,6 +63,11 @@ impl Encoder for Times<'_> {
         out.extend_from_slice(self.text.as_bytes());
         out.push(b'"');
     }
+}
+
+/// Whether a text has no other characters than dates, times and durations in ISO 8601 have.
+fn is_iso(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || b"+-:.TZPDHMS".contains(&byte))
 }
 
 /// What the library would tell wrong.

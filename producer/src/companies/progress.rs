@@ -1,7 +1,7 @@
 //! How far a file has been read, for whoever shows it while another thread reads.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::status::thousands;
 
@@ -14,6 +14,8 @@ pub struct Progress {
     rows: AtomicU64,
     blank_rows: AtomicU64,
     whole_ids: AtomicU64,
+    /// Whether a company has its index as id.
+    index_as_id: AtomicBool,
     /// The number of rows, where the file says it.
     total_rows: OnceLock<u64>,
 }
@@ -29,7 +31,7 @@ impl Progress {
         self.blank_rows.load(Ordering::Relaxed)
     }
 
-    /// Ids that are written as `70.0` and were taken for whole numbers.
+    /// Ids that are written as `70.0`, or stored as floats, and were taken for whole numbers.
     pub fn whole_ids(&self) -> u64 {
         self.whole_ids.load(Ordering::Relaxed)
     }
@@ -49,7 +51,11 @@ impl Progress {
     /// What was taken otherwise than it stands in the file, for people.
     pub fn remarks(&self) -> Vec<String> {
         let (blank, whole) = (self.blank_rows(), self.whole_ids());
-        let blank = (blank > 0).then(|| format!("rows without any value, which are skipped: {}", thousands(blank)));
+        let skipped = match self.index_as_id.load(Ordering::Relaxed) {
+            true => "which are skipped, and not counted by the index, which serves as id",
+            false => "which are skipped",
+        };
+        let blank = (blank > 0).then(|| format!("rows without any value, {skipped}: {}", thousands(blank)));
         let whole = (whole > 0)
             .then(|| format!("ids written with .0, which are taken for whole numbers (70.0 for 70): {}", thousands(whole)));
         blank.into_iter().chain(whole).collect()
@@ -70,6 +76,10 @@ impl Progress {
 
     pub(super) fn add_whole_id(&self) {
         self.whole_ids.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_index_as_id(&self) {
+        self.index_as_id.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn add_blank_row(&self) {

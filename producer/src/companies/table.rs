@@ -37,6 +37,8 @@ pub(super) struct Header {
 /// One row, not numbered yet.
 #[derive(Debug)]
 pub(super) struct Row {
+    /// The 1-based row of the file that it is, where rows without any value may stand before it and are skipped.
+    pub number: Option<u32>,
     /// The 1-based line of the file it starts on, where the format has lines.
     pub line: Option<u64>,
     /// What stands in its id field, if anything does.

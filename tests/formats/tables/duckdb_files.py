@@ -100,6 +100,8 @@ def files(folder):
         "varchar",
         f"select (generate_subscripts(t, 1) - 1) as {ROW}, unnest(t) as value from (select [{texts}, null] as t)",
     )
+    ids = f"select range as {ROW}, (9007199254740990 + range)::hugeint as company_id from range(5)"
+    yield of_query(connection, folder, "id-hugeint", ids)
     infinite = "select 0 as row, 'inf'::double as value, '-inf'::float as other"
     yield of_query(connection, folder, "infinite", infinite)
     wide = (

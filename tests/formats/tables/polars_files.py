@@ -41,6 +41,8 @@ def series():
         for name, zone in samples.ZONES.items():
             if name != "offset":
                 yield f"datetime-{unit}-{name}", instants.dt.convert_time_zone(zone)
+    # In pandas and numpy the least is none at all.
+    yield "duration-ms-extreme", pl.Series([-(2**63), 2**63 - 1, -(2**63 - 1)]).cast(pl.Duration("ms"))
     yield "list", pl.Series([[1, None, 3], [], None], dtype=pl.List(pl.Int64))
     yield "list-of-text", pl.Series([[*samples.TEXTS, None], [], None], dtype=pl.List(pl.String))
     yield "list-of-lists", pl.Series([[[1.5], None, []], [], None], dtype=pl.List(pl.List(pl.Float64)))

@@ -64,10 +64,12 @@ def nested():
     yield "struct", pa.array(structs)
     yield "list-of-structs", pa.array([structs, [], None])
     yield "list-of-times", pa.array([[0, None], None], pa.list_(pa.timestamp("us", "UTC")))
+    yield "list-of-durations", pa.array([[1, None], [2**63 - 1], None], pa.list_(pa.duration("s")))
     yield "list-of-bytes", pa.array([[b"text", None], None])
     yield "struct-of-bytes-that-are-no-text", pa.array([{"a": b"text"}, {"a": b"caf\xe9"}])
     yield "struct-of-infinity", pa.array([{"a": 1.5}, {"a": float("inf")}])
     yield "map", pa.array([[("b", 1), ("a", None)], [], None], pa.map_(pa.string(), pa.int64()))
+    yield "map-with-a-key-twice", pa.array([[("a", 1), ("a", 2)], [("a", 1), ("b", 2)]], pa.map_(pa.string(), pa.int64()))
     yield "map-of-lists", pa.array([[("b", [1, None])], None], pa.map_(pa.string(), pa.list_(pa.int64())))
     yield "map-by-integers", pa.array([[(1, "a")], [], None], pa.map_(pa.int64(), pa.string()))
     yield "list-of-maps-by-dates", pa.array([[[(1, "a")]], None], pa.list_(pa.map_(pa.date32(), pa.string())))
@@ -179,6 +181,8 @@ def of_array(array):
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         width = np.float16 if pa.types.is_float16(kind) else np.float32
         return [value if value is None else said(width(value)) for value in array.to_pylist()]
+    if pa.types.is_list(kind) and pa.types.is_duration(kind.value_type):
+        return [of_array(value.values) if value.is_valid else None for value in array]
     if pa.types.is_map(kind):
         return [value if value is None else said(dict(value)) for value in array.to_pylist()]
     return said(array.to_pylist())

@@ -103,4 +103,10 @@ INSTANTS = [
 ]
 ZONES = {"utc": "UTC", "offset": "+05:30", "paris": "Europe/Paris", "new-york": "America/New_York"}
 
-SPANS = {"s": [0, 1, -1, 86_400, 90_061], "ms": [0, 1, -1, 1_500], "us": [0, 1, -1, 1_500_000], "ns": [0, 1, -1, 2**63 - 1]}
+# In seconds, some are longer than the chrono crate has.
+SPANS = {
+    "s": [0, 1, -1, 86_400, 90_061, (2**63 - 1) // 1000, 2**63 - 1, -(2**63 - 1)],
+    "ms": [0, 1, -1, 1_500],
+    "us": [0, 1, -1, 1_500_000],
+    "ns": [0, 1, -1, 2**63 - 1],
+}

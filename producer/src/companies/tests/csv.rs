@@ -153,6 +153,16 @@ fn rows_without_any_value_are_skipped_and_counted() {
 }
 
 #[test]
+fn errors_name_rows_as_the_file_counts_them() {
+    let reading = read("a.csv", "company_id,a\n,\nx,1\n,\nx,2\n1,2,3\n");
+    assert!(
+        reading.errors[0]
+            .starts_with("a.csv, row 4 (line 5), field \"company_id\": expected every id once, found that of row 2 ")
+    );
+    assert!(reading.errors[1].starts_with("a.csv, row 5 (line 6): expected 2 fields, found 3"), "{reading:?}");
+}
+
+#[test]
 fn delimiters_at_the_end_of_the_lines_are_no_columns_unless_values_stand_between_them() {
     let reading = read("a.csv", "company_id,a,,\nx,1,,\ny,2,,3\nz,4,,\n");
     assert_eq!(reading.records(), [r#"{"company_id":"x","a":"1"}"#, r#"{"company_id":"z","a":"4"}"#]);

@@ -34,9 +34,10 @@ fn json_that_is_no_object_is_refused() {
 
 #[test]
 fn a_field_that_an_object_has_twice_is_named_whatever_its_values() {
-    let rows = "{\"a\":1,\"b\":{\"a\":2}}\n{\"a\":1,\"b\":2,\"\\u0061\":1}\n{\"company_id\":1.0,\"company_id\":2.0}\n";
+    let rows = "{\"a\":1,\"b\":{\"a\":2}}\n{\"a\":1,\"b\":2,\"\\u0061\":1}\n{\"company_id\":1.0,\"company_id\":2.0}\n\
+        {\"b\":[0,{\"a\":{\"x\":1,\"x\":2}}],\"c\":1}\n";
     let reading = read("a.jsonl", rows);
-    let errors = [(2, "a"), (3, "company_id")].map(|(row, field)| {
+    let errors = [(2, "a"), (3, "company_id"), (4, "b.a.x")].map(|(row, field)| {
         format!(
             "a.jsonl, row {row} (line {row}), field \"{field}\": expected every field of a company once, found it again; remove one \
              of the two"

@@ -4,10 +4,11 @@ use ::parquet::arrow::ArrowWriter;
 use ::parquet::encryption::encrypt::FileEncryptionProperties;
 use ::parquet::file::properties::WriterProperties;
 use arrow_array::builder::{FixedSizeBinaryBuilder, Int32Builder, MapBuilder, MapFieldNames, StringBuilder};
+use arrow_array::types::{ArrowPrimitiveType, Float16Type};
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
-    Float64Array, Int64Array, IntervalDayTimeArray, LargeBinaryArray, ListArray, RecordBatch, StringArray, StructArray,
-    Time64MicrosecondArray, TimestampMicrosecondArray, TimestampSecondArray, UInt64Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, FixedSizeBinaryArray, Float16Array,
+    Float32Array, Float64Array, Int64Array, IntervalDayTimeArray, LargeBinaryArray, ListArray, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray, TimestampSecondArray, UInt64Array,
 };
 use arrow_buffer::{IntervalDayTime, OffsetBuffer};
 use arrow_schema::extension::Uuid;
@@ -143,31 +144,30 @@ fn beside_names<const N: usize>(column: ArrayRef, names: [&str; N]) -> Vec<u8> {
 /// Dates and times that cannot be told, at the end of what their types hold: DuckDB and Postgres write infinity so.
 #[test]
 fn a_date_or_time_that_cannot_be_told_is_a_bad_row_at_any_depth() {
-    let nested = |values: ArrayRef| -> ArrayRef {
-        let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-        Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([1, 1]), values, None))
-    };
-    let columns: [ArrayRef; 6] = [
+    let columns: [ArrayRef; 5] = [
         Arc::new(Date32Array::from(vec![i32::MAX, 0])),
         Arc::new(Date64Array::from(vec![i64::MAX, 0])),
         Arc::new(TimestampSecondArray::from(vec![i64::MAX, 0])),
         Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN, 0])),
         Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX, 0]).with_timezone("UTC")),
-        Arc::new(Time64MicrosecondArray::from(vec![i64::MAX, 0])),
     ];
     for column in columns {
-        for column in [Arc::clone(&column), nested(column)] {
-            let told = column.data_type().to_string();
-            let reading = read("a.parquet", beside_names(column, ["x", "y"]));
-            let [error] = reading.errors.try_into().unwrap();
-            assert!(
-                error.starts_with(
-                    "a.parquet, row 1, field \"value\": expected a value that JSON can hold, found a date or time out of"
-                ),
-                "{told}: {error}"
-            );
-            assert_eq!(reading.companies.iter().map(|company| company.index).collect::<Vec<_>>(), [1], "{told}");
-        }
+        assert_first_is_bad(&column, "a date or time out of range, as an infinity is written");
+    }
+}
+
+/// Asserts that the first of two values is a bad row, by itself and in a list, and the second is none.
+pub fn assert_first_is_bad(values: &ArrayRef, found: &str) {
+    let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+    let list: ArrayRef = Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([1, 1]), Arc::clone(values), None));
+    for column in [Arc::clone(values), list] {
+        let told = column.data_type().to_string();
+        let reading = read("a.parquet", beside_names(column, ["x", "y"]));
+        let [error] = reading.errors.try_into().unwrap();
+        let expected =
+            format!("a.parquet, row 1, field \"value\": expected a value that JSON can hold, found {found}; write null");
+        assert!(error.starts_with(&expected), "{told}: {error}");
+        assert_eq!(reading.companies.iter().map(|company| company.index).collect::<Vec<_>>(), [1], "{told}");
     }
 }
 
@@ -270,6 +270,10 @@ fn rows_without_any_value_are_skipped() {
     let reading = read("a.parquet", two_columns());
     assert_eq!(reading.records(), [r#"{"name":"x","n":null}"#, r#"{"name":"y","n":1}"#]);
     assert_eq!(reading.companies[1].index, 1);
+    assert_eq!(
+        (companies_of(two_columns()).progress().remarks()),
+        ["rows without any value, which are skipped, and not counted by the index, which serves as id: 1"]
+    );
     // A row may have values in the columns that are not read.
     let options = ReadOptions { columns: vec!["name".to_owned()], ..ReadOptions::default() };
     assert_eq!(read_with("a.parquet", two_columns(), &options).companies.len(), 3);
@@ -281,6 +285,87 @@ fn the_number_of_rows_is_known_from_the_start() {
     let path = folder.path().join("a.parquet");
     fs::write(&path, two_companies()).unwrap();
     assert_eq!(Companies::open(&path, &ReadOptions::default()).ok().unwrap().progress().estimated_rows(), Some(2));
+}
+
+/// A file that has been read to its end.
+fn companies_of(bytes: Vec<u8>) -> Companies {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.parquet");
+    fs::write(&path, bytes).unwrap();
+    let mut companies = Companies::open(&path, &ReadOptions::default()).ok().unwrap();
+    assert!(companies.by_ref().all(|company| company.is_ok()));
+    companies
+}
+
+#[test]
+fn errors_name_rows_as_the_file_counts_them() {
+    let infinite: ArrayRef = Arc::new(Float64Array::from(vec![None, Some(1.0), None, Some(f64::INFINITY)]));
+    let reading = read("a.parquet", file([("v", infinite)]));
+    assert!(reading.errors[0].starts_with("a.parquet, row 4, field \"v\""), "{reading:?}");
+    let ids: ArrayRef = Arc::new(StringArray::from(vec![None, Some("x"), None, Some("x")]));
+    let reading = read("a.parquet", file([("company_id", ids)]));
+    assert!(
+        reading.errors[0].contains("row 4, field \"company_id\": expected every id once, found that of row 2 again"),
+        "{reading:?}"
+    );
+    // Beyond one batch.
+    let mut rows = vec![None; 5_000];
+    (rows[1], rows[4_999]) = (Some(1.0), Some(f64::INFINITY));
+    let infinite: ArrayRef = Arc::new(Float64Array::from(rows));
+    assert!(read("a.parquet", file([("v", infinite)])).errors[0].contains("row 5000,"));
+}
+
+type Half = <Float16Type as ArrowPrimitiveType>::Native;
+
+/// DuckDB stores whole numbers of 128 bits so, and pandas those of a column in which one is missing.
+#[test]
+fn an_id_of_which_a_float_has_lost_the_last_digits_is_a_bad_row() {
+    let columns: [(ArrayRef, [&str; 2]); 3] = [
+        (Arc::new(Float64Array::from(vec![9_007_199_254_740_991.0, 9_007_199_254_740_992.0, -1.0])), ["9007199254740991", "-1"]),
+        (Arc::new(Float32Array::from(vec![16_777_215.0, -16_777_216.0, -1.0])), ["16777215", "-1"]),
+        (Arc::new(Float16Array::from([2_047.0, 2_048.0, -1.0].map(Half::from_f32).to_vec())), ["2047", "-1"]),
+    ];
+    for (column, ids) in columns {
+        let told = column.data_type().to_string();
+        let reading = read("a.parquet", file([("company_id", column)]));
+        assert_eq!(reading.ids(), ids, "{told}");
+        assert_eq!(
+            reading.errors,
+            [
+                "a.parquet, row 2, field \"company_id\": expected an id with all its digits, found it stored as a float, its last digits \
+             lost; store the ids as integers or text"
+            ],
+            "{told}"
+        );
+    }
+    let ids: ArrayRef = Arc::new(Float64Array::from(vec![70.0, 71.0]));
+    let remarks = companies_of(file([("company_id", ids)])).progress().remarks();
+    assert_eq!(remarks, ["ids written with .0, which are taken for whole numbers (70.0 for 70): 2"]);
+}
+
+#[test]
+fn a_map_in_which_a_key_stands_twice_is_a_bad_row_at_any_depth() {
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+    for keys in [["a", "a"], ["a", "b"]] {
+        keys.iter().for_each(|key| maps.keys().append_value(key));
+        maps.values().append_slice(&[1, 2]);
+        maps.append(true).unwrap();
+    }
+    let maps: ArrayRef = Arc::new(maps.finish());
+    assert_first_is_bad(&maps, "a map in which a key stands twice");
+    assert_eq!(read("a.parquet", file([("m", maps)])).records(), [r#"{"m":{"a":1,"b":2}}"#]);
+}
+
+#[test]
+fn a_struct_with_two_fields_of_one_name_refuses_the_column() {
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let field = || Arc::new(Field::new("x", DataType::Int64, true));
+    let twice: ArrayRef = Arc::new(StructArray::from(vec![(field(), Arc::clone(&numbers)), (field(), numbers)]));
+    let error = refusal("a.parquet", file([("s", twice)]));
+    assert!(
+        error.contains("field \"s\": expected a column that JSON can hold, found a struct with two fields of the name \"x\""),
+        "{error}"
+    );
 }
 
 /// A file whose column `name` needs a key, and whose footer does, or not.

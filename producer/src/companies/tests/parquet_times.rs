@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Date32Array, Date64Array, TimestampMicrosecondArray, TimestampNanosecondArray};
+use arrow_array::{
+    ArrayRef, Date32Array, Date64Array, DurationMicrosecondArray, DurationMillisecondArray, DurationNanosecondArray,
+    DurationSecondArray, Time32SecondArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+};
 
-use super::parquet::{file, text};
+use super::parquet::{assert_first_is_bad, file, text};
 use super::*;
 
 #[test]
@@ -55,4 +58,36 @@ fn a_date_is_a_date_in_either_type_of_arrow() {
         reading.records(),
         [r#"{"days":"2024-02-29","milliseconds":"2024-02-29"}"#, r#"{"days":"1969-12-31","milliseconds":"1969-12-31"}"#,]
     );
+}
+
+/// The library writes `<invalid>` for them.
+#[test]
+fn a_duration_that_cannot_be_told_is_a_bad_row_at_any_depth() {
+    let columns: [ArrayRef; 3] = [
+        Arc::new(DurationSecondArray::from(vec![i64::MAX, i64::MAX / 1_000])),
+        Arc::new(DurationSecondArray::from(vec![-i64::MAX, -i64::MAX / 1_000])),
+        Arc::new(DurationMillisecondArray::from(vec![i64::MIN, i64::MAX])),
+    ];
+    for column in columns {
+        assert_first_is_bad(&column, "a duration of more than 292 million years");
+    }
+    let longest: [ArrayRef; 2] = [
+        Arc::new(DurationMicrosecondArray::from(vec![i64::MIN, i64::MAX])),
+        Arc::new(DurationNanosecondArray::from(vec![i64::MIN, i64::MAX])),
+    ];
+    for column in longest {
+        assert_eq!(read("a.parquet", file([("t", column)])).companies.len(), 2);
+    }
+}
+
+#[test]
+fn a_time_of_day_that_is_none_is_a_bad_row() {
+    let columns: [ArrayRef; 3] = [
+        Arc::new(Time64MicrosecondArray::from(vec![86_400_000_000, 86_399_999_999])),
+        Arc::new(Time64MicrosecondArray::from(vec![-1, 0])),
+        Arc::new(Time32SecondArray::from(vec![86_400, 86_399])),
+    ];
+    for column in columns {
+        assert_first_is_bad(&column, "a time of day before 00:00:00, or of 24:00:00 or more");
+    }
 }
