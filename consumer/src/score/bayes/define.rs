@@ -177,7 +177,24 @@ mod tests {
             let fault = read(&[&c, second], entries).unwrap_err();
             assert!(fault.message.contains("found ('b', 'a c') or ('b', 'a', 'c'); put each name in quotes"), "{fault:?}");
         }
-        assert!(read(&[&c, &a_c], "table 1, 0;").unwrap_err().message.contains("put each name in quotes"));
+    }
+
+    #[test]
+    fn where_no_reading_of_a_head_fits_the_entry_at_fault_is_named_on_its_own_line() {
+        let root = |name| {
+            format!("variable \"{name}\" {{ type discrete [ 2 ] {{ 0, 1 }}; }} probability ( \"{name}\" ) {{ table 0.5, 0.5; }}")
+        };
+        let roots = [root("c"), root("a c")].concat();
+        for (entries, line, message) in [
+            ("\n(0) 1, 0, 0;\n(2) 1, 0, 0;", 2, "expected a state of 'a c' ('0', '1'), found '2'"),
+            ("\n(x 0) 1, 0, 0;\n(y 2) 1, 0, 0;\n(y 0) 1, 0, 0;", 2, "expected a state of 'c' ('0', '1'), found '2'"),
+            ("\n(0) 1, 0, 0;\n(1) 1, 0;", 2, "expected 3 probabilities of variable 'b', found 2"),
+            ("table 1, 0;", 0, "expected 6 probabilities of variable 'b', found 2"),
+            ("", 0, "expected a distribution of variable 'b' for ('0'), found none"),
+        ] {
+            let found = fault(&format!("{roots} probability ( b | a c ) {{ {entries} }}"));
+            assert!(found.0 == 4 + line && found.1.contains(message), "{entries}: {found:?}");
+        }
     }
 
     #[test]

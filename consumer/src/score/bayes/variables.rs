@@ -38,7 +38,8 @@ impl<'a> Variables<'a> {
     /// The places of a block's child and of its parents.
     ///
     /// A head without commas may have two readings in which all names are declared: `( c | a b )` where there are `a`, `b` and `a b`.
-    /// Then the block's entries decide, by how many states and probabilities they give.
+    /// Then the block's entries decide, by how many states and probabilities they give. Where no reading fits all of them, one that fits
+    /// the most is taken, and the entry that does not fit it is found at fault.
     pub(super) fn family(&self, block: &ProbabilityBlock<'_>) -> Result<(usize, Vec<usize>), Fault> {
         let mut readings: Vec<Vec<&str>> = Vec::new();
         for names in block.family.readings() {
@@ -50,7 +51,15 @@ impl<'a> Variables<'a> {
         let mut resolved: Vec<_> = resolved.collect();
         let shown: Vec<_> = resolved.iter().map(|(names, _)| format!("({})", quote_all(names))).collect();
         if resolved.len() > 1 {
-            resolved.retain(|(_, family @ (child, parents))| !parents.contains(child) && self.fits(family, block));
+            resolved.retain(|(_, (child, parents))| !parents.contains(child));
+            let fitting = |family| block.entries.iter().filter(|entry| self.fits(family, entry)).count();
+            let fitting: Vec<usize> = resolved.iter().map(|(_, family)| fitting(family)).collect();
+            let most = fitting.iter().copied().max().unwrap_or(0);
+            let mut fits_most = fitting.into_iter().map(|count| count == most);
+            resolved.retain(|_| fits_most.next().unwrap_or(false));
+            if most < block.entries.len() || block.entries.is_empty() {
+                resolved.truncate(1);
+            }
         }
         match (resolved.pop(), shown.is_empty()) {
             (Some((_, family)), _) if resolved.is_empty() => Ok(family),
@@ -82,16 +91,16 @@ impl<'a> Variables<'a> {
         }
     }
 
-    /// Whether every entry of a block names states of these parents, and has as many probabilities as the family asks for.
-    fn fits(&self, (child, parents): &(usize, Vec<usize>), block: &ProbabilityBlock<'_>) -> bool {
+    /// Whether an entry names states of these parents, and has as many probabilities as the family asks for.
+    fn fits(&self, (child, parents): &(usize, Vec<usize>), entry: &Entry<'_>) -> bool {
         let VariableBlock { name, states, .. } = &self.declared[*child];
         let counts = parents.iter().map(|&parent| self.declared[parent].states.len());
         let whole = counts.fold(states.len(), usize::saturating_mul);
-        block.entries.iter().all(|entry| match &entry.place {
+        match &entry.place {
             Place::Row(row) => entry.probabilities.len() == states.len() && self.row(row, parents, entry, name).is_ok(),
             Place::Default => entry.probabilities.len() == states.len(),
             Place::ByState | Place::ByConfiguration => entry.probabilities.len() == whole,
-        })
+        }
     }
 
     /// The place among all configurations of the one that `states` names.
