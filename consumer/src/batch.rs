@@ -148,21 +148,3 @@ pub(crate) struct Gone;
 pub(crate) fn fault(cause: &str, message: String) -> ScoreError {
     ScoreError { cause: cause.to_owned(), message, retryable: true }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::intake::just_taken;
-
-    #[test]
-    fn a_panic_on_the_way_to_the_session_gives_the_batch_back() {
-        let waiting = Waiting::default();
-        let panicked = catch_unwind(AssertUnwindSafe(|| {
-            let _in_hand = InHand { waiting: &waiting, batch: vec![just_taken(1, "{}"), just_taken(2, "{}")] };
-            panic!("in the midst of it");
-        }));
-        assert!(panicked.is_err());
-        let back = [(); 2].map(|()| waiting.take(|| 10, 1).unwrap());
-        assert_eq!(back.map(|batch| (batch.len(), batch[0].work.index.0)), [(1, 1), (1, 2)]);
-    }
-}

@@ -9,7 +9,7 @@ use crate::batch::Scored;
 use crate::features::Features;
 use crate::hold::{Hold, HoldLimits};
 use crate::intake::just_taken;
-use crate::score::Scores;
+use crate::score::{Prediction, Scores};
 use crate::settle::Settle;
 use crate::waiting::Waiting;
 
@@ -136,4 +136,45 @@ fn a_consumer_without_a_thread_that_scores_is_not_ready_until_one_can_be_started
     }
     room.waiting.close();
     drop((desks, allow));
+}
+
+/// Panics at each line of log.
+struct Unloggable;
+
+impl tracing::Subscriber for Unloggable {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("in the midst of it");
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_panic_on_the_way_to_the_session_gives_the_batch_back() {
+    let (room, mut outcomes) = room("{}");
+    let batch = room.waiting.take(|| 10, 1).unwrap();
+    // The first company without features is logged.
+    let score = |_: &Taken| Ok(Prediction { json: "1".to_owned(), no_features: Some("none".to_owned()) });
+    let scores = batch.iter().map(score).collect();
+    let passed_on = catch_unwind(AssertUnwindSafe(|| {
+        tracing::subscriber::with_default(Unloggable, || room.pass_on(batch, scores, Duration::ZERO).is_ok())
+    }));
+    assert!(passed_on.is_err(), "it did not panic");
+    assert!(outcomes.try_recv().is_err());
+    let back: Vec<_> = room.waiting.clear().iter().map(|taken| (taken.work.index.0, taken.alone)).collect();
+    assert_eq!(back, (0..10).map(|index| (index, true)).collect::<Vec<_>>());
 }
