@@ -10,7 +10,7 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
-.PHONY: help build demo test test-formats chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover lint up down clean compiler pika
+.PHONY: help build demo test test-formats chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -24,7 +24,7 @@ build: compiler ## build producer, consumer and aggregator into target/release
 demo: build ## score 10,000 made-up companies with a model of 255 questions, in under a minute once built
 	@deploy/local/with-broker demo deploy/demo/run
 
-test: pika build ## run all tests, against a real broker
+test: pika faketime build ## run all tests, against a real broker
 	deploy/local/with-broker test cargo test --release --workspace
 
 test-formats: compiler ## compare what is read of tables and networks with what their writers say; pip installs those into .rollcall
@@ -38,13 +38,13 @@ cluster: build ## kill and cut off a node of a RabbitMQ cluster of three while j
 	env -u AMQP_URL deploy/local/with-broker cluster \
 	  cargo test --release --workspace --test faults -- --ignored cluster::
 
-test-next: pika build ## run the scenarios against another RabbitMQ, such as the newest, that AMQP_URL names
+test-next: pika faketime build ## run the scenarios against another RabbitMQ, such as the newest, that AMQP_URL names
 	@[ -n "$$AMQP_URL" ] || { echo "expected AMQP_URL to name a RabbitMQ, found none; start one, such as by" \
 	  "\`docker run -p 5672:5672 rabbitmq:4\`, and set AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f" >&2; exit 2; }
 	env -u ROLLCALL_TEST_BROKER cargo test --release --workspace --test scenarios
 
 bench: ## all benchmarks, one after another
-	@for name in seed overhead peers scale scaleout overtake parallel latency takeover; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
+	@for name in seed overhead peers scale scaleout overtake parallel latency takeover jobs; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
 
 bench-seed: build ## the run to beat: 227,000 companies, 255 answers, 1,000 particles, from enqueue to the done event
 	$(bench) seed
@@ -72,6 +72,9 @@ bench-latency: build ## from submit to first result, from a company to its resul
 
 bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger; how long does nobody count?
 	$(bench) takeover
+
+bench-jobs: build ## 10,000 jobs of three companies: how much memory, how fast a status and a takeover?
+	$(bench) jobs
 
 fuzz: compiler ## give each reader of outside bytes made-up input for SECONDS=10, up to the first that brings it down
 	tests/fuzz/run $(or $(SECONDS),10)
@@ -105,3 +108,7 @@ compiler:
 # One test subscribes from Python, as a downstream service might.
 pika:
 	@/usr/bin/python3 -c 'import pika' 2>/dev/null || deploy/local/install python3 python3-pika
+
+faketime:
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || deploy/local/install libfaketime || \
+	  echo "without libfaketime, tests that set clocks are skipped" >&2

@@ -1,10 +1,12 @@
 //! What becomes of a company as it arrives: a pure decision, from what is known of its job and of its earlier deliveries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use rollcall_shared::message::{Control, Job, Order};
+use rollcall_shared::topology::DELIVERY_LIMIT;
 
 use crate::intake::Taken;
+use crate::interruptions::{Interruptions, Times};
 
 /// A company delivered so often without an answer is scored one at a time from then on. The first time is most often a consumer
 /// that was scaled in or killed, and says nothing of the company.
@@ -17,26 +19,41 @@ pub(crate) enum Admission {
     Score,
     /// Move it to the queue of suspects.
     Isolate,
+    /// Let it wait before it is given up: a consumer that held it may live, and be about to say so.
+    Recheck,
     /// Send it to the dead queue: consumers die of it.
     GiveUp,
+    /// Put it back as a new message: the broker is about to give it up, and consumers did not die of it.
+    Renew,
     /// Move it to its job's queue of paused companies.
     SetAside,
     /// Forget it: its job has ended without it.
     Drop,
 }
 
-/// Decides about a company that may be delivered `max_deliveries` times without an answer. Nobody is given up for what a neighbour
-/// may have done: the last of those times, it was scored by itself.
+/// A message that the broker has delivered so often is put back as a new one, before its own limit is reached.
+const RENEW_AFTER: u32 = DELIVERY_LIMIT as u32 / 2;
+
+/// Decides about a company that may be delivered `max_deliveries` times without an answer. A delivery that ended with its connection does
+/// not count. Nobody is given up for what a neighbour may have done: at least one of those times, it was scored by itself.
+///
+/// A company that is to be given up waits once more, outside of the quarantine, and is decided about when it comes back: a
+/// consumer whose connection was lost says that it lives only when it is connected again.
 pub(crate) fn admit(taken: &Taken, standing: &Standing, max_deliveries: u32) -> Admission {
     let orders = standing.of(&taken.work.job);
-    if orders.dropped_through.is_some_and(|round| taken.work.round <= round) {
+    let interrupted = orders.map_or_else(Times::default, |orders| orders.interruptions.of(&taken.work));
+    let deaths = taken.deliveries.saturating_sub(interrupted.all);
+    let deaths_alone = taken.deliveries_alone.saturating_sub(interrupted.alone);
+    if orders.is_some_and(|orders| orders.dropped_through.is_some_and(|round| taken.work.round <= round)) {
         Admission::Drop
-    } else if orders.paused {
+    } else if orders.is_some_and(|orders| orders.paused) {
         Admission::SetAside
-    } else if taken.deliveries >= max_deliveries && taken.guilty {
-        Admission::GiveUp
-    } else if taken.deliveries >= SUSPECT_AFTER.min(max_deliveries) && !taken.suspect {
+    } else if deaths >= max_deliveries && deaths_alone > 0 {
+        if taken.suspect { Admission::Recheck } else { Admission::GiveUp }
+    } else if deaths >= SUSPECT_AFTER.min(max_deliveries) && !taken.suspect {
         Admission::Isolate
+    } else if taken.earlier >= RENEW_AFTER {
+        Admission::Renew
     } else {
         Admission::Score
     }
@@ -46,14 +63,20 @@ pub(crate) fn admit(taken: &Taken, standing: &Standing, max_deliveries: u32) -> 
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     jobs: HashMap<Job, Orders>,
+    /// Jobs with interrupted deliveries, the oldest first: nothing says when those are over.
+    interrupted: VecDeque<Job>,
 }
 
+/// Jobs whose interrupted deliveries are remembered.
+const MOST_INTERRUPTED: usize = 10_000;
+
 /// What holds for one job.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Orders {
+#[derive(Debug, Default)]
+struct Orders {
     /// Companies up to this round are not to be scored.
     dropped_through: Option<u32>,
     paused: bool,
+    interruptions: Interruptions,
 }
 
 impl Standing {
@@ -63,16 +86,35 @@ impl Standing {
             self.jobs.remove(&control.job);
             return;
         }
-        let orders = self.jobs.entry(control.job).or_default();
-        match control.order {
+        let Control { job, order } = control;
+        let orders = self.jobs.entry(job.clone()).or_default();
+        match order {
             Order::Drop { round } => orders.dropped_through = orders.dropped_through.max(Some(round)),
             Order::Pause => orders.paused = true,
             Order::Resume | Order::Forget => orders.paused = false,
+            Order::Interrupted(interrupted) => {
+                let is_first = orders.interruptions.is_empty();
+                orders.interruptions.add(interrupted);
+                if is_first {
+                    self.interrupted.push_back(job);
+                    self.forget_oldest_interrupted();
+                }
+            }
         }
     }
 
-    fn of(&self, job: &Job) -> Orders {
-        if self.jobs.is_empty() { Orders::default() } else { self.jobs.get(job).copied().unwrap_or_default() }
+    fn forget_oldest_interrupted(&mut self) {
+        while self.interrupted.len() > MOST_INTERRUPTED
+            && let Some(oldest) = self.interrupted.pop_front()
+        {
+            if let Some(orders) = self.jobs.get_mut(&oldest) {
+                orders.interruptions = Interruptions::default();
+            }
+        }
+    }
+
+    fn of(&self, job: &Job) -> Option<&Orders> {
+        if self.jobs.is_empty() { None } else { self.jobs.get(job) }
     }
 }
 
@@ -81,7 +123,7 @@ mod tests {
     use std::time::Instant;
 
     use proptest::prelude::*;
-    use rollcall_shared::message::{Index, Priority, Work};
+    use rollcall_shared::message::{Index, Interrupted, Priority, Work};
 
     use super::*;
 
@@ -92,8 +134,10 @@ mod tests {
             company_id: String::new(),
             attempt: 1,
             round,
+            opening: None,
             priority: Priority::Normal,
             deliveries,
+            deliveries_alone: 0,
             retry: None,
             traceparent: String::new(),
             record: Vec::new(),
@@ -103,8 +147,9 @@ mod tests {
             tag: 1,
             session: 0,
             deliveries,
+            deliveries_alone: if suspect { deliveries.saturating_sub(1) } else { 0 },
+            earlier: 0,
             suspect,
-            guilty: suspect && deliveries > 1,
             alone: suspect,
             taken_at: Instant::now(),
         }
@@ -112,8 +157,8 @@ mod tests {
 
     fn standing(orders: &[Order]) -> Standing {
         let mut standing = Standing::default();
-        for &order in orders {
-            standing.hear(Control { job: "j".parse().unwrap(), order });
+        for order in orders {
+            standing.hear(Control { job: "j".parse().unwrap(), order: order.clone() });
         }
         standing
     }
@@ -139,10 +184,25 @@ mod tests {
         ) {
             let taken = taken(0, deliveries, suspect);
             let admitted = admit(&taken, &Standing::default(), most);
-            prop_assert_eq!(admitted == Admission::GiveUp, deliveries >= most && taken.guilty);
+            prop_assert_eq!(admitted == Admission::Recheck, deliveries >= most && taken.deliveries_alone > 0);
+            let rechecked = Taken { suspect: false, ..taken.clone() };
+            prop_assert_eq!(admit(&rechecked, &Standing::default(), most) == Admission::GiveUp, admitted == Admission::Recheck);
             if admitted == Admission::Score && deliveries >= SUSPECT_AFTER.min(most) {
                 prop_assert!(suspect);
             }
+        }
+
+        #[test]
+        fn deliveries_that_ended_with_a_connection_never_lead_to_isolation_or_giving_up(
+            (deliveries, most, suspect, times) in (0_u32..20, 1_u32..21, any::<bool>(), 0_u32..20)
+        ) {
+            let interrupted = |quarantined| {
+                Order::Interrupted(Interrupted { round: 0, attempt: 1, quarantined, indices: "0".parse().unwrap() })
+            };
+            let orders: Vec<Order> = (0..times).map(|_| interrupted(suspect)).collect();
+            let taken = taken(0, deliveries + times, suspect);
+            let as_without = Taken { deliveries, deliveries_alone: taken.deliveries_alone.saturating_sub(if suspect { times } else { 0 }), ..taken.clone() };
+            prop_assert_eq!(admit(&taken, &standing(&orders), most), admit(&as_without, &Standing::default(), most));
         }
 
         #[test]

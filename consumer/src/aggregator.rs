@@ -8,7 +8,7 @@ mod serve;
 mod tally;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rollcall_shared::broker::supervise;
 use rollcall_shared::lifecycle::Shutdown;
@@ -33,15 +33,10 @@ pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), Failure
         metrics.active.set(0);
         metrics.reconnections.inc();
     };
-    supervise(&args.broker, &shutdown, PATIENCE, reconnecting, async || tally::session(&args, &shutdown, &metrics, &ready).await)
-        .await?;
+    let mut unreadable = tally::Unreadable::default();
+    supervise(&args.broker, &shutdown, PATIENCE, reconnecting, async || {
+        tally::session(&args, &shutdown, &metrics, &ready, &mut unreadable).await
+    })
+    .await?;
     Ok(())
-}
-
-/// Seconds from `earlier`, RFC 3339 in UTC by another machine's clock, to `now`; never less than none.
-fn seconds_since(earlier: &str, now: SystemTime) -> f64 {
-    humantime::parse_rfc3339(earlier)
-        .ok()
-        .and_then(|earlier| now.duration_since(earlier).ok())
-        .map_or(0.0, |since| since.as_secs_f64())
 }

@@ -1,5 +1,6 @@
 //! The consumer's flags.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -46,7 +47,8 @@ pub struct ConsumerArgs {
     /// no_features, unless a company of their job was seen to have such a field]
     #[arg(long, env = "ROLLCALL_ALLOW_NO_EVIDENCE", value_parser = FalseyValueParser::new())]
     pub allow_no_evidence: bool,
-    /// How long a scorer may take to answer, such as 500ms or 2m, for a batch and then for each of its companies alone
+    /// How long a scorer may take to answer, such as 500ms or 2m, for a batch and then for each of its companies alone; the start of a
+    /// new process counts
     #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = positive)]
     pub score_timeout: Duration,
     /// Attempts at a company whose failure may pass, where its job does not say
@@ -121,6 +123,15 @@ pub enum ScorerSpec {
     Bayes(PathBuf),
     /// A program and its arguments.
     Command(Vec<String>),
+}
+
+impl fmt::Display for ScorerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ScorerSpec::Bayes(path) => write!(f, "{}", path.display()),
+            ScorerSpec::Command(words) => f.write_str(&words.join(" ")),
+        }
+    }
 }
 
 impl FromStr for ScorerSpec {

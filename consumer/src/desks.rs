@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,36 @@ pub(crate) type NewScorer = dyn Fn() -> Result<Box<dyn Scorer>, String> + Send;
 #[derive(Default)]
 pub(crate) struct Seat {
     seated: Mutex<Option<Seated>>,
+}
+
+/// What all threads are at, for whoever must answer for it.
+#[derive(Default)]
+pub(crate) struct Seats {
+    seats: Mutex<Vec<Weak<Seat>>>,
+}
+
+impl Seats {
+    fn add(&self, seat: &Arc<Seat>) {
+        self.lock().push(Arc::downgrade(seat));
+    }
+
+    /// The companies in calls, without their records.
+    pub(crate) fn in_calls(&self) -> Vec<Taken> {
+        let in_call = |seat: Arc<Seat>| seat.lock().as_ref().map(|seated| seated.batch.clone()).unwrap_or_default();
+        self.lock().iter().filter_map(Weak::upgrade).flat_map(in_call).collect()
+    }
+
+    /// Takes the companies out of their calls, with their records. What the calls come to is ignored.
+    pub(crate) fn take_out(&self) -> Vec<Taken> {
+        let seated = self.lock().iter().filter_map(Weak::upgrade).filter_map(|seat| seat.stand_up()).collect::<Vec<_>>();
+        seated.into_iter().flat_map(Seated::into_batch).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Seat>>> {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.retain(|seat| seat.strong_count() > 0);
+        seats
+    }
 }
 
 /// A batch being scored.
@@ -89,6 +119,8 @@ struct Watched {
     seats: Vec<(Arc<Seat>, Option<JoinHandle<()>>)>,
     /// Why the last scorer could not be started.
     refused: Option<String>,
+    /// Whether the log says that threads pause.
+    told_of_pause: bool,
     ready: Readiness,
 }
 
@@ -107,7 +139,7 @@ impl Desks {
             let thread = start(scorer, &room, &seat);
             (seat, thread.ok())
         });
-        let mut watched = Watched { seats: seats.collect(), room, new_scorer, refused: None, ready };
+        let mut watched = Watched { seats: seats.collect(), room, new_scorer, refused: None, told_of_pause: false, ready };
         watched.count();
         let leaving = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&leaving);
@@ -140,7 +172,8 @@ impl Desks {
 }
 
 fn start(scorer: Box<dyn Scorer>, room: &Arc<Room>, seat: &Arc<Seat>) -> Result<JoinHandle<()>, String> {
-    let desk = Desk { scorer, room: Arc::clone(room), seat: Arc::clone(seat) };
+    room.seats.add(seat);
+    let desk = Desk { scorer, room: Arc::clone(room), seat: Arc::clone(seat), unread: 0, unread_since: Instant::now() };
     let started = thread::Builder::new().name("scoring".to_owned()).spawn(|| desk.work());
     started.map_err(|error| format!("the system gives no thread for it: {error}"))
 }
@@ -188,13 +221,28 @@ impl Watched {
         self.count();
     }
 
-    /// Says how many threads score.
-    fn count(&self) {
+    /// Says how many threads score, and why none does.
+    fn count(&mut self) {
         let running = self.seats.iter().filter(|(_, thread)| thread.is_some()).count();
-        self.room.hold.set_workers(running);
-        self.room.metrics.workers.set(i64::try_from(running).unwrap_or(i64::MAX));
-        let fault = self.refused.as_ref().filter(|_| running == 0);
-        self.ready.set_fault(fault.map(|error| format!("no scorer can be started: {error}")));
+        let paused = self.room.health.paused();
+        let able = running.saturating_sub(paused.as_ref().map_or(0, |(threads, _)| *threads));
+        self.room.hold.set_workers(able);
+        self.room.metrics.workers.set(i64::try_from(able).unwrap_or(i64::MAX));
+        match (&paused, self.told_of_pause) {
+            (Some((threads, fault)), false) => {
+                tracing::error!(
+                    event = "scorer_broken",
+                    threads,
+                    fault,
+                    "pausing; trying again until it works, and no company is charged"
+                );
+            }
+            (None, true) => tracing::info!(event = "scorer_works", "the scorer works again"),
+            _ => {}
+        }
+        self.told_of_pause = paused.is_some();
+        let refused = self.refused.as_ref().filter(|_| running == 0).map(|error| format!("no scorer can be started: {error}"));
+        self.ready.set_fault(refused.or_else(|| paused.filter(|_| able == 0).map(|(_, fault)| fault)));
     }
 
     fn join(&mut self) {

@@ -4,11 +4,13 @@
 //! call that has not come back counts as soon as it is late.
 
 mod batch_size;
+mod bytes;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::batch_size::{BatchSize, CallSeconds};
+use self::bytes::Bytes;
 
 /// What a company is taken to need before one has been scored.
 const UNMEASURED_SECONDS: f64 = 1.0;
@@ -75,6 +77,7 @@ struct Measured {
     /// the first.
     log_seconds_per_company: Option<f64>,
     batch: BatchSize,
+    bytes: Bytes,
     /// Threads that have a scorer.
     workers: usize,
     running: Vec<Running>,
@@ -114,6 +117,26 @@ impl Hold {
         }
     }
 
+    /// A company has arrived, with a record of so many bytes.
+    pub(crate) fn arrived(&self, record_bytes: usize) {
+        self.lock().bytes.arrived(record_bytes);
+    }
+
+    /// A company has been answered for, with so many bytes.
+    pub(crate) fn answered(&self, answer_bytes: usize) {
+        self.lock().bytes.answered(answer_bytes);
+    }
+
+    /// How many companies there is memory for, whatever their speed.
+    pub(crate) fn most_in_memory(&self) -> usize {
+        self.lock().bytes.most_held()
+    }
+
+    /// Whether a call that began before that moment has not ended yet.
+    pub(crate) fn has_call_since_before(&self, moment: Instant) -> bool {
+        self.lock().running.iter().any(|running| running.began < moment)
+    }
+
     /// The process was stopped for so long: that is no time of its scorers'.
     pub(crate) fn was_stopped_for(&self, pause: Duration) {
         self.lock().running.iter_mut().for_each(|running| running.began += pause);
@@ -126,7 +149,8 @@ impl Hold {
 
     /// How many companies to score in one call, at most.
     pub(crate) fn batch(&self) -> usize {
-        self.lock().batch.most()
+        let measured = self.lock();
+        measured.batch.most().min(measured.bytes.most_in_a_call())
     }
 
     /// How many companies to hold.
@@ -164,6 +188,7 @@ impl Measured {
         Measured {
             log_seconds_per_company: None,
             batch: BatchSize::new(limits.batch, call, UNMEASURED_SECONDS),
+            bytes: Bytes::default(),
             workers: limits.workers,
             running: Vec::with_capacity(limits.workers),
             calls_begun: 0,
@@ -204,7 +229,7 @@ impl Measured {
         let in_calls: usize = self.running.iter().map(|running| running.companies).sum();
         let least = self.workers.min(limits.prefetch);
         let companies = self.workers.saturating_sub(late).saturating_mul(a_worker).saturating_add(with_late);
-        let companies = companies.clamp(least, limits.prefetch);
+        let companies = companies.clamp(least, limits.prefetch).min(self.bytes.most_held().max(least));
         Target {
             companies,
             waiting: companies.saturating_sub(in_calls),

@@ -8,11 +8,11 @@ use std::time::Instant;
 use futures_util::stream::{SelectAll, StreamExt};
 use futures_util::{FutureExt, Stream};
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use rollcall_shared::broker::{BrokerError, COALESCE};
-use rollcall_shared::message::{Model, Priority, Work, earlier_deliveries};
+use rollcall_shared::message::{Message, Model, Priority, Work, earlier_deliveries};
 use rollcall_shared::topology::Topology;
 
 use self::lane::{Change, Lane, Subscription};
@@ -28,10 +28,12 @@ pub(crate) struct Taken {
     pub(crate) session: u64,
     /// How often it was delivered before without an answer, in this message and in earlier ones of this attempt.
     pub(crate) deliveries: u32,
+    /// How many of those deliveries came from the quarantine: it was in flight alone, so that a crash is its own.
+    pub(crate) deliveries_alone: u32,
+    /// How many of those deliveries were of this message: the broker has a limit of its own.
+    pub(crate) earlier: u32,
     /// Whether it came by the queue of suspects.
     pub(crate) suspect: bool,
-    /// Whether it was delivered as a suspect before, and got no answer: that was its doing and no neighbour's.
-    pub(crate) guilty: bool,
     /// Whether it must be scored by itself: in a batch, it or a neighbour has failed.
     pub(crate) alone: bool,
     pub(crate) taken_at: Instant,
@@ -46,14 +48,17 @@ pub(crate) fn just_taken(index: u32, record: &str) -> Taken {
         company_id: String::new(),
         attempt: 1,
         round: 0,
+        opening: None,
         priority: Priority::Normal,
         deliveries: 0,
+        deliveries_alone: 0,
         retry: None,
         traceparent: String::new(),
         record: record.as_bytes().to_vec(),
     };
     let (tag, taken_at) = (index.into(), Instant::now());
-    Taken { work, tag, session: 0, deliveries: 0, suspect: false, guilty: false, alone: false, taken_at }
+    let (deliveries, deliveries_alone, earlier) = (0, 0, 0);
+    Taken { work, tag, session: 0, deliveries, deliveries_alone, earlier, suspect: false, alone: false, taken_at }
 }
 
 /// The subscriptions to a model's queues, on one channel.
@@ -85,7 +90,15 @@ pub(crate) struct Arrival {
     /// The tags of all of them.
     pub(crate) tags: Vec<(u64, SubscriptionId)>,
     pub(crate) taken: Vec<Taken>,
-    pub(crate) malformed: Vec<u64>,
+    pub(crate) malformed: Vec<Malformed>,
+}
+
+/// A message that is no work.
+pub(crate) struct Malformed {
+    pub(crate) tag: u64,
+    pub(crate) message: Message,
+    /// What is wrong with it.
+    pub(crate) why: String,
 }
 
 impl Intake {
@@ -174,8 +187,9 @@ impl Intake {
         };
         let Delivery { delivery_tag: tag, properties, data, .. } = delivery?;
         arrival.tags.push((tag, subscription));
-        match Work::read(&properties, data) {
+        match Work::read(&properties, Vec::new()) {
             Ok(mut work) => {
+                work.record = data;
                 let suspect = match kind {
                     Kind::Work(priority) => {
                         work.priority = priority;
@@ -186,26 +200,23 @@ impl Intake {
                 let earlier = earlier_deliveries(&properties);
                 arrival.taken.push(Taken {
                     deliveries: work.deliveries.saturating_add(earlier),
+                    deliveries_alone: work.deliveries_alone.saturating_add(if suspect { earlier } else { 0 }),
+                    earlier,
                     work,
                     tag,
                     session: self.session,
                     suspect,
-                    guilty: suspect && earlier > 0,
                     alone: suspect,
                     taken_at: Instant::now(),
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a message on the work queue is no work; it goes to the dead queue");
-                arrival.malformed.push(tag);
+                tracing::warn!(event = "malformed_work", %error, "a message on the work queue is no work; it goes to the dead queue");
+                let message = Message { exchange: String::new(), routing_key: String::new(), properties, body: data };
+                arrival.malformed.push(Malformed { tag, message, why: error.to_string() });
             }
         }
         Ok(())
-    }
-
-    /// Sends a message to the dead queue.
-    pub(crate) async fn refuse(&self, tag: u64) -> Result<(), BrokerError> {
-        Ok(self.channel.basic_reject(tag, BasicRejectOptions { requeue: false }).await?)
     }
 
     /// Gives a message back, for another consumer. RabbitMQ 3.10 counts that as a delivery.
@@ -249,7 +260,8 @@ impl Intake {
         self.arrived_already()
     }
 
-    fn arrived_already(&mut self) -> Result<Arrival, BrokerError> {
+    /// Takes what has arrived and was not handed out.
+    pub(crate) fn arrived_already(&mut self) -> Result<Arrival, BrokerError> {
         let mut arrival = Arrival::default();
         while let Some(next) = self.deliveries.next().now_or_never().flatten() {
             if next.2.is_some() {

@@ -9,8 +9,11 @@ mod answer;
 mod batch;
 mod desks;
 mod features;
+mod health;
 mod hold;
+mod in_hand;
 mod intake;
+mod interruptions;
 mod orders;
 mod session;
 mod settle;
@@ -33,6 +36,9 @@ pub enum Failure {
     /// It was started in a way that cannot work.
     #[error("{0}")]
     Usage(String),
+    /// Its scorer works for nobody.
+    #[error("{0}")]
+    Scorer(String),
     /// The broker cannot be reached or refuses.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -49,7 +55,7 @@ pub fn exit(ended: Result<(), Failure>) -> ExitCode {
     flush_stderr();
     match ended {
         Ok(()) => Exit::Success,
-        Err(Failure::Usage(_)) => Exit::BadInput,
+        Err(Failure::Usage(_) | Failure::Scorer(_)) => Exit::BadInput,
         Err(Failure::Broker(error)) => error.exit(),
         Err(Failure::Other(_)) => Exit::Failure,
     }

@@ -6,16 +6,16 @@ use rollcall_consumer::cli::ConsumerArgs;
 use rollcall_consumer::score::command::launch;
 use rollcall_consumer::{Failure, exit, run};
 use rollcall_shared::arguments;
-use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::lifecycle::{self, Shutdown};
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     match launch(std::env::args_os().skip(1)) {
         Some(error) => exit(Err(Failure::Usage(error))),
-        None => consume(),
+        None => lifecycle::run(Builder::new_multi_thread(), consume()),
     }
 }
 
-#[tokio::main]
 async fn consume() -> ExitCode {
     exit(start(arguments::parse::<ConsumerArgs>()).await)
 }

@@ -26,8 +26,8 @@ pub(crate) struct OrderLog {
 }
 
 impl OrderLog {
-    /// Subscribes, and reads what was said up to now.
-    pub(crate) async fn open(link: &Link, topology: &Topology) -> Result<(OrderLog, Standing), BrokerError> {
+    /// Says `first` to every consumer, subscribes, and reads what was said up to now.
+    pub(crate) async fn open(link: &Link, topology: &Topology, first: &[Control]) -> Result<(OrderLog, Standing), BrokerError> {
         let channel = link.channel().await?;
         let marker = Job::unique().to_string();
         let message = Message {
@@ -36,7 +36,12 @@ impl OrderLog {
             properties: persistent(MARKER_TYPE, marker.clone()),
             body: Vec::new(),
         };
-        Publisher::on(link, channel.clone()).await?.publish_now((), message).await?;
+        let mut publisher = Publisher::on(link, channel.clone()).await?;
+        for control in first {
+            let control = control.message(topology.control()).map_err(|error| BrokerError::Lost(error.to_string()))?;
+            publisher.publish(vec![((), control)]).await?;
+        }
+        publisher.publish_now((), message).await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let mut from_first = FieldTable::default();
         from_first.insert("x-stream-offset".into(), AMQPValue::LongString(LongString::from("first")));

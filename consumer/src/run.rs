@@ -12,9 +12,11 @@ use tokio::sync::mpsc::unbounded_channel;
 use crate::Failure;
 use crate::batch::Room;
 use crate::cli::{ConsumerArgs, ScorerSpec};
-use crate::desks::{Desks, NewScorer};
+use crate::desks::{Desks, NewScorer, Seats};
 use crate::features::Features;
+use crate::health::Health;
 use crate::hold::{Hold, HoldLimits};
+use crate::in_hand::Carried;
 use crate::score::Scorer;
 use crate::score::bayes::{Bayes, Settings};
 use crate::score::command::{Command, Launcher};
@@ -30,7 +32,7 @@ pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(15);
 /// Runs a consumer until `shutdown`.
 ///
 /// # Errors
-/// [`Failure`], where the scorer does not load, the broker refuses, or an address cannot be listened on.
+/// [`Failure`], where the scorer does not load or works for nobody, the broker refuses, or an address cannot be listened on.
 pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> {
     args.check_holding_time().map_err(Failure::Usage)?;
     let retry = args.retry_policy().map_err(Failure::Usage)?;
@@ -49,32 +51,47 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         batch: usize::from(args.batch),
         score_timeout: args.score_timeout,
     }));
-    let room = Room {
+    let (stop, stopping) = Shutdown::by_hand();
+    let health = Arc::new(Health::new(args.scorer.to_string(), stop));
+    let asked = Arc::clone(&health);
+    tokio::spawn(async move {
+        shutdown.requested().await;
+        asked.stop();
+    });
+    let room = Arc::new(Room {
         waiting: Arc::clone(&waiting),
         scored,
         metrics: Arc::clone(&metrics),
         features: Features::new(args.allow_no_evidence, Arc::clone(&metrics)),
+        seats: Seats::default(),
         hold: Arc::clone(&hold),
+        health: Arc::clone(&health),
         desks: args.threads(),
         patience: args.score_timeout + STUCK_AFTER,
+        held_at_most: args.consumer_timeout,
         retry,
-    };
-    let desks = Desks::open(scorers, Arc::new(room), new_scorer, ready.clone());
+    });
+    let desks = Desks::open(scorers, Arc::clone(&room), new_scorer, ready.clone());
+    let patience = args.grace.saturating_sub(LEAVE);
     let sessions = AtomicU64::new(0);
+    let mut carried = Carried::default();
     let reconnecting = || {
         ready.set(false);
         metrics.reconnections.inc();
     };
-    let ended = supervise(&args.broker, &shutdown, args.grace.saturating_sub(LEAVE), reconnecting, async || {
+    let ended = supervise(&args.broker, &stopping, patience, reconnecting, async || {
         let number = sessions.fetch_add(1, Ordering::Relaxed);
-        let session = Session { args: &args, waiting: &waiting, hold: &hold, metrics: &metrics, ready: &ready, number };
-        session.run(&mut outcomes, &shutdown).await
+        let session = Session { args: &args, room: &room, patience, ready: &ready, number };
+        session.run(&mut outcomes, &mut carried, &stopping).await
     })
     .await;
     abandon.store(true, Ordering::Relaxed);
     waiting.close();
     desks.leave(LEAVE).await;
-    Ok(ended?)
+    match health.given_up() {
+        Some(why) => Err(Failure::Scorer(why)),
+        None => Ok(ended?),
+    }
 }
 
 /// What makes a scorer for each thread. A network is read once and shared; a command has a child a thread.

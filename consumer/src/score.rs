@@ -37,9 +37,38 @@ pub struct ScoreError {
     pub retryable: bool,
 }
 
-/// The outcome of each company of a batch, or, where the scorer failed as a whole, why. The companies are then scored again,
+/// The outcome of each company of a batch, or, where the call failed as a whole, why. The companies are then scored again,
 /// each alone, so that one cannot take its neighbours down.
-pub type Scores = Result<Vec<Result<Prediction, ScoreError>>, ScoreError>;
+pub type Scores = Result<Vec<Result<Prediction, ScoreError>>, CallError>;
+
+/// Why a call of a scorer has failed as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct CallError {
+    /// What to say of a company that failed so by itself.
+    pub error: ScoreError,
+    /// Against whom it speaks.
+    pub blame: Blame,
+}
+
+/// Against whom a failed call speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The companies: the scorer works, and could not score these.
+    Companies,
+    /// The companies or the scorer: it was given them, and died, hung or answered nonsense.
+    Either,
+    /// The scorer: it failed before it had read what it was given.
+    Scorer,
+    /// Nobody: the consumer is stopping.
+    Nobody,
+}
+
+impl From<ScoreError> for CallError {
+    fn from(error: ScoreError) -> CallError {
+        CallError { error, blame: Blame::Companies }
+    }
+}
 
 /// Scores companies, many at a time, on a thread of its own.
 pub trait Scorer: Send {

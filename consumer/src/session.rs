@@ -1,5 +1,7 @@
 //! One session of a consumer with the broker: take work, hand it to the scoring threads, answer for it, obey orders.
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,19 +9,20 @@ use lapin::Channel;
 use rollcall_shared::broker::{BrokerError, COALESCE, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{ConsumerStatus, Job, Priority};
-use rollcall_shared::telemetry::{ConsumerMetrics, Readiness};
+use rollcall_shared::telemetry::Readiness;
 use rollcall_shared::topology::{Backlog, Topology};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::admit::{Admission, Standing, admit};
 use crate::answer::{Answers, Place};
-use crate::batch::Scored;
+use crate::batch::{Room, Scored};
 use crate::cli::ConsumerArgs;
-use crate::hold::{Hold, Target};
+use crate::hold::Target;
+use crate::in_hand::Carried;
 use crate::intake::{Arrival, Intake, Taken};
 use crate::orders::OrderLog;
 use crate::status::StatusRequests;
-use crate::waiting::{Waiting, Waits};
+use crate::waiting::Waits;
 
 /// How often to compare what is held with what should be, beside each arrival.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -27,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What is beyond the target goes back after this part of `--hold`, and this time at most: what has just come may be begun at any moment.
 const GIVE_BACK_AFTER_PART: u32 = 4;
 const GIVE_BACK_AFTER_AT_MOST: Duration = Duration::from_millis(500);
+
+/// What comes while the scorer is broken goes back after this: another consumer may take it, and if there is none it comes again.
+const GIVE_BACK_WHILE_BROKEN: Duration = Duration::from_secs(1);
 
 /// How often the broker is asked, at most, what waits in the queues.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -41,9 +47,9 @@ const BACKLOG: usize = 16;
 /// A session, and what outlives it.
 pub(crate) struct Session<'a> {
     pub(crate) args: &'a ConsumerArgs,
-    pub(crate) waiting: &'a Waiting,
-    pub(crate) hold: &'a Hold,
-    pub(crate) metrics: &'a Arc<ConsumerMetrics>,
+    pub(crate) room: &'a Room,
+    /// How long it may take to end, once it is asked to.
+    pub(crate) patience: Duration,
     pub(crate) ready: &'a Readiness,
     pub(crate) number: u64,
 }
@@ -66,10 +72,14 @@ struct Open {
 }
 
 impl Session<'_> {
-    /// Takes work and answers for it until `shutdown`, or until the connection is lost.
-    pub(crate) async fn run(&self, scored: &mut UnboundedReceiver<Vec<Scored>>, shutdown: &Shutdown) -> Result<(), BrokerError> {
-        // What an earlier session took, the broker gives out again.
-        drop(self.waiting.clear());
+    /// Takes work and answers for it until `shutdown`, or until the connection is lost. Answers also for what earlier sessions left in
+    /// `carried`, and leaves there what it could not answer for.
+    pub(crate) async fn run(
+        &self,
+        scored: &mut UnboundedReceiver<Vec<Scored>>,
+        carried: &mut Carried,
+        shutdown: &Shutdown,
+    ) -> Result<(), BrokerError> {
         let ConsumerArgs { broker, model, prefetch, hold, .. } = self.args;
         let threads = self.args.threads();
         let topology = broker.topology();
@@ -80,15 +90,18 @@ impl Session<'_> {
         topology.declare(&work).await?;
         topology.declare_model(&work, model).await?;
         // What is not to be scored must be known before the first company comes.
-        let (orders, standing) = OrderLog::open(&publishing, &topology).await?;
+        let (orders, standing) = OrderLog::open(&publishing, &topology, &carried.interruptions()).await?;
+        carried.interrupted.clear();
+        let results = Publisher::on(&publishing, publishing.channel().await?).await?.past_subscribers(&topology);
         let intake = Intake::open(work.clone(), &topology, model, threads.min((*prefetch).into()), self.number).await?;
         let status_requests = StatusRequests::open(publishing.channel().await?, &topology, model).await?;
-        let results = Publisher::on(&publishing, publishing.channel().await?).await?;
-        let answers = Answers::open(results, work, topology.clone(), model, Arc::clone(self.metrics));
+        let metrics = Arc::clone(&self.room.metrics);
+        let mut answers = Answers::open(results, publishing.clone(), (work, self.number), topology.clone(), model, metrics);
+        answers.in_hand = std::mem::take(&mut carried.in_hand);
         self.ready.set(true);
         tracing::info!(%model, prefetch, hold_ms = hold.as_millis(), threads, "taking work");
         let (questions, asked) = (publishing.channel().await?, Instant::now());
-        let open = Open {
+        let mut open = Open {
             topology,
             questions,
             asked,
@@ -100,7 +113,10 @@ impl Session<'_> {
             passed_on: 0,
             has_overshot: false,
         };
-        self.serve(open, scored, shutdown).await?;
+        if let Err(error) = self.serve(&mut open, scored, carried, shutdown).await {
+            *carried = self.carry(open, scored);
+            return Err(error);
+        }
         consuming.close().await;
         publishing.close().await;
         Ok(())
@@ -108,45 +124,53 @@ impl Session<'_> {
 
     async fn serve(
         &self,
-        mut open: Open,
+        open: &mut Open,
         scored: &mut UnboundedReceiver<Vec<Scored>>,
+        carried: &mut Carried,
         shutdown: &Shutdown,
     ) -> Result<(), BrokerError> {
+        open.answers.publish_again(std::mem::take(&mut carried.results)).await?;
+        self.publish(&mut open.answers, std::mem::take(&mut carried.scored)).await?;
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !shutdown.is_requested() {
-            let Open { intake, answers, orders, standing, status_requests, .. } = &mut open;
+            let Open { intake, answers, orders, standing, status_requests, .. } = &mut *open;
             let room = answers.room() >= COALESCE;
             tokio::select! {
-                arrival = intake.next(), if room => self.take(&mut open, arrival?).await?,
+                arrival = intake.next(), if room => self.take(open, arrival?).await?,
                 outcomes = scored.recv(), if room => self.answer(answers, outcomes, scored).await?,
                 confirmed = answers.confirmed(), if answers.pending() > 0 => answers.settle(confirmed?).await?,
                 said = orders.next() => {
                     let job = orders.take_in(&said?, standing).await?;
-                    self.obey(&mut open, job).await?;
+                    self.obey(open, job).await?;
                 }
                 request = status_requests.next() => status_requests.answer(&request?, &self.status(answers)).await?,
-                _ = look.tick(), if room => self.look(&mut open).await?,
+                _ = look.tick(), if room => self.look(open).await?,
                 () = shutdown.requested() => {}
             }
-            self.metrics.in_flight.set(gauge(open.answers.acks.open()));
-            self.metrics.confirms_pending.set(gauge(open.answers.pending()));
+            self.room.metrics.in_flight.set(gauge(open.answers.acks.open()));
+            self.room.metrics.confirms_pending.set(gauge(open.answers.pending()));
         }
-        self.finish(&mut open, scored).await
+        self.finish(open, scored).await
     }
 
     fn status(&self, answers: &Answers) -> ConsumerStatus {
         ConsumerStatus {
             threads: self.args.threads() as u64,
             held: answers.acks.open() as u64,
-            hold_target: self.hold.target().companies as u64,
-            seconds_per_company: self.hold.seconds_per_company(),
+            hold_target: self.room.hold.target().companies as u64,
+            results_refused: answers.refused_lately(),
+            seconds_per_company: self.room.hold.seconds_per_company(),
+            fault: self.ready.fault(),
+            taken: self.room.metrics.work_taken.get(),
+            retry: self.args.retry_policy().ok(),
         }
     }
 
     async fn take(&self, open: &mut Open, mut arrival: Arrival) -> Result<(), BrokerError> {
         self.note(open, &mut arrival).await?;
-        self.metrics.work_taken.inc_by(arrival.taken.len() as u64);
+        self.room.metrics.work_taken.inc_by(arrival.taken.len() as u64);
+        arrival.taken.iter().for_each(|taken| self.room.hold.arrived(taken.work.record.len()));
         // Before any of it can be acknowledged: a subscription is changed while it is full.
         self.fit(open).await?;
         self.admit(open, arrival.taken).await
@@ -154,8 +178,9 @@ impl Session<'_> {
 
     /// Lets the broker send as much as is to be held at the measured speed.
     async fn fit(&self, open: &mut Open) -> Result<(), BrokerError> {
-        let target = self.hold.target();
-        let companies = if open.passed_on < PASSED_ON { target.companies } else { self.args.prefetch.into() };
+        let target = self.room.hold.target();
+        let most = || usize::from(self.args.prefetch).min(self.room.hold.most_in_memory());
+        let companies = if open.passed_on < PASSED_ON { target.companies } else { most().max(target.companies) };
         open.answers.acks.allow(companies.saturating_sub(target.in_calls));
         open.intake.resize(&open.answers.acks, companies).await
     }
@@ -163,10 +188,10 @@ impl Session<'_> {
     /// Compares what is held with the target, gives back what is too old, and tells by metrics.
     async fn look(&self, open: &mut Open) -> Result<(), BrokerError> {
         self.fit(open).await?;
-        let target = self.hold.target();
+        let target = self.room.hold.target();
         let age = (self.args.hold / GIVE_BACK_AFTER_PART).min(GIVE_BACK_AFTER_AT_MOST);
-        let has_excess = self.waiting.has_excess(target.waiting, age);
-        if (has_excess || self.hold.wants_larger_batch()) && open.asked.elapsed() >= ASK_EVERY {
+        let has_excess = self.room.waiting.has_excess(target.waiting, age);
+        if (has_excess || self.room.hold.wants_larger_batch()) && open.asked.elapsed() >= ASK_EVERY {
             open.asked = Instant::now();
             let backlog = open.topology.backlog(&open.questions, &self.args.model).await?;
             // A broker that is too busy to say finds not even this consumer.
@@ -174,13 +199,18 @@ impl Session<'_> {
                 self.give_back_excess(open, backlog, target, age).await?;
                 let in_calls = target.in_calls.saturating_mul(usize::try_from(backlog.consumers).unwrap_or(usize::MAX));
                 if usize::try_from(backlog.waiting()).unwrap_or(usize::MAX) >= BACKLOG.saturating_mul(in_calls) {
-                    self.hold.try_larger_batch();
+                    self.room.hold.try_larger_batch();
                 }
             }
         }
-        self.metrics.hold_target.set(gauge(target.companies));
-        self.metrics.batch_target.set(gauge(self.hold.batch()));
-        self.metrics.seconds_per_company.set(self.hold.seconds_per_company().unwrap_or_default());
+        open.answers.move_deferred().await?;
+        self.room.metrics.hold_target.set(gauge(target.companies));
+        self.room.metrics.batch_target.set(gauge(self.room.hold.batch()));
+        self.room.metrics.seconds_per_company.set(self.room.hold.seconds_per_company().unwrap_or_default());
+        if self.ready.fault().is_some() {
+            let held = self.ours(self.room.waiting.remove_older_than(GIVE_BACK_WHILE_BROKEN));
+            self.send_back(&mut open.answers, held).await?;
+        }
         self.give_back_old(&mut open.answers).await
     }
 
@@ -199,7 +229,7 @@ impl Session<'_> {
             (Waits::Alone, backlog.suspects),
         ] {
             let excess = if ready == 0 || open.has_overshot {
-                self.ours(self.waiting.remove_excess(of, target.waiting, age))
+                self.ours(self.room.waiting.remove_excess(of, target.waiting, age))
             } else {
                 Vec::new()
             };
@@ -226,8 +256,8 @@ impl Session<'_> {
         for (tag, subscription) in arrival.tags.drain(..) {
             open.answers.acks.arrived(tag, subscription);
         }
-        for tag in arrival.malformed.drain(..) {
-            self.refuse(open, tag).await?;
+        for malformed in arrival.malformed.drain(..) {
+            open.answers.bury(malformed).await?;
         }
         Ok(())
     }
@@ -236,20 +266,39 @@ impl Session<'_> {
     async fn admit(&self, open: &mut Open, companies: Vec<Taken>) -> Result<(), BrokerError> {
         let arrived = companies.len();
         let (mut welcome, mut elsewhere) = (Vec::with_capacity(arrived), Vec::new());
-        let mut forgotten = false;
+        // Nothing else may be under way whose confirm would bring the acknowledgement along.
+        let mut finished = false;
         for taken in companies {
-            match admit(&taken, &open.standing, self.args.max_deliveries.into()) {
+            let admission = admit(&taken, &open.standing, self.args.max_deliveries.into());
+            let taken = match admission {
+                // A result that is on its way is answer enough for what was delivered again.
+                Admission::Score | Admission::Isolate | Admission::Recheck | Admission::GiveUp | Admission::SetAside
+                    if taken.deliveries > 0 =>
+                {
+                    match open.answers.take_in(taken).await? {
+                        Some(taken) => taken,
+                        None => {
+                            finished = true;
+                            continue;
+                        }
+                    }
+                }
+                _ => taken,
+            };
+            match admission {
                 Admission::Score => welcome.push(taken),
                 Admission::Isolate => elsewhere.push((taken, Place::Suspects)),
+                Admission::Renew => elsewhere.push((taken, Place::Back)),
                 Admission::SetAside => elsewhere.push((taken, Place::Paused)),
                 Admission::Drop => {
-                    forgotten = true;
+                    finished = true;
                     open.answers.forget(taken.tag);
                 }
-                Admission::GiveUp => {
+                Admission::Recheck | Admission::GiveUp => {
                     let (job, index, deliveries) = (&taken.work.job, taken.work.index, taken.deliveries);
-                    tracing::warn!(%job, %index, deliveries, "a company was delivered too often without an answer; giving it up");
-                    self.refuse(open, taken.tag).await?;
+                    let place = if admission == Admission::GiveUp { Place::Dead } else { Place::Recheck };
+                    tracing::warn!(event = "given_up", %job, %index, deliveries, ?place, "a company was delivered too often without an answer");
+                    elsewhere.push((taken, place));
                 }
             }
         }
@@ -259,17 +308,11 @@ impl Session<'_> {
             open.has_overshot |= open.passed_on >= PASSED_ON;
             open.passed_on = 0;
         }
-        self.waiting.add(welcome);
+        self.room.waiting.add(welcome);
         if !elsewhere.is_empty() {
             open.answers.move_to(elsewhere).await?;
         }
-        if forgotten { open.answers.acknowledge().await } else { Ok(()) }
-    }
-
-    async fn refuse(&self, open: &mut Open, tag: u64) -> Result<(), BrokerError> {
-        open.intake.refuse(tag).await?;
-        open.answers.acks.settle(tag);
-        Ok(())
+        if finished { open.answers.acknowledge().await } else { Ok(()) }
     }
 
     /// Whether this session took it: a tag of an earlier one is somebody else's on this session's channel. A scorer may be at
@@ -286,7 +329,7 @@ impl Session<'_> {
     /// An order holds for what has been taken and not begun, too.
     async fn obey(&self, open: &mut Open, job: Option<Job>) -> Result<(), BrokerError> {
         let Some(job) = job else { return Ok(()) };
-        let concerned = self.ours(self.waiting.remove(|taken| taken.work.job == job));
+        let concerned = self.ours(self.room.waiting.remove(|taken| taken.work.job == job));
         self.admit(open, concerned).await
     }
 
@@ -303,11 +346,14 @@ impl Session<'_> {
         {
             ready.extend(more);
         }
-        ready.retain(|scored| self.is_ours(&scored.taken));
-        let mut ready = ready.into_iter().peekable();
-        while ready.peek().is_some() {
+        self.publish(answers, ready).await
+    }
+
+    async fn publish(&self, answers: &mut Answers, ready: Vec<Scored>) -> Result<(), BrokerError> {
+        answers.scored.extend(ready);
+        while !answers.scored.is_empty() {
             answers.make_room().await?;
-            answers.publish(ready.by_ref().take(COALESCE)).await?;
+            answers.publish_scored().await?;
         }
         Ok(())
     }
@@ -315,43 +361,12 @@ impl Session<'_> {
     /// The broker closes the channel of a consumer that holds a company for too long. What has not been begun in half that
     /// time goes back, so that the other half is left for scoring it.
     async fn give_back_old(&self, answers: &mut Answers) -> Result<(), BrokerError> {
-        let old = self.ours(self.waiting.remove_older_than(self.args.consumer_timeout / 2));
+        let old = self.ours(self.room.waiting.remove_older_than(self.args.consumer_timeout / 2));
         if old.is_empty() {
             return Ok(());
         }
         tracing::warn!(companies = old.len(), "gave back companies that waited for too long; a lower --hold takes fewer at once");
         self.send_back(answers, old).await
-    }
-
-    /// Stops taking, gives back what nobody has begun, and answers for the rest.
-    async fn finish(&self, open: &mut Open, scored: &mut UnboundedReceiver<Vec<Scored>>) -> Result<(), BrokerError> {
-        let mut unseen = open.intake.close().await?;
-        self.note(open, &mut unseen).await?;
-        let unbegun = unseen.taken.into_iter().chain(self.ours(self.waiting.clear()));
-        let (again, first): (Vec<Taken>, Vec<Taken>) = unbegun.partition(|taken| taken.deliveries > 0);
-        for taken in first {
-            open.intake.give_back(taken.tag).await?;
-            open.answers.acks.settle(taken.tag);
-        }
-        self.send_back(&mut open.answers, again).await?;
-        open.answers.acks.allow(0);
-        open.answers.settle(None).await?;
-        tracing::info!(companies = open.answers.acks.open(), "stopping: finishing what is being scored");
-        self.answer_all(&mut open.answers, scored).await?;
-        let mut last = open.intake.settled().await?;
-        self.note(open, &mut last).await?;
-        self.send_back(&mut open.answers, last.taken).await?;
-        self.answer_all(&mut open.answers, scored).await
-    }
-
-    async fn answer_all(&self, answers: &mut Answers, scored: &mut UnboundedReceiver<Vec<Scored>>) -> Result<(), BrokerError> {
-        while answers.acks.open() > 0 {
-            tokio::select! {
-                outcomes = scored.recv(), if answers.room() >= COALESCE => self.answer(answers, outcomes, scored).await?,
-                confirmed = answers.confirmed(), if answers.pending() > 0 => answers.settle(confirmed?).await?,
-            }
-        }
-        Ok(())
     }
 
     /// Sends companies back as new messages: to give back one that was delivered before would count as another delivery.

@@ -17,6 +17,8 @@ pub(crate) enum Settle {
     Answer(ScoredCompany),
     /// Try again after this delay.
     Retry(Duration),
+    /// Put it back into its queue: it was not scored, and nobody is charged.
+    GiveBack,
 }
 
 /// Decides by what came of an attempt. Where the job has no policy for retries, `policy` holds.
@@ -62,8 +64,10 @@ mod tests {
             company_id: String::new(),
             attempt,
             round: 0,
+            opening: None,
             priority: Priority::Normal,
             deliveries: 0,
+            deliveries_alone: 0,
             retry: retry.map(|retry| retry.parse().unwrap()),
             traceparent: String::new(),
             record: Vec::new(),

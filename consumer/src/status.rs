@@ -43,4 +43,11 @@ impl StatusRequests {
         let message = Message { exchange: String::new(), routing_key: reply_to.as_str().to_owned(), properties, body };
         publish_unconfirmed(&self.channel, message).await
     }
+    /// Says, once, to whoever waits for a job of `model` why this consumer ends.
+    pub(crate) async fn tell(&self, topology: &Topology, model: &Model, status: &ConsumerStatus) -> Result<(), BrokerError> {
+        let properties = BasicProperties::default().with_content_type("application/json".into());
+        let body = serde_json::to_vec(status).map_err(|error| BrokerError::Lost(error.to_string()))?;
+        let routing_key = Topology::consumer_faults_key(model);
+        publish_unconfirmed(&self.channel, Message { exchange: topology.consumers(), routing_key, properties, body }).await
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rollcall_shared::message::Priority;
 
 use crate::intake::Taken;
+
+/// A call of a scorer gets no further company once its records have so many bytes: its request is put together in memory.
+const CALL_BYTES: usize = 4 << 20;
 
 /// The companies waiting: first those that must be scored alone, then those of express jobs.
 #[derive(Debug, Default)]
@@ -53,6 +56,17 @@ impl Queues {
         self.express.pop_front().or_else(|| self.normal.pop_front())
     }
 
+    /// As many as `share`, at least one, but no more once they have bytes enough.
+    fn pop_batch(&mut self, share: usize) -> Vec<Taken> {
+        let (mut batch, mut bytes) = (Vec::with_capacity(share), 0);
+        while batch.len() < share && bytes < CALL_BYTES {
+            let Some(taken) = self.pop() else { break };
+            bytes += taken.work.record.len();
+            batch.push(taken);
+        }
+        batch
+    }
+
     fn remove(&mut self, unwanted: impl Fn(&Taken) -> bool) -> Vec<Taken> {
         let mut removed = Vec::new();
         for queue in [&mut self.alone, &mut self.express, &mut self.normal] {
@@ -88,7 +102,7 @@ impl Waiting {
             }
             if queues.batched() > 0 {
                 let share = queues.batched().div_ceil(threads).clamp(1, most());
-                return Some(std::iter::from_fn(|| queues.pop()).take(share).collect());
+                return Some(queues.pop_batch(share));
             }
             queues = self.arrived.wait(queues).unwrap_or_else(PoisonError::into_inner);
         }
@@ -140,6 +154,20 @@ impl Waiting {
         self.arrived.notify_all();
     }
 
+    /// Waits for so long, or until it is closed; says whether it was.
+    pub(crate) fn closes_within(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut queues = self.lock();
+        while !queues.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            queues = self.arrived.wait_timeout(queues, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
     /// Whether it was closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
@@ -176,6 +204,14 @@ mod tests {
         assert!(waiting.has_excess(2, Duration::ZERO));
         assert_eq!(indices(&waiting.remove_excess(normal, 2, Duration::ZERO)), [2, 3, 4, 5]);
         assert_eq!(indices(&waiting.clear()), [6, 7, 8, 0, 1]);
+    }
+
+    #[test]
+    fn a_batch_ends_with_the_company_that_makes_it_large() {
+        let waiting = Waiting::default();
+        let record = "x".repeat(CALL_BYTES / 2);
+        waiting.add((0..4).map(|index| just_taken(index, &record)));
+        assert_eq!(indices(&waiting.take(|| 32, 1).unwrap()), [0, 1]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 One JSON line in for each batch: {"id": "…", "instances": [{…}, …]}. One line out, with the same id and one prediction for each
 instance, in the same order. A prediction is any JSON value; {"error": {"cause": "…", "message": "…"}} fails that one company,
-and with "retryable": true it is tried again. stdout carries the answers and nothing else: print to stderr to log.
+and with "retryable": true it is tried again. Where there is no number, predict None: NaN is no JSON. To log, print to stderr; other lines
+on stdout are taken for log as well.
 """
 import json
 import sys

@@ -100,10 +100,11 @@ impl Asker {
     /// # Errors
     /// [`AskError`]; [`Failure::Other`] where the job stands otherwise to the end.
     pub async fn until(&mut self, job: &Job, words: &str, expected: impl Fn(&JobStatus) -> bool) -> Result<JobStatus, Failure> {
-        let mut otherwise = None;
+        let (mut otherwise, mut answered) = (None, false);
         let asked = async {
             loop {
                 otherwise = self.job(job).await?;
+                answered = true;
                 if let Some(status) = otherwise.take_if(|status| expected(status)) {
                     return Ok(status);
                 }
@@ -113,6 +114,7 @@ impl Asker {
         match (tokio::time::timeout(ANSWER_WITHIN, asked).await, otherwise) {
             (Ok(answered), _) => answered,
             (Err(_), Some(status)) => Err(stands_otherwise(&status, words)),
+            (Err(_), None) if answered => Err(Failure::NoSuchJob(job.to_string())),
             (Err(_), None) => Err(AskError::NoAnswer.into()),
         }
     }

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use chrono::DateTime;
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
-use rollcall_shared::message::{Delimiter, Indices, Job, Model, Priority, Reading, RetryPolicy, Settings, Tolerance, timestamp};
+use rollcall_shared::message::{
+    Delimiter, Indices, Job, Model, Priority, Reading, RetryPolicy, Settings, Span, Timestamp, Tolerance,
+};
 use rollcall_shared::telemetry::LogArgs;
 
 use crate::companies::Format;
@@ -162,23 +164,39 @@ pub struct EnqueueArgs {
     /// End the job, as expired, if it is not done in this time, such as 2h, or by this time, with its offset from UTC, such as
     /// 2027-01-31T06:00:00+01:00
     #[arg(long, env = "ROLLCALL_DEADLINE", value_parser = deadline)]
-    pub deadline: Option<SystemTime>,
+    pub deadline: Option<Deadline>,
+}
+
+/// When a job is to be done by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// So long after its opening has been read.
+    Within(Span),
+    /// At this time.
+    At(Timestamp),
 }
 
 /// Of the year 9999: RFC 3339 has no later ones.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
 /// A time without an offset would be another one on a machine in another zone, so there is none.
-fn deadline(text: &str) -> Result<SystemTime, String> {
-    let time = match humantime::parse_duration(text) {
-        Ok(time) => SystemTime::now().checked_add(time),
-        Err(_) => DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from),
-    };
+fn deadline(text: &str) -> Result<Deadline, String> {
     let last = SystemTime::UNIX_EPOCH + LAST_SECOND;
-    let time = time.filter(|time| *time > SystemTime::now() && *time <= last);
-    time.ok_or_else(|| {
+    let deadline = match humantime::parse_duration(text) {
+        Ok(length) => Span::of(length).filter(|_| at_the_end_of(length).is_some_and(|end| end <= last)).map(Deadline::Within),
+        Err(_) => {
+            let time = DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from);
+            time.filter(|time| *time > SystemTime::now() && *time <= last).map(|time| Deadline::At(Timestamp::of(time)))
+        }
+    };
+    deadline.ok_or_else(|| {
         format!("expected a time to come, such as 2h, or with its offset from UTC 2027-01-31T06:00:00+01:00, found {text:?}")
     })
+}
+
+/// When a span that begins now is over; of one that no clock can tell the end of, nothing.
+fn at_the_end_of(length: Duration) -> Option<SystemTime> {
+    SystemTime::now().checked_add(length)
 }
 
 impl EnqueueArgs {
@@ -195,12 +213,18 @@ impl EnqueueArgs {
                 Some(RetryPolicy::new(attempts, delays).map_err(|bad| format!("--retry-delays: {bad}"))?)
             }
         };
+        let (deadline_at, deadline_seconds) = match self.deadline {
+            Some(Deadline::Within(span)) => (at_the_end_of(span.length()).map(Timestamp::of), Some(span)),
+            Some(Deadline::At(time)) => (Some(time), None),
+            None => (None, None),
+        };
         Ok(Settings {
             priority: self.priority.of(is_small),
             retry,
             tolerate_failures: self.tolerate_failures,
             fail_fast: self.fail_fast,
-            deadline_at: self.deadline.map(timestamp),
+            deadline_at,
+            deadline_seconds,
             content_hash,
             reading: self.reading(),
         })
@@ -306,9 +330,9 @@ mod tests {
     #[test]
     fn a_deadline_is_a_duration_or_a_time_with_its_offset() {
         for same in ["2999-01-31T06:00:00Z", "2999-01-31t07:30:00.000+01:30", "2999-01-30T22:00:00-08:00"] {
-            assert_eq!(timestamp(deadline(same).unwrap()), timestamp(deadline("2999-01-31T06:00:00+00:00").unwrap()), "{same}");
+            assert_eq!(deadline(same), Ok(Deadline::At("2999-01-31T06:00:00Z".parse().unwrap())), "{same}");
         }
-        assert!(deadline("2h 30m").is_ok_and(|time| time > SystemTime::now() + Duration::from_secs(9_000 - 60)));
+        assert_eq!(deadline("2h 30m"), Ok(Deadline::Within(Span::of(Duration::from_secs(9_000)).unwrap())));
         for bad in [
             "2999-01-31T06:00:00",
             "2999-01-31 06:00:00",

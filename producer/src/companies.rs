@@ -19,6 +19,7 @@ mod quoting;
 mod repeats;
 mod source;
 mod table;
+mod temporary;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -29,6 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use bad_input::BadInput;
+pub(crate) use bad_input::is_of_the_system;
 use bad_input::{Fault, Reason, list};
 pub use progress::Progress;
 use repeats::{Repeat, SeenIds};
@@ -213,7 +215,7 @@ impl Companies {
 
     fn check(&mut self, index: u32, number: u32, row: Row) -> Result<Company, Fault> {
         let line = row.line;
-        let company_id = self.company_id(index, number, row.id).map_err(|reason| self.id_fault(reason).on_line(line))?;
+        let company_id = self.company_id(index, number, row.id).map_err(|fault| fault.on_line(line))?;
         let bytes = row.record.len();
         let limit = self.max_record_bytes;
         if bytes > limit {
@@ -222,7 +224,7 @@ impl Companies {
         Ok(Company { index, company_id, record: row.record })
     }
 
-    fn company_id(&mut self, index: u32, number: u32, id: Option<String>) -> Result<String, Reason> {
+    fn company_id(&mut self, index: u32, number: u32, id: Option<String>) -> Result<String, Fault> {
         let given = id.filter(|id| !id.is_empty());
         let has_id = given.is_some();
         let id = given.unwrap_or_else(|| {
@@ -230,16 +232,16 @@ impl Companies {
             index.to_string()
         });
         if id.len() > MAX_ID_BYTES {
-            return Err(Reason::IdTooLong { bytes: id.len(), limit: MAX_ID_BYTES });
+            return Err(self.id_fault(Reason::IdTooLong { bytes: id.len(), limit: MAX_ID_BYTES }));
         }
         let earlier = match &mut self.seen_ids {
-            Some(seen) => seen.note(&id, number).map_err(Reason::TemporaryFile)?,
+            Some(seen) => seen.note(&id, number).map_err(temporary::fault)?,
             None => None,
         };
         match earlier {
             None => Ok(id),
-            Some(first_row) if has_id => Err(Reason::RepeatedId { first_row }),
-            Some(first_row) => Err(Reason::IndexTaken { index, first_row }),
+            Some(first_row) if has_id => Err(self.id_fault(Reason::RepeatedId { first_row })),
+            Some(first_row) => Err(self.id_fault(Reason::IndexTaken { index, first_row })),
         }
     }
 
@@ -251,7 +253,7 @@ impl Companies {
                 let fault = self.id_fault(Reason::RepeatedId { first_row });
                 BadInput::in_row(&self.file, row, fault)
             }
-            Err(error) => BadInput::in_file(&self.file, Reason::TemporaryFile(error).into()),
+            Err(error) => BadInput::in_file(&self.file, temporary::fault(error)),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Enqueues a file as a job: opens it in the ledger, publishes one work message a company, and seals it with its total.
 
+pub(crate) mod claim;
 mod dry_run;
 mod resume;
 pub(crate) mod rows;
@@ -17,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use rollcall_shared::broker::{BrokerArgs, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Done, Job, Opened, timestamp};
+use rollcall_shared::message::{Done, Job, Opened, Opening, timestamp};
 use rollcall_shared::terminal::to_stderr;
 use serde_json::json;
 use tokio::time::timeout;
@@ -26,7 +27,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::ask::{AskError, Asker};
 use crate::blocking::on_a_thread;
 use crate::cli::{EnqueueArgs, Output};
-use crate::companies::Progress;
+use crate::companies::{Progress, is_of_the_system};
 use crate::run::Failure;
 use crate::status::{print, thousands};
 use crate::watch;
@@ -49,7 +50,7 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
         prepared = prepare(&args, &broker) => prepared?,
         () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was enqueued".to_owned())),
     };
-    let (job, model, opened_at) = (opened.job.clone(), opened.model.clone(), opened.opened_at.clone());
+    let (job, model, opening) = (opened.job.clone(), opened.model.clone(), opened.opening);
     let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.seen().progress));
     if let Some(detected) = &rows.seen().detected {
         to_stderr(format_args!("job {job}: {} is {detected}", args.file.display()));
@@ -57,10 +58,9 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     let enqueuing = Enqueuing::new(opened, part, rows, Arc::clone(&enqueued));
     let enqueuing = publish(enqueuing, &broker, shutdown);
     if args.wait {
-        let source = watch::Enqueued { companies: enqueued, progress: Arc::clone(&progress) };
+        let source = watch::Enqueued { opening, companies: enqueued, progress: Arc::clone(&progress) };
         let following = watch::follow(&job, &broker, shutdown, Some(source));
         let done = both(enqueuing, following).await?;
-        refuse_other(&done, &opened_at)?;
         remark(&job, &progress);
         return watch::conclude(&done, output);
     }
@@ -93,7 +93,10 @@ async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Par
     let rows = Rows::open(args.file.clone(), reading.into(), move |index| u64::from(index) >= from).await?;
     let (opened, part) = match resumed {
         Some((opened, position)) => (opened, Part::From(position)),
-        None => (open(args, content_hash, rows.seen().is_small, broker).await?, Part::Whole),
+        None => {
+            let opened = open(args, content_hash, rows.seen().is_small, broker).await?;
+            (opened, Part::Whole { name_is_given: args.job.is_some() })
+        }
     };
     Ok((opened, part, rows))
 }
@@ -106,6 +109,7 @@ async fn open(args: &EnqueueArgs, content_hash: Option<String>, is_small: bool, 
     let model = args.model.clone().ok_or_else(|| Failure::Usage("expected --model, found none".to_owned()))?;
     Ok(Opened {
         job: args.job.clone().unwrap_or_else(Job::unique),
+        opening: Some(Opening::unique()),
         model,
         source: args.file.display().to_string(),
         opened_at: timestamp(SystemTime::now()),
@@ -123,7 +127,10 @@ async fn content_hash(path: &Path) -> Result<Option<String>, Failure> {
     let file = path.to_owned();
     match on_a_thread(move || hash(&file)).await? {
         Ok(hash) => Ok(Some(hash)),
-        Err(error) => Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
+        Err(error) => {
+            let fault = format!("cannot read {}: {error}", path.display());
+            Err(if is_of_the_system(&error) { Failure::Other(fault) } else { Failure::Usage(fault) })
+        }
     }
 }
 
@@ -141,25 +148,15 @@ fn hash(path: &Path) -> io::Result<String> {
     }
 }
 
-/// The name may have been taken while nobody could tell: the done event is then that of the job that had it first.
-fn refuse_other(done: &Done, opened_at: &str) -> Result<(), Failure> {
-    if done.opened_at.as_deref() == Some(opened_at) {
-        return Ok(());
-    }
-    Err(Failure::Other(format!(
-        "expected job {} to be this one, found an earlier one of that name: the companies of this one are not counted; enqueue them under another --job",
-        done.job
-    )))
-}
-
 /// Publishes the whole job, through as many connections as it takes; returns its total.
 pub(crate) async fn publish(mut enqueuing: Enqueuing, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<u64, Failure> {
     supervise(broker, shutdown, PATIENCE, || {}, async || enqueuing.session(broker, shutdown).await).await?;
-    let (enqueued, left) = (enqueuing.enqueued(), enqueuing.left());
+    let (job, enqueued, left) = (enqueuing.job().clone(), enqueuing.enqueued(), enqueuing.left());
     match enqueuing.ending() {
         Some(Ending::Sealed) => Ok(enqueued),
         Some(Ending::BadInput(bad)) => Err(Failure::Aborted { bad: Box::new(bad), left }),
         Some(Ending::Failed(failure)) => Err(failure),
+        Some(Ending::Taken(state)) => Err(claim::taken(&job, state, enqueued)),
         Some(Ending::Crashed) => Err(Failure::Other(format!("reading the file crashed ({left})"))),
         Some(Ending::Interrupted) => Err(Failure::Interrupted(format!("interrupted ({left})"))),
         None => Err(Failure::Interrupted(format!("interrupted, and the broker does not answer ({left})"))),
@@ -181,7 +178,7 @@ async fn both(
                 break;
             }
             followed = &mut following, if ended.is_none() => {
-                let cut_short = followed.as_ref().is_ok_and(|done| done.reason.is_some());
+                let cut_short = followed.as_ref().map_or_else(|error| matches!(error, Failure::Gone(_)), |done| done.reason.is_some());
                 ended = Some(followed);
                 if cut_short {
                     // It may be the enqueuing that has cut it short, and is about to say why.
@@ -199,7 +196,7 @@ async fn both(
     }
 }
 
-/// A job's name is its identity: a second file under it would be counted as duplicates of the first.
+/// A job's name is its identity: nothing of a second file under it would be counted.
 async fn refuse_taken(job: &Job, broker: &BrokerArgs) -> Result<(), Failure> {
     let link = connect(broker, "rollcall producer: is the job's name free").await?;
     let mut asker = Asker::open(&link, &broker.topology()).await?;

@@ -59,7 +59,7 @@ async fn find(job: &Job, broker: &BrokerArgs) -> Result<(JobStatus, Examples), F
     let mut asker = Asker::open(&link, &topology).await?;
     let status = asker.known(job).await?;
     let newest = Newest::of(&link, &topology, &mut asker, &status).await?;
-    let examples = examples(Replay::open(link.channel().await?, &topology, &status).await?, newest, &status).await?;
+    let examples = examples(Replay::open(&link, &topology, &status).await?, newest, &status).await?;
     link.close().await;
     Ok((status, examples))
 }

@@ -1,20 +1,11 @@
 //! How the consumers of a model stand: each is asked, and what waits is read from the queues.
 
-use std::time::Duration;
-
-use futures_util::StreamExt;
-use lapin::options::BasicConsumeOptions;
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel};
-use rollcall_shared::broker::{BrokerError, Link, publish_unconfirmed};
-use rollcall_shared::message::{ConsumerStatus, Message, Model, read_json};
+use rollcall_shared::broker::{BrokerError, Link, roll_call};
+use rollcall_shared::message::{ConsumerStatus, Model};
 use rollcall_shared::topology::{Backlog, Topology};
 use serde::Serialize;
 
 use crate::status::thousands;
-
-/// A consumer that has not answered by then is stopped, cut off, or has no time.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The consumers of a model, and what waits for them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,8 +18,21 @@ pub(crate) struct FleetStatus {
     held: u64,
     /// Companies that wait on the broker, whatever their priority; those between two attempts are not among them.
     waiting: u32,
+    /// Of those that have answered, how many score nothing because their scorer does not work.
+    broken: u32,
+    /// Why one of them does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
     /// What all that have answered score in a second when none of their threads waits; `None` where none has scored a company yet.
     companies_per_second: Option<f64>,
+    /// Results that a subscriber's queue refused lately.
+    #[serde(skip_serializing_if = "is_zero")]
+    results_refused: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl FleetStatus {
@@ -38,26 +42,47 @@ impl FleetStatus {
         topology.declare(&channel).await?;
         topology.declare_model(&channel, model).await?;
         let backlog = topology.backlog(&channel, model).await?;
-        let answers = answers(&channel, topology, model, backlog.consumers).await?;
+        // A broker that is too busy to count its consumers says that there is none.
+        let expected = usize::try_from(backlog.consumers).map_or(usize::MAX, |consumers| consumers.max(1));
+        let answers = roll_call(&channel, topology, model, Some(expected)).await?;
         Ok(FleetStatus::of(backlog, &answers))
     }
 
     fn of(backlog: Backlog, answers: &[ConsumerStatus]) -> FleetStatus {
         let answered = u32::try_from(answers.len()).unwrap_or(u32::MAX);
         let measured = answers.iter().filter_map(ConsumerStatus::companies_per_second).reduce(|sum, rate| sum + rate);
+        let faults: Vec<&String> = answers.iter().filter_map(|status| status.fault.as_ref()).collect();
         FleetStatus {
+            broken: u32::try_from(faults.len()).unwrap_or(u32::MAX),
+            fault: faults.first().map(|fault| bounded(fault)),
             // One that has just started may answer before it is counted, and one that is leaving is no longer counted.
             consumers: backlog.consumers.max(answered),
             answered,
             held: answers.iter().map(|status| status.held).sum(),
             waiting: backlog.waiting(),
             companies_per_second: measured,
+            results_refused: answers.iter().map(|status| status.results_refused).sum(),
         }
+    }
+
+    /// Whether anybody takes work.
+    pub(crate) fn has_consumers(&self) -> bool {
+        self.consumers > 0
+    }
+
+    /// Why not all of its consumers score; nothing where they do.
+    pub(crate) fn fault_in_words(&self, model: &Model) -> Option<String> {
+        let FleetStatus { consumers, broken, fault, .. } = self;
+        let fault = fault.as_ref()?;
+        Some(match broken {
+            broken if broken < consumers => format!("{broken} of {consumers} consumers of model {model} cannot score: {fault}"),
+            _ => format!("no consumer of model {model} can score: {fault}"),
+        })
     }
 
     /// One line for people.
     pub(crate) fn in_words(&self, model: &Model) -> String {
-        let FleetStatus { consumers, answered, held, waiting, companies_per_second } = self;
+        let FleetStatus { consumers, answered, held, waiting, companies_per_second, results_refused, .. } = self;
         let waiting = thousands((*waiting).into());
         if *consumers == 0 {
             return format!("model {model}: no consumer; {waiting} companies wait until one is started");
@@ -69,36 +94,22 @@ impl FleetStatus {
         };
         let speed =
             companies_per_second.map_or_else(String::new, |rate| format!("; {rate:.1} companies/s when all threads are busy"));
-        format!("model {model}: consumers {consumers}, {held}, waiting {waiting}{speed}")
+        let refused = match results_refused {
+            0 => String::new(),
+            refused => format!(
+                "; a subscriber's queue refuses results ({} of them so far) and misses them: find it with `rabbitmqctl list_queues name messages arguments policy`",
+                thousands(*refused)
+            ),
+        };
+        let fault = self.fault_in_words(model).map_or_else(String::new, |fault| format!("; {fault}"));
+        format!("model {model}: consumers {consumers}, {held}, waiting {waiting}{speed}{refused}{fault}")
     }
 }
 
-/// What the consumers say of themselves, until as many have answered as there are, or it takes too long.
-async fn answers(
-    channel: &Channel,
-    topology: &Topology,
-    model: &Model,
-    consumers: u32,
-) -> Result<Vec<ConsumerStatus>, BrokerError> {
-    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-    let mut replies = channel.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await?;
-    let properties = BasicProperties::default().with_reply_to("amq.rabbitmq.reply-to".into());
-    let request = Message { exchange: topology.consumers(), routing_key: model.to_string(), properties, body: b"{}".to_vec() };
-    publish_unconfirmed(channel, request).await?;
-    let (mut answers, consumers) = (Vec::new(), usize::try_from(consumers).unwrap_or(usize::MAX));
-    let all = async {
-        // A broker that is too busy to count its consumers says that there is none.
-        while answers.len() < consumers.max(1) {
-            let reply = replies.next().await;
-            let reply = reply.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of answers".to_owned()))??;
-            match read_json(&reply.data) {
-                Ok(status) => answers.push(status),
-                Err(error) => tracing::debug!(error, "an answer that is none of ours"),
-            }
-        }
-        Ok(())
-    };
-    tokio::time::timeout(ANSWER_WITHIN, all).await.unwrap_or(Ok(())).map(|()| answers)
+/// What a consumer says of its scorer may be long, and is from outside.
+pub(crate) fn bounded(fault: &str) -> String {
+    const LONGEST: usize = 1_000;
+    fault.chars().take(LONGEST).collect()
 }
 
 #[cfg(test)]
@@ -113,11 +124,31 @@ mod tests {
     #[test]
     fn a_line_says_who_holds_what_and_who_does_not_answer() {
         assert_eq!(words(0, &[]), "model m: no consumer; 1,001 companies wait until one is started");
-        let status = |seconds_per_company| ConsumerStatus { threads: 2, held: 8, hold_target: 8, seconds_per_company };
+        let status = |seconds_per_company| {
+            let (threads, held, hold_target, results_refused, taken) = (2, 8, 8, 0, 8);
+            ConsumerStatus { threads, held, hold_target, results_refused, seconds_per_company, fault: None, taken, retry: None }
+        };
         assert_eq!(words(1, &[status(None)]), "model m: consumers 1, held 8, waiting 1,001");
         assert_eq!(
             words(3, &[status(Some(0.5)), status(Some(0.25))]),
             "model m: consumers 3, held 16 (not counting 1 without an answer), waiting 1,001; 12.0 companies/s when all threads are busy"
         );
+    }
+    #[test]
+    fn a_line_says_whose_scorer_does_not_work_and_why() {
+        let well = ConsumerStatus {
+            threads: 1,
+            held: 1,
+            hold_target: 1,
+            results_refused: 0,
+            seconds_per_company: None,
+            fault: None,
+            taken: 0,
+            retry: None,
+        };
+        let broken = ConsumerStatus { fault: Some("it died".repeat(1_000)), ..well.clone() };
+        let (some, all) = (words(2, &[well, broken.clone()]), words(1, &[broken]));
+        assert!(some.contains("waiting 1,001; 1 of 2 consumers of model m cannot score: it died"), "{some}");
+        assert!(all.contains("waiting 1,001; no consumer of model m can score: it died") && all.len() < 1_200, "{all}");
     }
 }

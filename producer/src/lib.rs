@@ -13,6 +13,7 @@ mod destination;
 pub mod failures;
 mod fleet;
 pub mod orders;
+mod read_ahead;
 pub mod redrive;
 pub mod results;
 pub mod status;

@@ -5,11 +5,15 @@ use std::process::ExitCode;
 use rollcall_producer::cli::{Command, EnqueueArgs, ProducerArgs};
 use rollcall_producer::run::{Failure, run};
 use rollcall_shared::arguments;
-use rollcall_shared::lifecycle::{Exit, Shutdown};
+use rollcall_shared::lifecycle::{Exit, Shutdown, run as run_process};
 use rollcall_shared::terminal::{flush_stderr, to_stderr};
+use tokio::runtime::Builder;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    run_process(Builder::new_multi_thread(), produce())
+}
+
+async fn produce() -> ExitCode {
     let ended = start(arguments::parse()).await;
     if let Err(failure) = &ended {
         to_stderr(format_args!("error: {failure}"));

@@ -18,7 +18,7 @@ use crate::status::{done_in_words, print};
 pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
     let event = |status: &JobStatus| {
         let (reason, redrives) = ("a person cancelled it".to_owned(), status.redrives);
-        JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None, redrives })
+        JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None, redrives, opening: None })
     };
     let status = order(job, event, broker, "end", |status| status.done_at.is_some()).await?;
     if status.state != State::Cancelled {
@@ -80,6 +80,7 @@ async fn order(
 /// Puts an event into the ledger.
 pub(crate) async fn say(link: &Link, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
     let message = Event::now(event).message(topology.events()).map_err(|error| BrokerError::Lost(error.to_string()))?;
-    Publisher::on(link, link.channel().await?).await?.publish_now((), message).await?;
+    let publisher = Publisher::on(link, link.channel().await?).await?;
+    publisher.past_subscribers(topology).publish_now((), message).await?;
     Ok(())
 }

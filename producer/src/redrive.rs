@@ -74,7 +74,7 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
 async fn prepare(args: &RedriveArgs, broker: &BrokerArgs) -> Result<Prepared, Failure> {
     let link = connect(broker, &format!("rollcall producer: redrive {}", args.job)).await?;
     let mut asker = Asker::open(&link, &broker.topology()).await?;
-    let status = asker.known(&args.job).await?;
+    let status = asker.job(&args.job).await?.ok_or_else(|| unknown(&args.job))?;
     let opened = opened(&status)?;
     let rows = records::count_rows(args, &status.settings.reading).await?;
     let at_least = selection::total(&status, rows)?;
@@ -97,6 +97,7 @@ async fn reopen(prepared: &mut Prepared, args: &RedriveArgs, broker: &BrokerArgs
         companies: selected.len(),
         total: *total,
         redriven_at: timestamp(SystemTime::now()),
+        opening: status.opening,
     };
     let reopened = async {
         say(link, &broker.topology(), JobEvent::Redriven(redriven)).await?;
@@ -113,14 +114,21 @@ async fn reopen(prepared: &mut Prepared, args: &RedriveArgs, broker: &BrokerArgs
     Err(Failure::Other(format!("expected to redrive job {job}, found that somebody else does so now; nothing was enqueued")))
 }
 
+fn unknown(job: &Job) -> Failure {
+    Failure::Usage(format!(
+        "expected a job in the ledger, found none named {job}: there never was one, or its opening is gone from the ledger (retention, or a broker that lost its data), and with it what is known of its companies; `producer enqueue FILE --model MODEL` enqueues its file as a new job"
+    ))
+}
+
 fn opened(status: &JobStatus) -> Result<Opened, Failure> {
-    let JobStatus { job, model, source, opened_at, settings, .. } = status.clone();
+    let JobStatus { job, opening, model, source, opened_at, settings, .. } = status.clone();
     let missing = || {
         Failure::Other(format!(
             "expected the ledger to tell of which model job {job} is, found that its beginning is gone; enqueue its file as a new job"
         ))
     };
     Ok(Opened {
+        opening,
         model: model.ok_or_else(missing)?,
         source: source.unwrap_or_default(),
         opened_at: opened_at.unwrap_or_default(),

@@ -11,25 +11,23 @@ mod write;
 
 use std::path::Path;
 
-use rollcall_shared::broker::{BrokerArgs, COALESCE, connect};
+use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::JobStatus;
 use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::ask::Asker;
 use crate::blocking::on_a_thread;
 use crate::cli::{Output, ResultsArgs};
 use crate::destination::{self, Layout, is_standard_output, unless_reader_left};
+use crate::read_ahead::{Batch, Sender, read_ahead};
 use crate::run::Failure;
 use crate::status::{print, thousands};
 use newest::Newest;
-use replay::{Replay, Replayed};
+use replay::{Replay, Replayed, ResultBody};
+use show::Shown;
 use write::{Results, Writer};
-
-/// Batches of results read ahead of what is written.
-const BATCHES_AHEAD: usize = 8;
 
 /// Writes the results of a job to a file, or shows some.
 ///
@@ -49,17 +47,17 @@ pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutd
 }
 
 async fn show_some(args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
-    let (to, mut results) = channel(BATCHES_AHEAD);
+    let (to, mut results) = read_ahead::<Results>();
     let shown = async {
-        let mut shown = Vec::new();
+        let mut shown = Shown::new(output);
         while let Some(some) = results.recv().await {
-            shown.extend(some);
+            some.iter().for_each(|(counted, body)| shown.add(&ResultBody::read(counted, body)));
         }
         shown
     };
     let (replayed, shown) = tokio::join!(replay(args, broker, to), shown);
     replayed?;
-    show::show(&shown, output)
+    shown.show()
 }
 
 /// Writes on a thread of its own: whoever reads a pipe may be slow, and who interrupts is to be heard all the same.
@@ -72,7 +70,7 @@ async fn write_to(path: &Path, args: &ResultsArgs, broker: &BrokerArgs, output: 
     })?;
     let (file, placement) = destination::open(path).await?;
     layout.refuse_terminal(&file, &name)?;
-    let (to, results): (_, Receiver<Results>) = channel(BATCHES_AHEAD);
+    let (to, results) = read_ahead();
     let writing = on_a_thread(move || Writer::write_all(file, layout, results));
     let (replayed, written) = tokio::join!(replay(args, broker, to), writing);
     let Some(writer) = unless_reader_left(written?, &name)? else { return Ok(()) };
@@ -93,20 +91,23 @@ async fn replay(args: &ResultsArgs, broker: &BrokerArgs, to: Sender<Results>) ->
     let expected = status.succeeded + status.failed;
     let most = if args.to.is_some() { expected } else { expected.min(args.show.into()) };
     let mut newest = Newest::of(&link, &broker.topology(), &mut asker, &status).await?;
-    let mut replay = Replay::open(link.channel().await?, &broker.topology(), &status).await?;
-    let mut batch = Results::with_capacity(COALESCE);
+    let mut replay = Replay::open(&link, &broker.topology(), &status).await?;
+    let mut batch = Batch::new();
     while newest.seen() < most && !to.is_closed() {
         let Some(replayed) = replay.next().await? else { break };
         let Replayed::Result(counted, body) = replayed else { continue };
         if newest.wins(&counted) {
-            batch.push((counted, body));
+            let bytes = body.len();
+            batch.add((counted, body), bytes);
         }
-        if batch.len() == COALESCE {
+        if batch.is_full() {
+            let (results, bytes) = batch.take();
             // Who takes no more says why.
-            drop(to.send(std::mem::replace(&mut batch, Results::with_capacity(COALESCE))).await);
+            drop(to.send(results, bytes).await);
         }
     }
-    drop(to.send(batch).await);
+    let (results, bytes) = batch.take();
+    drop(to.send(results, bytes).await);
     link.close().await;
     Ok((status, newest.seen()))
 }

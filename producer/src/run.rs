@@ -51,6 +51,11 @@ pub enum Failure {
     /// A job that is not there.
     #[error("expected a job in the ledger, found none named {0:?}; `producer status` lists the jobs")]
     NoSuchJob(String),
+    /// A job that was there, and of which the ledger no longer knows.
+    #[error(
+        "job {0} is gone: it was in the ledger, and the aggregator no longer finds it there; the broker lost its data, or came back without it: enqueue the file again"
+    )]
+    Gone(Job),
     /// The job ended other than succeeded; that has been said already.
     #[error("the job ended as {0}")]
     Ended(State),
@@ -74,11 +79,14 @@ impl Failure {
     /// The exit code that says so.
     pub fn exit(&self) -> Exit {
         match self {
+            Failure::Input(bad) if bad.is_of_the_environment() => Exit::Failure,
+            Failure::Aborted { bad, .. } if bad.is_of_the_environment() => Exit::Failure,
             Failure::Usage(_) | Failure::Input(_) | Failure::Aborted { .. } | Failure::NoSuchJob(_) => Exit::BadInput,
             Failure::Broker(error) | Failure::Ask(AskError::Broker(error)) => error.exit(),
             Failure::HalfRedriven { error, .. } => error.exit(),
             Failure::Interrupted(_) => Exit::Interrupted,
             Failure::Ask(AskError::NoAnswer | AskError::Refused(_))
+            | Failure::Gone(_)
             | Failure::Ended(_)
             | Failure::Write { .. }
             | Failure::Other(_) => Exit::Failure,

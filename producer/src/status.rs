@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, connect};
-use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, State};
+use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, Stall, State};
 use rollcall_shared::terminal::{escape_controls, escape_json, escape_lines, flush_stderr};
 use rollcall_shared::topology::Topology;
 use serde::Serialize;
@@ -135,16 +135,35 @@ fn in_words(status: &JobStatus) -> String {
             "  redrive {redrives} is under way; if its producer is gone, `producer redrive {job} --missing` enqueues the rest (with --file, where it was given)"
         ));
     }
+    lines.extend(stalled_in_words(status).map(|stalled| format!("  {stalled}")));
     if status.state == State::Paused {
         lines.push(format!("  it is paused: `producer resume {}` goes on with it", status.job));
     }
     escape_lines(lines)
 }
 
+/// What is lost of a job, and how to mend it, in a line for people.
+pub(crate) fn stalled_in_words(status: &JobStatus) -> Option<String> {
+    let Stall { since, companies } = status.stalled.as_ref()?;
+    let job = &status.job;
+    let redrive = format!("`producer redrive {job} --missing --file FILE`");
+    // Which are missing is known when the file's end is.
+    let first = if status.sealed.is_some() || status.redrives > 0 {
+        String::new()
+    } else {
+        format!("when its producer is done, or `producer enqueue --resume {job} FILE` in its place, ")
+    };
+    Some(format!(
+        "stalled since {since}: {} companies have no outcome, and nothing of the job waits, is held or is due: they got lost on the broker; {first}{redrive} enqueues them again",
+        thousands(*companies)
+    ))
+}
+
 fn unsealed_in_words(status: &JobStatus) -> String {
     let JobStatus { job, enqueued, duration_seconds, .. } = status;
-    let age = Duration::try_from_secs_f64(duration_seconds.unwrap_or_default()).unwrap_or_default();
-    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    let age = duration_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let age = age.map(|age| humantime::format_duration(Duration::from_secs(age.as_secs())).to_string());
+    let age = age.unwrap_or_else(|| "longer than this aggregator has counted".to_owned());
     let far = thousands(*enqueued);
     format!(
         "  unsealed for {age}: its producer has told of {far} companies so far, and not of the file's end; if it is gone, go on with `producer enqueue --resume {job} FILE`, or `producer cancel {job}`"
@@ -154,8 +173,12 @@ fn unsealed_in_words(status: &JobStatus) -> String {
 /// How a job ended, in a few lines for people.
 pub(crate) fn done_in_words(done: &Done) -> String {
     let Done { job, state, duration_seconds, companies_per_second, .. } = done;
+    let time = match (duration_seconds, companies_per_second) {
+        (Some(seconds), Some(rate)) => format!(" in {seconds:.1} s, {rate:.0}/s"),
+        _ => String::new(),
+    };
     let mut lines = vec![
-        format!("job {job} {state}: {} companies in {duration_seconds:.1} s, {companies_per_second:.0}/s", thousands(done.total)),
+        format!("job {job} {state}: {} companies{time}", thousands(done.total)),
         format!(
             "  {} succeeded, {} failed, {} cancelled; {} retries, {} duplicates",
             thousands(done.succeeded),

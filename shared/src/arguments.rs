@@ -15,16 +15,33 @@ pub fn parse<A: Parser>() -> A {
     parse_from(env::args_os()).unwrap_or_else(|error| refuse(&error))
 }
 
-/// Ends the process with an error, which waits for its reader no longer than any other, or with the help that was asked for.
+/// Ends the process with an error, which waits for its reader no longer than any other, or with the help that was asked for. It shows
+/// no URL of a broker: one in the wrong place may have its password in it.
 fn refuse(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         error.exit();
     }
     let in_colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     let message = if in_colour { error.render().ansi().to_string() } else { error.render().to_string() };
-    drop(Stderr.write_all(message.as_bytes()));
+    let values = env::args_os().chain(env::vars_os().map(|(_, value)| value));
+    let values: Vec<String> = values.map(|value| value.to_string_lossy().into_owned()).collect();
+    drop(Stderr.write_all(without_urls(&message, &values).as_bytes()));
     flush_stderr();
     process::exit(error.exit_code())
+}
+
+/// `text` without the URLs of brokers that `values` have in them, from their scheme on.
+fn without_urls(text: &str, values: &[String]) -> String {
+    let url_in = |value: &str| {
+        let lower = value.to_ascii_lowercase();
+        let at = ["amqp:", "amqps:"].iter().filter_map(|scheme| lower.find(scheme)).min()?;
+        value.get(at..).map(str::to_owned)
+    };
+    let mut urls: Vec<String> = values.iter().filter_map(|value| url_in(value)).collect();
+    // As it stands, and as Rust shows text in quotes; the longest first, since one may be the beginning of another.
+    urls.extend(urls.clone().iter().map(|url| format!("{url:?}").trim_matches('"').to_owned()));
+    urls.sort_by_key(|url| std::cmp::Reverse(url.len()));
+    urls.iter().fold(text.to_owned(), |text, url| text.replace(url.as_str(), "amqp://***"))
 }
 
 /// What `arguments`, the program's name first, and the environment say. A variable that is empty is one that is not set: a
@@ -68,4 +85,23 @@ fn in_conflicts(command: &Command) -> Vec<Id> {
 fn without_empty_variables(command: Command) -> Command {
     let is_empty = |arg: &Arg| arg.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty());
     command.mut_args(|arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg }).mut_subcommands(without_empty_variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_a_broker_is_not_shown_wherever_it_was_given() {
+        for (value, text) in [
+            ("amqp://ann:secret@broker", "unrecognized subcommand 'amqp://ann:secret@broker'"),
+            ("--job=AMQPS://ann:secret@broker/v", "invalid value 'AMQPS://ann:secret@broker/v' for '--job <JOB>'"),
+            ("amqp://ann:se cret\"s@broker", r#"expected a name, found "amqp://ann:se cret\"s@broker""#),
+            ("x amqp:ann:secret", "unexpected argument 'x amqp:ann:secret'"),
+        ] {
+            let shown = without_urls(text, &["producer".to_owned(), "amqp://".to_owned(), value.to_owned()]);
+            assert!(!shown.contains("cret") && shown.contains("amqp://***"), "{shown}");
+        }
+        assert_eq!(without_urls("no such flag", &["producer".to_owned()]), "no such flag");
+    }
 }

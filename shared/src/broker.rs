@@ -4,12 +4,18 @@
 //! Every user here drops the connection on any error and starts again from [`supervise()`].
 
 mod connect;
+mod dial;
+mod frame_max;
 mod publish;
+mod roll_call;
+mod stream;
 mod supervise;
 mod url;
 
-pub use connect::{BrokerArgs, Link, connect};
+pub use connect::{BrokerArgs, Link, close, connect};
 pub use publish::{COALESCE, Publisher, publish_unconfirmed};
+pub use roll_call::roll_call;
+pub use stream::StreamReader;
 pub use supervise::{Backoff, supervise};
 
 use std::time::Duration;
@@ -36,6 +42,9 @@ pub enum BrokerError {
         /// What the network said.
         reason: String,
     },
+    /// This machine or process has too little of something to connect at all.
+    #[error("cannot open a connection to the broker: {0}")]
+    OutOfResources(String),
     /// The broker answered, and refused.
     #[error("the broker at {url} refuses the connection: {reason}; check the user, the password and the vhost in AMQP_URL")]
     Refused {
@@ -67,6 +76,9 @@ pub enum BrokerError {
     /// The connection or channel was lost while it was in use.
     #[error("lost the broker: {0}")]
     Lost(String),
+    /// A message has headers that do not fit in a frame, once the broker has added its own: nobody can read it.
+    #[error("lost the broker: a message whose headers do not fit in a frame ({0})")]
+    Unreadable(String),
     /// The broker took a message that no queue wanted.
     #[error("no queue takes messages of exchange {exchange:?} with routing key {routing_key:?}; was it deleted?")]
     Unroutable {
@@ -90,7 +102,11 @@ pub enum BrokerError {
 impl BrokerError {
     /// The exit code of a process that ends with it.
     pub fn exit(&self) -> Exit {
-        if matches!(self, BrokerError::BadUrl { .. }) { Exit::BadInput } else { Exit::Broker }
+        match self {
+            BrokerError::BadUrl { .. } => Exit::BadInput,
+            BrokerError::OutOfResources(_) => Exit::Failure,
+            _ => Exit::Broker,
+        }
     }
 
     /// Whether a new connection may mend it.
@@ -104,7 +120,14 @@ impl BrokerError {
 
 impl From<lapin::Error> for BrokerError {
     fn from(error: lapin::Error) -> Self {
-        BrokerError::Lost(reason(&error))
+        let reason = reason(&error);
+        let is_frame = matches!(error.kind(), ErrorKind::ProtocolError(error) if *error.kind() == AMQPErrorKind::Hard(AMQPHardError::FRAMEERROR));
+        // lapin's own words, where it closes the connection.
+        if is_frame && reason.starts_with("frame too large") {
+            BrokerError::Unreadable(reason)
+        } else {
+            BrokerError::Lost(reason)
+        }
     }
 }
 

@@ -14,6 +14,10 @@ use crate::message::{Job, JobEvent, Model, Priority, delay_word};
 /// do the same, and nothing is dropped.
 pub const DELIVERY_LIMIT: u16 = 20;
 
+/// How long a company waits in a retry queue before it is given up, and is looked at once more: longer than a consumer that lives is away
+/// from the broker (its longest pause between two attempts to connect is ten seconds).
+pub const RECHECK_AFTER: Duration = Duration::from_secs(12);
+
 /// For what is only handed on: as often as it takes, and it must never be dropped. Said, because 4.x would.
 const NEVER_GIVE_UP: i64 = 1_000_000;
 
@@ -81,6 +85,11 @@ impl Topology {
     /// Direct exchange: asks every consumer of a model how it stands; the routing key is the model.
     pub fn consumers(&self) -> String {
         format!("{}.consumers", self.prefix)
+    }
+
+    /// The routing key by which a consumer of `model` says on the exchange [`Topology::consumers`] why it ends.
+    pub fn consumer_faults_key(model: &Model) -> String {
+        format!("{model}.fault")
     }
 
     /// Quorum queue: a model's companies whose delivery killed consumers too often.
@@ -172,12 +181,15 @@ impl Topology {
         queue(channel, &self.retry_queue(model, priority, delay), &arguments).await
     }
 
-    /// Declares the queue in which a paused job's companies are set aside.
+    /// Declares the queue in which a paused job's companies are set aside. It lets go of none by itself; one that an operator's policy
+    /// takes out of it becomes a dead letter, and so is answered for.
     ///
     /// # Errors
     /// [`BrokerError::Topology`] where something of that name exists with other arguments.
-    pub async fn declare_paused(&self, channel: &Channel, job: &Job) -> Result<(), BrokerError> {
-        queue(channel, &self.paused_queue(job), &kept()).await
+    pub async fn declare_paused(&self, channel: &Channel, model: &Model, job: &Job) -> Result<(), BrokerError> {
+        let mut arguments = dead_lettered("", &self.dead_queue(model));
+        arguments.push(("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)));
+        queue(channel, &self.paused_queue(job), &arguments).await
     }
 
     /// Declares a queue of this connection's own, in which a consumer of a model is asked how it stands; returns its name.
@@ -190,6 +202,14 @@ impl Topology {
         channel.queue_declare(name.as_str().into(), own, FieldTable::default()).await?;
         bind(channel, &name, &self.consumers(), model.as_str()).await?;
         Ok(name)
+    }
+
+    /// Lets `queue` hear why consumers of a model end.
+    ///
+    /// # Errors
+    /// [`BrokerError::Lost`].
+    pub async fn bind_consumer_faults(&self, channel: &Channel, queue: &str, model: &Model) -> Result<(), BrokerError> {
+        bind(channel, queue, &self.consumers(), &Topology::consumer_faults_key(model)).await
     }
 
     /// What waits of a model on the broker, and who takes it. Its queues must have been declared.
@@ -214,6 +234,7 @@ impl Topology {
             ("x-queue-type", text("quorum")),
             ("x-single-active-consumer", AMQPValue::Boolean(true)),
             ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)),
+            ("x-overflow", text("reject-publish")),
         ];
         queue(channel, &self.checkpoint(), &arguments).await?;
         self.declare_queries(channel).await
@@ -256,9 +277,14 @@ async fn depth(channel: &Channel, queue: &str) -> Result<(u32, u32), BrokerError
     Ok((queue.message_count(), queue.consumer_count()))
 }
 
-/// Arguments of a queue that never lets go of a message by itself.
-fn kept() -> [(&'static str, AMQPValue); 2] {
-    [("x-queue-type", text("quorum")), ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP))]
+/// Arguments of a queue that never lets go of a message by itself, and which an operator's limit of its length does not make drop its
+/// oldest.
+fn kept() -> [(&'static str, AMQPValue); 3] {
+    [
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)),
+        ("x-overflow", text("reject-publish")),
+    ]
 }
 
 /// Arguments of a queue whose messages go on to `exchange`, and are let go only once they have arrived.

@@ -6,6 +6,7 @@
 
 mod bare_loop;
 mod job;
+mod jobs;
 mod latency;
 mod machine;
 mod overhead;
@@ -22,7 +23,7 @@ mod usage;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "bench: seed, overhead, peers, scale, scaleout, overtake, parallel, latency or takeover; run them by `make bench-seed` and so on";
+const USAGE: &str = "bench: seed, overhead, peers, scale, scaleout, overtake, parallel, latency, takeover or jobs; run them by `make bench-seed` and so on";
 
 fn main() -> ExitCode {
     // Cargo adds a word of its own.
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Some("parallel") => parallel::run(),
         Some("latency") => latency::run(),
         Some("takeover") => takeover::run(),
+        Some("jobs") => jobs::run(),
         Some(bare_loop::WORD) => bare_loop::main(&words[1..]),
         Some(scorers::WAIT_WORD) => scorers::wait(&words[1..]),
         Some(scorers::WAIT_FOR_EACH_WORD) => scorers::wait_for_each(&words[1..]),

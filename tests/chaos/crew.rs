@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rollcall_tests::{Fleet, Process};
+use rollcall_tests::{Fleet, Process, SCORER};
 use serde_json::Value;
 
-use crate::jobs::{COMPANIES, Lane};
+use crate::jobs::{FAST, Lane, SLOW};
+use crate::strangers::Strangers;
 
 /// The demo's network of 255 questions; few particles, since this is not about precision.
 const CONSUMER: [&str; 8] =
@@ -25,11 +26,19 @@ const CHANGING: [&str; 10] = [
     "2ms",
 ];
 
+/// One that needs longer for a company than it is given to stop.
+const SLOW_CONSUMER: [&str; 8] = ["--model", "slow", "--scorer", SCORER, "--threads", "1", "--grace", "1s"];
+
 const CONSUMERS: usize = 2;
 const AGGREGATORS: usize = 2;
 
-/// Jobs under way at any time.
+const SLOW_CONSUMERS: usize = 2;
+
+/// Jobs under way at any time, beside one of the slow model.
 const LANES: usize = 2;
+
+/// A consumer that is asked to stop has its grace, and a little.
+const STOPS_WITHIN: Duration = Duration::from_secs(15);
 
 /// How often to look whether a process has ended by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -41,6 +50,13 @@ struct Slot {
     process: Process,
 }
 
+impl Slot {
+    /// Whether it is restarted as a deployment does, and not killed.
+    fn is_deployed(&self) -> bool {
+        self.arguments == SLOW_CONSUMER
+    }
+}
+
 /// How often each kind was killed.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Kills {
@@ -48,6 +64,8 @@ pub(crate) struct Kills {
     pub(crate) aggregators: u64,
     pub(crate) producers: u64,
     pub(crate) brokers: u64,
+    /// Consumers that were asked to stop while they were scoring a company for longer than their grace.
+    pub(crate) restarts: u64,
 }
 
 /// All of the fleet's processes.
@@ -56,6 +74,7 @@ pub(crate) struct Crew<'a> {
     slots: Vec<Slot>,
     pub(crate) lanes: Vec<Lane<'a>>,
     pub(crate) kills: Kills,
+    pub(crate) strangers: Strangers,
     /// Processes that found no broker at their start, and were started again.
     pub(crate) too_early: u64,
     /// How often the broker had to be started once more, because it had left a queue down.
@@ -67,15 +86,19 @@ impl<'a> Crew<'a> {
     pub(crate) fn start(fleet: &'a Fleet) -> Result<Crew<'a>, String> {
         let slot = |program, arguments| Slot { program, arguments, process: fleet.program(program, arguments) };
         let aggregators = (0..AGGREGATORS).map(|_| slot("aggregator", &[]));
-        let slots: Vec<Slot> =
-            aggregators.chain((0..CONSUMERS).map(|_| slot("consumer", &CONSUMER))).chain([slot("consumer", &CHANGING)]).collect();
+        let slots = aggregators.chain((0..CONSUMERS).map(|_| slot("consumer", &CONSUMER))).chain([slot("consumer", &CHANGING)]);
+        let slots: Vec<Slot> = slots.chain((0..SLOW_CONSUMERS).map(|_| slot("consumer", &SLOW_CONSUMER))).collect();
         for slot in &slots {
             let ready = if slot.program == "consumer" { "taking work" } else { "waiting for the baton" };
             slot.process.wait_until_it_says(ready);
         }
-        let file = fleet.companies(COMPANIES);
-        let lanes = (0..LANES).map(|number| Lane::start(fleet, number, file.clone())).collect();
-        Ok(Crew { fleet, slots, lanes, kills: Kills::default(), too_early: 0, operator_restarts: 0 })
+        let file = fleet.companies(FAST.companies);
+        let fast = (0..LANES).map(|number| Lane::start(fleet, &FAST, number, file.clone()));
+        let rows: String = (0..SLOW.companies).map(|index| format!("c{index},long\n")).collect();
+        let long = fleet.file("slow.csv", format!("company_id,do\n{rows}"));
+        let lanes = fast.chain([Lane::start(fleet, &SLOW, LANES, long)]).collect();
+        let (kills, strangers) = (Kills::default(), Strangers::default());
+        Ok(Crew { fleet, slots, lanes, kills, strangers, too_early: 0, operator_restarts: 0 })
     }
 
     /// Lets everything work for so long, and starts what has ended by itself.
@@ -111,6 +134,13 @@ impl<'a> Crew<'a> {
             self.kills.producers += 1;
             return self.lanes[chosen - self.slots.len()].kill();
         };
+        if slot.is_deployed() {
+            slot.process.terminate();
+            slot.process.wait(STOPS_WITHIN).expect(0);
+            slot.process = self.fleet.program(slot.program, slot.arguments);
+            self.kills.restarts += 1;
+            return;
+        }
         slot.process.kill_9();
         slot.process = self.fleet.program(slot.program, slot.arguments);
         match slot.program {

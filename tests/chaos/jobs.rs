@@ -4,8 +4,20 @@ use std::path::PathBuf;
 
 use rollcall_tests::{Ended, Fleet, Process};
 
-/// Companies in a job.
-pub(crate) const COMPANIES: u32 = 20_000;
+/// What the jobs of a lane are.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// What the names of its jobs begin with.
+    pub(crate) name: &'static str,
+    model: &'static str,
+    pub(crate) companies: u32,
+}
+
+/// Jobs of many companies, each scored in no time.
+pub(crate) const FAST: Kind = Kind { name: "fast", model: "questionnaire", companies: 20_000 };
+
+/// Jobs of few companies, each scored in seconds.
+pub(crate) const SLOW: Kind = Kind { name: "slow", model: "slow", companies: 8 };
 
 /// What a user does for a job: each command is the way on where another has ended before the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +30,7 @@ enum Command {
 /// One job after another.
 pub(crate) struct Lane<'a> {
     fleet: &'a Fleet,
+    pub(crate) kind: &'static Kind,
     number: usize,
     file: PathBuf,
     job: String,
@@ -37,11 +50,12 @@ pub(crate) struct Lane<'a> {
 
 impl<'a> Lane<'a> {
     /// Starts the first job.
-    pub(crate) fn start(fleet: &'a Fleet, number: usize, file: PathBuf) -> Lane<'a> {
+    pub(crate) fn start(fleet: &'a Fleet, kind: &'static Kind, number: usize, file: PathBuf) -> Lane<'a> {
         let command = Command::Enqueue;
         let (job, started, killed) = (String::new(), 0, false);
         let mut lane = Lane {
             fleet,
+            kind,
             number,
             file,
             job,
@@ -65,7 +79,7 @@ impl<'a> Lane<'a> {
         }
         self.started += 1;
         self.killed = false;
-        self.job = format!("lane-{}-job-{}", self.number, self.started);
+        self.job = format!("{}-{}-job-{}", self.kind.name, self.number, self.started);
         self.run(Command::Enqueue);
     }
 
@@ -73,7 +87,7 @@ impl<'a> Lane<'a> {
         let file = self.file.to_str().unwrap();
         self.command = command;
         self.producer = Some(match command {
-            Command::Enqueue => self.fleet.start_enqueue(&self.file, "questionnaire", &self.job, &["--wait"]),
+            Command::Enqueue => self.fleet.start_enqueue(&self.file, self.kind.model, &self.job, &["--wait"]),
             Command::Resume => self.fleet.start_producer(&["enqueue", "--resume", &self.job, file, "--wait"]),
             Command::Watch => self.fleet.start_producer(&["watch", &self.job]),
         });
@@ -85,13 +99,12 @@ impl<'a> Lane<'a> {
         let went_on = self.command == Command::Resume && ended.stderr.contains("going on after");
         self.resumed += u64::from(went_on);
         self.too_early += u64::from(ended.code == Some(3));
-        // The opening by the one that was killed was on its way when the next asked for the name. Its companies are the same, and
-        // all are counted.
-        let was_taken = self.killed && ended.code == Some(1) && ended.stderr.contains("found an earlier one of that name");
+        // The opening by the one that was killed was on its way when the next asked for the name.
+        let was_taken = self.killed && ended.code == Some(2) && ended.stderr.contains("another producer opened first");
         self.taken += u64::from(was_taken);
         match self.way_on(&ended) {
             Some(command) => self.run(command),
-            None if ended.code == Some(0) || was_taken => self.next(),
+            None if ended.code == Some(0) => self.next(),
             None => return Err(format!("job {}: {:?} ended with {ended:?}", self.job, self.command)),
         }
         Ok(())

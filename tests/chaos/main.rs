@@ -8,6 +8,7 @@
 mod crew;
 mod jobs;
 mod operator;
+mod strangers;
 mod verdict;
 
 use std::any::Any;
@@ -25,8 +26,14 @@ use verdict::{Figures, judge};
 /// Between two kills.
 const PAUSE_MILLISECONDS: std::ops::RangeInclusive<u64> = 1_000..=3_000;
 
+/// The queues in which companies wait, by the second word of their names.
+const WORK: [&str; 5] = ["work", "suspect", "retry", "paused", "dead"];
+
 /// One kill in so many is the broker's: it takes seconds to come back, and nothing moves meanwhile.
 const BROKER_ONE_IN: u32 = 8;
+
+/// One act in so many is a stranger's.
+const STRANGERS_ONE_IN: u32 = 3;
 
 /// What is under way when the killing stops has this long to end.
 const SETTLE: Duration = Duration::from_secs(180);
@@ -76,7 +83,9 @@ fn run(broker: &Broker, fleet: &Fleet, seed: u64, time: Duration) -> Result<Figu
         while Instant::now() < until {
             crew.go_on_for(Duration::from_millis(random.u64(PAUSE_MILLISECONDS)))?;
             let broker_is_up = restarting.as_ref().is_none_or(std::thread::ScopedJoinHandle::is_finished);
-            if random.u32(..BROKER_ONE_IN) > 0 {
+            if random.u32(..STRANGERS_ONE_IN) == 0 && broker_is_up {
+                crew.strangers.act(broker, fleet, &mut random);
+            } else if random.u32(..BROKER_ONE_IN) > 0 {
                 crew.kill_one(&mut random);
             } else if broker_is_up {
                 crew.kills.brokers += 1;
@@ -88,10 +97,23 @@ fn run(broker: &Broker, fleet: &Fleet, seed: u64, time: Duration) -> Result<Figu
         }
         Ok::<(), String>(())
     })?;
+    crew.strangers.leave(fleet);
     let (hung, operator) = settle(broker, &mut crew)?;
     let figures = judge(&crew)?;
     operator?;
+    nothing_left(broker)?;
     if hung { Err("a job did not end, although the ledger says that it did".to_owned()) } else { Ok(figures) }
+}
+
+/// Whether every queue of work is empty once every job has ended.
+fn nothing_left(broker: &Broker) -> Result<(), String> {
+    let left = || {
+        let queues = broker.ctl(&["list_queues", "--no-table-headers", "name", "messages"]);
+        let is_work = |queue: &&str| WORK.iter().any(|kind| queue.starts_with(&format!("rollcall.{kind}.")));
+        queues.lines().filter(is_work).filter(|queue| !queue.ends_with("\t0")).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let emptied = AssertUnwindSafe(|| within(SETTLE, "every queue of work is empty", || left().is_empty().then_some(())));
+    catch_unwind(emptied).map_err(|_| format!("messages are left after every job has ended: {}", left().join(", ")))
 }
 
 /// Lets what is under way end; returns whether it did not, for which the ledger says what is missing, and what stopped the

@@ -5,7 +5,7 @@ use std::fmt;
 use rollcall_tests::{Bodies, JobRecord, read_ledger};
 
 use crate::crew::{Crew, Kills};
-use crate::jobs::COMPANIES;
+use crate::jobs::{FAST, SLOW};
 
 /// What a run came to.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Figures {
     outages: usize,
     operator_restarts: u64,
     kills: Kills,
+    subscriptions: u64,
+    closed: u64,
 }
 
 /// Checks every job in the ledger.
@@ -39,11 +41,14 @@ pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
         resumed: crew.lanes.iter().map(|lane| lane.resumed).sum(),
         operator_restarts: crew.operator_restarts,
         kills: crew.kills,
-        submitted: started * u64::from(COMPANIES),
+        submitted: crew.lanes.iter().map(|lane| lane.started * u64::from(lane.kind.companies)).sum(),
+        subscriptions: crew.strangers.subscriptions,
+        closed: crew.strangers.closed,
         ..Figures::default()
     };
     for (job, record) in read_ledger(crew.fleet.url(), &crew.fleet.name("ledger"), Bodies::Ignored) {
-        figures.add(&record).map_err(|fault| format!("job {job}: {fault}"))?;
+        let companies = if job.starts_with(SLOW.name) { SLOW.companies } else { FAST.companies };
+        figures.add(&record, companies.into()).map_err(|fault| format!("job {job}: {fault}"))?;
     }
     if figures.jobs != started {
         return Err(format!("expected the {started} jobs that were started in the ledger, found {}", figures.jobs));
@@ -52,9 +57,12 @@ pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
 }
 
 impl Figures {
-    fn add(&mut self, record: &JobRecord) -> Result<(), String> {
+    fn add(&mut self, record: &JobRecord, companies: u64) -> Result<(), String> {
         self.duplicates += record.duplicates() as u64;
-        record.check(COMPANIES.into())?;
+        record.check(companies)?;
+        if let Some((cause, count)) = record.causes().into_iter().next() {
+            return Err(format!("expected no company to fail, found {count} with cause {cause}"));
+        }
         self.jobs += 1;
         self.counted += record.outcomes.len() as u64;
         Ok(())
@@ -75,19 +83,23 @@ impl fmt::Display for Figures {
             outages,
             operator_restarts,
             kills,
+            subscriptions,
+            closed,
         } = self;
-        let Kills { consumers, aggregators, producers, brokers } = kills;
+        let Kills { consumers, aggregators, producers, brokers, restarts } = kills;
         writeln!(
             f,
             "jobs: {jobs}, each with one done event; producers that went on in mid-file for one that was killed: {resumed}"
         )?;
         writeln!(f, "producers that found their job's name taken by one that was killed: {taken}")?;
-        writeln!(f, "companies: {submitted} submitted, {counted} counted, {} lost", submitted - counted)?;
+        writeln!(f, "companies: {submitted} submitted, {counted} counted, {} lost, 0 failed", submitted - counted)?;
         writeln!(f, "scored again and counted once: {duplicates}")?;
         writeln!(
             f,
             "killed: {consumers} consumers, {aggregators} aggregators, {producers} producers, the broker {brokers} times"
         )?;
+        writeln!(f, "consumers restarted with less grace than a score takes: {restarts}")?;
+        writeln!(f, "subscribers with full queues: {subscriptions}; connections closed by the operator: {closed}")?;
         writeln!(f, "the broker started once more, because it had left a queue down: {operator_restarts}")?;
         writeln!(f, "started while there was no broker, and started again: {too_early}")?;
         write!(f, "takeovers: {takeovers}; connections lost by consumers and aggregators: {outages}")

@@ -18,25 +18,25 @@ const RESULTS: &str = ": results";
 fn begin(fleet: &Fleet, words: &str, way: Way) -> (Relay, [Process; 2]) {
     let relay = Relay::before(fleet.url());
     let aggregator = fleet.aggregator(&[]);
-    let consumer = holding_consumer(fleet, &relay, &[]);
+    let consumer = holding_consumer(fleet, &relay, 600, &[]);
     relay.hold(words, &[way]);
     (relay, [aggregator, consumer])
 }
 
-/// A consumer behind the relay that has subscribed for all of its prefetch: it does that when the first companies come.
-fn holding_consumer(fleet: &Fleet, relay: &Relay, more: &[&str]) -> Process {
+/// A consumer behind the relay that has subscribed for all of its prefetch: it does that when it knows how large companies are.
+fn holding_consumer(fleet: &Fleet, relay: &Relay, first: u32, more: &[&str]) -> Process {
     let arguments = ["--particles", "50", "--threads", "1", "--hold", "1d"];
     let arguments = [&arguments, more].concat();
     let consumer = fleet.behind(relay).consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &arguments);
-    fleet.enqueue(&fleet.companies(50), "questionnaire", "first", &["--wait"]).expect(0);
+    fleet.enqueue(&fleet.companies(first), "questionnaire", "first", &["--wait"]).expect(0);
     consumer
 }
 
-/// Starts a job of 3,000 companies, and waits until all that the consumer took is answered for.
+/// Starts a job of 3,000 companies, and waits until as many as the consumer holds are answered for.
 fn start_job(fleet: &Fleet) -> Process {
     let companies = fleet.companies(3_000);
     let producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
-    eventually("all that it took is in the ledger", || (fleet.answered("j") == PREFETCH).then_some(()));
+    eventually("as many as it holds are in the ledger", || (fleet.answered("j") >= PREFETCH).then_some(()));
     producer
 }
 
@@ -54,7 +54,7 @@ fn results_that_are_lost_with_their_link_are_scored_again() {
     let relay = Relay::before(fleet.url());
     let _aggregator = fleet.aggregator(&[]);
     let address = free_address();
-    let consumer = holding_consumer(&fleet, &relay, &["--metrics-addr", &address.to_string()]);
+    let consumer = holding_consumer(&fleet, &relay, 50, &["--metrics-addr", &address.to_string()]);
     relay.hold(RESULTS, &[Way::ToBroker]);
     let companies = fleet.companies(3_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
@@ -75,7 +75,8 @@ fn results_whose_confirms_are_lost_with_their_link_are_published_again_and_count
     let producer = start_job(&fleet);
     relay.cut(RESULTS);
     consumer.wait_until_it_says("lost the connection");
-    assert_counted_once_in_spite_of(&fleet, producer, PREFETCH);
+    // Some are acknowledged with the results that were published again, and not scored twice.
+    assert_counted_once_in_spite_of(&fleet, producer, PREFETCH / 2);
 }
 
 #[test]
@@ -85,7 +86,8 @@ fn results_whose_acknowledgements_are_lost_with_their_link_are_published_again_a
     let producer = start_job(&fleet);
     relay.cut(WORK);
     consumer.wait_until_it_says("lost the connection");
-    assert_counted_once_in_spite_of(&fleet, producer, PREFETCH);
+    // Some are acknowledged with the results that were published again, and not scored twice.
+    assert_counted_once_in_spite_of(&fleet, producer, PREFETCH / 2);
 }
 
 /// A consumer whose companies are scored when `gate` has their file: one at a time, and `prefetch` taken ahead.

@@ -142,3 +142,39 @@ fn a_queue_that_exists_with_other_arguments_is_named_with_the_argument() {
     let mut aggregator = fleet.program("aggregator", &["--log", "info"]);
     assert_names_the_queue(&aggregator.wait(DEADLINE).expect(3), &fleet.name("checkpoint"));
 }
+
+/// Its passwords are made of what a URL has a meaning for.
+#[test]
+fn a_password_that_is_not_encoded_is_not_shown_whatever_becomes_of_the_url() {
+    for url in [
+        format!("amqp://ann:p@127.0.0.1/{PASSWORD}@127.0.0.1:1/v"),
+        format!("amqp://ann:p@127.0.0.1?heartbeat={PASSWORD}@127.0.0.1:1/v"),
+        format!("amqp://ann:p@127.0.0.1#{PASSWORD}@127.0.0.1:1/v"),
+        format!("amqp://ann:{PASSWORD}"),
+    ] {
+        assert_ended(2, &url, &["expected an AMQP URL", "AMQP_URL"]);
+    }
+    let encoded = format!("amqp://ann:p%40%2f%23{PASSWORD}@127.0.0.1:1/v");
+    assert_refused(&encoded, &["cannot reach the broker at amqp://ann:***@127.0.0.1:1/v"]);
+    assert_refused(&format!("amqp://ann:p@{PASSWORD}@127.0.0.1:1/v"), &["amqp://ann:***@127.0.0.1:1/v"]);
+}
+
+#[test]
+fn a_url_in_the_wrong_place_is_not_shown() {
+    let fleet = Fleet::fresh();
+    let url = format!("amqp://ann:{PASSWORD}@127.0.0.1:1/v");
+    for arguments in [&[url.as_str()][..], &["status", &url], &["status", "--prefix", &url], &["status", "--ampq-url", &url]] {
+        let ended = fleet.producer(arguments).expect(2);
+        assert!(!format!("{ended:?}").contains(PASSWORD), "the password is shown: {ended:?}");
+    }
+}
+
+/// What connects says in all detail is no place for the password either.
+#[test]
+fn the_most_detailed_log_does_not_have_the_password() {
+    let fleet = Fleet::fresh().at(&format!("amqp://ann:{PASSWORD}@{}/v", parts(Fleet::fresh().url())[2]));
+    let mut aggregator = fleet.program("aggregator", &["--log", "trace"]);
+    let said = format!("{:?}", aggregator.wait(DEADLINE).expect(3));
+    let bytes = format!("{:?}", PASSWORD.as_bytes());
+    assert!(!said.contains(PASSWORD) && !said.contains(bytes.trim_matches(['[', ']'])), "the password is logged");
+}

@@ -1,9 +1,11 @@
 //! What may grow with a job, and what must not.
 
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, eventually};
+use rollcall_tests::{Fleet, Process, SCORER, eventually, within};
 
 /// A file of small rows.
 fn rows(fleet: &Fleet, count: usize) -> PathBuf {
@@ -11,21 +13,22 @@ fn rows(fleet: &Fleet, count: usize) -> PathBuf {
     fleet.file(&format!("{count}.csv"), format!("company_id,sector\n{rows}"))
 }
 
+/// Waits for a process's end, and returns the most memory that it took, in kB.
+fn peak_kb_of(mut process: Process) -> u64 {
+    let mut peak = 0;
+    // The kernel keeps the peak; the last look before its end has nearly all of it.
+    let ended = within(Duration::from_secs(240), "the process ends", || {
+        peak = process.peak_kb().unwrap_or(peak);
+        process.ended()
+    });
+    ended.expect(0);
+    peak
+}
+
 /// The most memory that enqueueing so many companies takes, in kB.
 fn peak_kb(fleet: &Fleet, companies: usize) -> u64 {
     let file = rows(fleet, companies);
-    let mut producer = fleet.start_enqueue(&file, "m", &format!("j{companies}"), &[]);
-    let mut peak = 0;
-    // The kernel keeps the peak; the last look before its end has nearly all of it.
-    eventually(&format!("{companies} companies are enqueued"), || match producer.peak_kb() {
-        Some(now) => {
-            peak = now;
-            None
-        }
-        None => Some(()),
-    });
-    producer.wait(Duration::from_secs(10)).expect(0);
-    peak
+    peak_kb_of(fleet.start_enqueue(&file, "m", &format!("j{companies}"), &[]))
 }
 
 #[test]
@@ -33,6 +36,75 @@ fn a_file_ten_times_as_long_takes_no_more_memory_to_enqueue() {
     let fleet = Fleet::fresh();
     let (short, long) = (peak_kb(&fleet, 20_000), peak_kb(&fleet, 200_000));
     assert!(long <= short + short / 10, "20,000 rows: {short} kB; 200,000 rows: {long} kB");
+}
+
+/// What any process may take of memory where records and predictions are large.
+const MOST_KB: u64 = 100_000;
+
+fn assert_small(what: &str, peak_kb: u64) {
+    assert!(peak_kb < MOST_KB, "{what} took {peak_kb} kB");
+}
+
+/// A file of records of 0.9 MB. Every other company fails; of those that do not, the prediction is the record.
+fn large_records(fleet: &Fleet, companies: usize) -> PathBuf {
+    let file = fleet.path("large.jsonl");
+    let mut rows = BufWriter::new(File::create(&file).unwrap());
+    let text = "x".repeat(900_000);
+    for row in 0..companies {
+        let word = if row % 2 == 0 { "refuse" } else { "" };
+        writeln!(rows, r#"{{"company_id":"c{row}","do":"{word}","text":"{text}"}}"#).unwrap();
+    }
+    file
+}
+
+#[test]
+fn of_large_records_no_process_holds_many() {
+    const COMPANIES: usize = 200;
+    let fleet = Fleet::fresh();
+    let (aggregator, consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &["--threads", "1"]));
+    let file = large_records(&fleet, COMPANIES);
+    let tolerant = &["--wait", "--tolerate-failures", "50%"];
+    assert_small("enqueue", peak_kb_of(fleet.start_enqueue(&file, "m", "j", tolerant)));
+    for arguments in [
+        &["failures", "j"][..],
+        &["results", "j"],
+        &["results", "j", "--to", "r.jsonl"],
+        &["results", "j", "--to", "r.csv"],
+        &["results", "j", "--to", "r.parquet"],
+        &["redrive", "j"],
+    ] {
+        assert_small(&arguments.join(" "), peak_kb_of(fleet.start_producer(arguments)));
+    }
+    eventually("the redrive is over", || (fleet.status("j")["state"] == "succeeded").then_some(()));
+    assert_eq!(fs::read_to_string(fleet.path("r.jsonl")).unwrap().lines().count(), COMPANIES);
+    assert_small("the consumer", consumer.peak_kb().unwrap());
+    assert_small("the aggregator", aggregator.peak_kb().unwrap());
+    // One that takes over reads all of it at once.
+    let later = fleet.aggregator(&[]);
+    drop(aggregator);
+    later.wait_until_it_says("counting");
+    assert_small("the next aggregator", later.peak_kb().unwrap());
+}
+
+#[test]
+fn of_large_predictions_no_process_holds_many() {
+    const COMPANIES: usize = 80;
+    let fleet = Fleet::fresh();
+    let (aggregator, consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &["--threads", "1"]));
+    let rows: String = (0..COMPANIES).map(|row| format!("c{row},large\n")).collect();
+    let file = fleet.file("c.csv", format!("company_id,do\n{rows}"));
+    fleet.enqueue(&file, "m", "j", &["--wait"]).expect(0);
+    for arguments in [
+        &["results", "j"][..],
+        &["results", "j", "--to", "r.jsonl"],
+        &["results", "j", "--to", "r.csv"],
+        &["results", "j", "--to", "r.parquet"],
+    ] {
+        assert_small(&arguments.join(" "), peak_kb_of(fleet.start_producer(arguments)));
+    }
+    assert_eq!(fs::read_to_string(fleet.path("r.jsonl")).unwrap().lines().count(), COMPANIES);
+    assert_small("the consumer", consumer.peak_kb().unwrap());
+    assert_small("the aggregator", aggregator.peak_kb().unwrap());
 }
 
 #[test]

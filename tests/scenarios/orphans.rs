@@ -65,6 +65,31 @@ fn started(fleet: &Fleet) -> Vec<u32> {
 }
 
 #[test]
+fn what_a_scorer_has_started_ends_with_its_consumer_however_that_ends() {
+    let fleet = Fleet::fresh();
+    // One that stays in the process group of its scorer, and one that leaves it; both keep its standard output open.
+    let script = "import subprocess, sys\n\
+                  marker = sys.argv[1] + '-started'\n\
+                  subprocess.Popen(['sh', '-c', 'sleep 1000; :', marker])\n\
+                  subprocess.Popen(['setsid', 'sh', '-c', 'sleep 1000; :', marker])\n\
+                  sys.stdin.read()\n";
+    let script = fleet.file("starter.py", script);
+    let scorer = format!("command:/usr/bin/python3 {} {}", script.display(), fleet.path("pids").display());
+    for is_killed in [true, false] {
+        let mut consumer = fleet.consumer("m", &scorer, &["--threads", "2"]);
+        let all = 2 * 3 + 1;
+        eventually("the scorers have started theirs", || (started(&fleet).len() == all).then_some(()));
+        if is_killed {
+            consumer.kill_9();
+        } else {
+            consumer.terminate();
+            consumer.wait(SOON).expect(0);
+        }
+        within(SOON, "nothing of them is left", || started(&fleet).is_empty().then_some(()));
+    }
+}
+
+#[test]
 fn a_program_that_cannot_be_run_is_an_error_at_the_start() {
     let fleet = Fleet::fresh();
     let not_executable = fleet.file("scorer.txt", "");

@@ -57,7 +57,8 @@ fn a_company_that_kills_every_consumer_becomes_a_failed_result_and_its_job_ends(
     });
     let record = fleet.finished("j");
     record.assert_counted_once(1);
-    assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("consumer_crashed", 1)]);
+    // No consumer of ours has given it up, which would be `consumer_crashed`: the broker has, at its own limit.
+    assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("delivery_limit", 1)]);
 }
 
 async fn delete_queue(url: &str, queue: &str) {
@@ -65,6 +66,31 @@ async fn delete_queue(url: &str, queue: &str) {
     let channel = connection.create_channel().await.unwrap();
     channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
     connection.close(200, "".into()).await.unwrap();
+}
+
+#[test]
+fn a_ledger_that_was_replaced_and_has_grown_past_the_checkpoint_is_counted_from_its_beginning() {
+    let fleet = Fleet::fresh();
+    let _consumer = fleet.demo_consumer();
+    let (few, many) = (fleet.companies(100), fleet.companies(500));
+    let mut first = fleet.aggregator(&[]);
+    fleet.enqueue(&few, "questionnaire", "before", &["--wait"]).expect(0);
+    first.terminate();
+    first.wait(Duration::from_secs(10)).expect(0);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(delete_queue(fleet.url(), &fleet.name("ledger")));
+    fleet.enqueue(&many, "questionnaire", "after", &[]).expect(0);
+    eventually("every result is in the new ledger", || (fleet.answered("after") == 500).then_some(()));
+    let mut second = fleet.aggregator(&[]);
+    second.wait_until_it_says("read the ledger up to now");
+    assert_eq!(second.times_it_says("counting it from its beginning"), 1);
+    fleet.producer(&["watch", "after"]).expect(0);
+    fleet.finished("after").assert_counted_once(500);
+    second.terminate();
+    second.wait(Duration::from_secs(10)).expect(0);
+    let third = fleet.aggregator(&[]);
+    third.wait_until_it_says("read the ledger up to now");
+    assert_eq!(third.times_it_says("counting it from its beginning"), 0, "it is the same ledger");
 }
 
 #[test]

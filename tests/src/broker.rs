@@ -87,6 +87,14 @@ impl Broker {
         &self.url
     }
 
+    /// Has it evaluate an expression of Erlang; returns what comes of it.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn evaluate(&self, expression: &str) -> String {
+        said(&script(&["ctl", &self.name, "-q", "eval", expression]))
+    }
+
     /// Ends it as a power cut would, once every queue on it is old enough to survive that.
     ///
     /// # Panics
@@ -151,6 +159,14 @@ impl Broker {
     /// Where that fails.
     pub fn ctl(&self, arguments: &[&str]) -> String {
         said(&script(&[&["ctl", &self.name, "--quiet"], arguments].concat()))
+    }
+}
+
+impl Broker {
+    /// `rabbitmqctl` against it; `None` where that fails, as it does while the broker is away.
+    pub fn try_ctl(&self, arguments: &[&str]) -> Option<String> {
+        let output = script(&[&["ctl", &self.name, "--quiet"], arguments].concat());
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 

@@ -212,14 +212,52 @@ impl Fleet {
     /// Sets the policy for the ledger; the size of segments must be set before it is declared. Says so and returns false where
     /// the broker is not ours to administer.
     pub fn set_ledger_policy(&self, definition: &str) -> bool {
+        self.rabbitmqctl("set_policy", &["--apply-to", "queues", "ledger", "ledger$", definition]).is_some()
+    }
+
+    /// `rabbitmqctl COMMAND` for its vhost, and what that prints; says so and returns nothing where the broker is not ours to administer.
+    ///
+    /// # Panics
+    /// Where the command fails.
+    pub fn rabbitmqctl(&self, command: &str, arguments: &[&str]) -> Option<String> {
         let Ok(broker) = std::env::var("ROLLCALL_TEST_BROKER") else {
-            eprintln!("skipped: the broker is not ours to set a policy on");
+            eprintln!("skipped: the broker is not ours to administer");
+            return None;
+        };
+        let mut ctl = Command::new(project().join("deploy/local/broker"));
+        ctl.args(["ctl", &broker, "-q", command]);
+        if command.ends_with("_vhost") {
+            ctl.arg(self.vhost_name());
+        } else {
+            ctl.args(["-p", self.vhost_name()]);
+        }
+        let said = ctl.args(arguments).output().unwrap();
+        assert!(said.status.success(), "rabbitmqctl {command} {arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
+        Some(String::from_utf8_lossy(&said.stdout).into_owned())
+    }
+
+    fn vhost_name(&self) -> &str {
+        let (_, vhost) = self.url().rsplit_once('/').unwrap();
+        vhost.split('?').next().unwrap_or(vhost)
+    }
+
+    /// Does something on a channel to its broker, as another program might.
+    pub fn on_a_channel<T>(&self, act: impl AsyncFnOnce(&lapin::Channel) -> T) -> T {
+        crate::queue::on_a_channel(self.url(), act)
+    }
+
+    /// Lets nobody declare a queue in the fleet's vhost that is not there yet, or lets everybody again. Says so and returns false where the
+    /// broker is not ours to administer.
+    pub fn refuse_queues(&self, refuse: bool) -> bool {
+        let Ok(broker) = std::env::var("ROLLCALL_TEST_BROKER") else {
+            eprintln!("skipped: the broker is not ours to set a limit on");
             return false;
         };
         let (_, vhost) = self.url().rsplit_once('/').unwrap();
-        let mut policy = Command::new(project().join("deploy/local/broker"));
-        policy.args(["ctl", &broker, "-q", "set_policy", "-p", vhost, "--apply-to", "queues", "ledger", "ledger$", definition]);
-        policy.status().unwrap().success()
+        let limits = if refuse { r#"{"max-queues":1}"# } else { "{}" };
+        let mut set = Command::new(project().join("deploy/local/broker"));
+        set.args(["ctl", &broker, "-q", "set_vhost_limits", "-p", vhost, limits]);
+        set.status().unwrap().success()
     }
 
     /// Publishes a message to `exchange` of the fleet as somebody else's service might, from another language.
@@ -233,6 +271,24 @@ impl Fleet {
     /// How many messages wait in a queue; nothing where there is no such queue.
     pub fn waiting_in(&self, queue: &str) -> Option<u32> {
         crate::queue::waiting_in(self.url(), queue)
+    }
+
+    /// Binds a queue to all of an exchange, as a subscriber does who bounds it to `most` messages, refuses more, and never reads.
+    ///
+    /// # Panics
+    /// Where the broker refuses it.
+    pub fn bind_bounded(&self, queue: &str, exchange: &str, most: u32) {
+        assert!(self.try_bind_bounded(queue, exchange, most), "the broker refuses {queue}");
+    }
+
+    /// The same; `false` where the broker is away.
+    pub fn try_bind_bounded(&self, queue: &str, exchange: &str, most: u32) -> bool {
+        crate::queue::bind_bounded(self.url(), &self.name(queue), &self.name(exchange), most).is_ok()
+    }
+
+    /// Deletes a queue; `false` where the broker is away.
+    pub fn delete(&self, queue: &str) -> bool {
+        crate::queue::delete(self.url(), &self.name(queue))
     }
 
     /// Empties a queue.

@@ -29,6 +29,10 @@ pub struct JobRecord {
     pub bodies: Vec<Value>,
     /// The `data` of each event but the done events, by name.
     pub events: Vec<(String, Value)>,
+    /// The opening that its first opened event tells.
+    pub opening: Option<String>,
+    /// The events of another opening under the same name.
+    pub others: Vec<(String, Value)>,
     /// The done events, whole.
     pub done: Vec<Value>,
     /// Outcomes that came after the first done event.
@@ -115,7 +119,20 @@ impl JobRecord {
         causes
     }
 
+    /// Whether what tells this opening, or none, is the job's.
+    fn is_of(&self, opening: Option<&str>) -> bool {
+        opening.is_none() || self.opening.is_none() || opening == self.opening.as_deref()
+    }
+
     fn take_in_event(&mut self, name: String, event: Value) {
+        let opening = event["data"]["opening"].as_str().map(str::to_owned);
+        if !self.is_of(opening.as_deref()) {
+            self.others.push((name, event["data"].clone()));
+            return;
+        }
+        if name == "opened" {
+            self.opening = opening;
+        }
         if name == "done" {
             self.premature |= !self.events.iter().any(|(name, _)| name == "sealed");
             self.done.push(event);
@@ -201,6 +218,9 @@ fn take_in(jobs: &mut BTreeMap<String, JobRecord>, delivery: &Delivery, bodies: 
         let id = delivery.properties.message_id().as_ref().map(ToString::to_string);
         assert_eq!(id, Some(format!("{job}/{index}")), "a result's message_id");
         let record: &mut JobRecord = jobs.entry(job).or_default();
+        if !record.is_of(text(delivery, "opening").as_deref()) {
+            return;
+        }
         record.take_in_outcome(index, outcome);
         if bodies == Bodies::Kept {
             let body: Value = serde_json::from_slice(&delivery.data).unwrap();

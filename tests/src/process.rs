@@ -112,6 +112,11 @@ impl Process {
         self.signal("INT");
     }
 
+    /// Hangs up on it, as a terminal does that is closed.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     /// Stops it where it is, as a suspended machine would.
     pub fn freeze(&self) {
         self.signal("STOP");

@@ -1,7 +1,7 @@
 //! Queues as an operator sees them.
 
-use lapin::options::{QueueDeclareOptions, QueuePurgeOptions};
-use lapin::types::FieldTable;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::runtime::Runtime;
 
@@ -19,7 +19,34 @@ pub(crate) fn purge(url: &str, queue: &str) {
     on_a_channel(url, async |channel| channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap());
 }
 
-fn on_a_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> T) -> T {
+/// Declares a subscriber's queue that takes so many messages and refuses any more, and binds it to all of an exchange.
+pub(crate) fn bind_bounded(url: &str, queue: &str, exchange: &str, most: u32) -> lapin::Result<()> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(i32::try_from(most).unwrap()));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    try_on_a_channel(url, async |channel| {
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(queue.into(), durable, arguments.clone()).await?;
+        let options = QueueBindOptions::default();
+        channel.queue_bind(queue.into(), exchange.into(), "#".into(), options, FieldTable::default()).await
+    })
+}
+
+/// Deletes a queue; says whether the broker did.
+pub(crate) fn delete(url: &str, queue: &str) -> bool {
+    try_on_a_channel(url, async |channel| channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await).is_ok()
+}
+
+fn try_on_a_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> lapin::Result<T>) -> lapin::Result<T> {
+    Runtime::new().unwrap().block_on(async {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        act(&channel).await
+    })
+}
+
+/// Does something on a channel of its own.
+pub(crate) fn on_a_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> T) -> T {
     Runtime::new().unwrap().block_on(async {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::fleet::project;
 
 /// More than tests ask for, some of them several times; making them all at once costs as much as making one.
-const VHOSTS: usize = 144;
+const VHOSTS: usize = 256;
 
 /// A vhost that nobody else uses, or, on a broker that is not ours to administer, a prefix that nobody else uses.
 #[derive(Debug, Clone)]

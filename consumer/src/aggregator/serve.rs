@@ -1,6 +1,6 @@
 //! Answers questions about jobs, over AMQP's direct reply-to, so that the command line needs no address but the broker's.
 
-use std::time::SystemTime;
+use std::collections::HashMap;
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -8,11 +8,10 @@ use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer};
 use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
-use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply, read_json};
+use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply, Stall, read_json};
 use rollcall_shared::topology::Topology;
 
 use super::ledger::{JobCount, Ledger};
-use super::seconds_since;
 
 /// The questions that come in.
 pub(super) struct Questions {
@@ -50,10 +49,10 @@ pub(super) struct Question {
 
 impl Question {
     /// Answers from what is counted so far.
-    pub(super) async fn answer(self, ledger: &Ledger) -> Result<(), BrokerError> {
+    pub(super) async fn answer(self, ledger: &Ledger, stalled: &HashMap<Job, Stall>) -> Result<(), BrokerError> {
         let Some(reply_to) = self.asked.properties.reply_to() else { return Ok(()) };
         let reply = match read_json::<Query>(&self.asked.data) {
-            Ok(query) => reply(&query, ledger),
+            Ok(query) => reply(&query, ledger, stalled),
             Err(error) => Reply::Refused(format!("expected a query for jobs, a job or its companies, found {error}")),
         };
         let mut properties = BasicProperties::default().with_content_type("application/json".into());
@@ -76,15 +75,15 @@ fn body(reply: &Reply) -> Result<Vec<u8>, BrokerError> {
     written(&Reply::Refused(format!("expected an answer of at most {LONGEST_REPLY} bytes, found {bytes}; ask for less")))
 }
 
-fn reply(query: &Query, ledger: &Ledger) -> Reply {
+fn reply(query: &Query, ledger: &Ledger, stalled: &HashMap<Job, Stall>) -> Reply {
+    let status = |job: &Job, count: &JobCount| JobStatus { stalled: stalled.get(job).cloned(), ..status(job, count, ledger) };
     match query {
-        Query::Jobs => Reply::Jobs(ledger.jobs().map(|(job, count)| status(job, count, ledger)).collect()),
+        Query::Jobs => Reply::Jobs(ledger.jobs().map(|(job, count)| status(job, count)).collect()),
         Query::Companies { job, which } => Reply::Companies(ledger.job(job).and_then(|count| count.companies(which))),
-        Query::Job { job } => Reply::Job(ledger.job(job).map(|count| Box::new(status(job, count, ledger)))),
+        Query::Job { job } => Reply::Job(ledger.job(job).map(|count| Box::new(status(job, count)))),
     }
 }
 
 fn status(job: &Job, count: &JobCount, ledger: &Ledger) -> JobStatus {
-    let running_seconds = count.began_at().map(|began_at| seconds_since(began_at, SystemTime::now()));
-    count.status(job, running_seconds, ledger.next_offset())
+    count.status(job, ledger.seconds_of(count), ledger.next_offset())
 }

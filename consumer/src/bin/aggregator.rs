@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use rollcall_consumer::{Failure, aggregator};
 use rollcall_shared::arguments;
-use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::lifecycle::{self, Shutdown};
+use tokio::runtime::Builder;
 
 // One worker: counting is one task, and never computes for long; more workers would only keep memory of their own.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    rollcall_consumer::exit(start(arguments::parse()).await)
+fn main() -> ExitCode {
+    lifecycle::run(Builder::new_current_thread(), async { rollcall_consumer::exit(start(arguments::parse()).await) })
 }
 
 async fn start(args: aggregator::cli::AggregatorArgs) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 use std::sync::mpsc;
 
+use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{RetryPolicy, ScoredCompany};
 use rollcall_shared::telemetry::ConsumerMetrics;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -7,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::batch::Scored;
 use crate::features::Features;
+use crate::health::Health;
 use crate::hold::{Hold, HoldLimits};
 use crate::intake::just_taken;
 use crate::score::{Prediction, Scores};
@@ -54,6 +56,7 @@ fn room(record: &str) -> (Arc<Room>, UnboundedReceiver<Vec<Scored>>) {
         waiting,
         scored,
         features: Features::new(false, Arc::clone(&metrics)),
+        seats: Seats::default(),
         metrics,
         hold: Arc::new(Hold::new(HoldLimits {
             hold: Duration::from_secs(86_400),
@@ -62,8 +65,10 @@ fn room(record: &str) -> (Arc<Room>, UnboundedReceiver<Vec<Scored>>) {
             batch: 10,
             score_timeout: Duration::from_secs(60),
         })),
+        health: Arc::new(Health::new(String::new(), Shutdown::by_hand().0)),
         desks: 1,
         patience: Duration::from_millis(50),
+        held_at_most: Duration::from_secs(1_800),
         retry: RetryPolicy::default(),
     };
     (Arc::new(room), outcomes)

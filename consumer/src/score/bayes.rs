@@ -211,7 +211,7 @@ impl Scorer for Bayes {
         let mut scores = Vec::with_capacity(companies.len());
         for company in companies {
             match self.predict(&company.record, &mut deadline) {
-                Err(late) if late.cause == TIMEOUT => return Err(late),
+                Err(late) if late.cause == TIMEOUT => return Err(late.into()),
                 score => scores.push(score),
             }
         }

@@ -1,10 +1,12 @@
 //! The `command` scorer: a long-lived child process that reads one JSON line a batch and answers with one.
 //!
 //! In: `{"id":"…","instances":[{…},…]}`. Out: `{"id":"…","predictions":[…]}`, of the same length and order, where an entry may
-//! be `{"error":{"cause":"…","message":"…","retryable":false}}`; or `{"id":"…","error":"…"}` for the whole batch.
+//! be `{"error":{"cause":"…","message":"…","retryable":false}}`; or `{"id":"…","error":"…"}` for the whole batch. Any other line that is
+//! no JSON object with an id is taken for log.
 
 mod answer;
 mod child;
+mod guard;
 mod launch;
 
 use std::sync::Arc;
@@ -13,10 +15,10 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-pub use self::answer::read as read_answer;
+pub use self::answer::{BadAnswer, Line, Outcomes, read as read_answer};
 use self::child::{Child, ChildError};
 pub use self::launch::{Launcher, launch};
-use super::{Company, ScoreError, Scorer, Scores};
+use super::{Blame, CallError, Company, ScoreError, Scorer, Scores};
 
 /// Scores by asking a child process.
 pub struct Command {
@@ -27,6 +29,20 @@ pub struct Command {
     child: Option<Child>,
     calls: u64,
     deaths: u32,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("it does not start: {0}")]
+    NotStarted(std::io::Error),
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    #[error(transparent)]
+    BadAnswer(#[from] BadAnswer),
+    /// It says so itself.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl Command {
@@ -47,29 +63,43 @@ impl Command {
         Ok(Command { words, timeout, abandon, launcher, child: Some(child), calls: 0, deaths: 0 })
     }
 
-    fn ask(&mut self, id: &str, request: Vec<u8>) -> Result<String, ScoreError> {
+    /// Asks a child that lives. The time it takes to start counts.
+    fn ask(&mut self, instances: &[&str]) -> Result<Outcomes, AskError> {
         if self.abandon.load(Ordering::Relaxed) {
-            return Err(fault("scorer_crashed", "the consumer is stopping"));
+            return Err(ChildError::Abandoned.into());
+        }
+        if let Some(child) = self.child.as_mut().filter(|child| child.has_ended()) {
+            // It was asked for nothing meanwhile, so nobody pays for it.
+            tracing::warn!(scorer = self.words.join(" "), how = %child.died(), "the scorer ended while it had nothing to do");
+            self.bury();
         }
         let child = match &mut self.child {
             Some(child) => child,
             None => {
                 child::pause(self.deaths, &self.abandon);
-                let child = Child::start(&self.words, self.launcher)
-                    .map_err(|error| fault("scorer_crashed", &format!("it does not start: {error}")))?;
+                let child = Child::start(&self.words, self.launcher).map_err(AskError::NotStarted)?;
                 tracing::info!(scorer = self.words.join(" "), deaths = self.deaths, "started the scorer anew");
                 self.child.insert(child)
             }
         };
-        child.ask(request, self.timeout, &self.abandon).map_err(|error| {
-            let cause = match error {
-                ChildError::TimedOut(_) => "timeout",
-                ChildError::Died(_) | ChildError::Abandoned => "scorer_crashed",
-                ChildError::TooLong | ChildError::NotText => "invalid_answer",
+        self.calls += 1;
+        let id = self.calls.to_string();
+        child.send(request(&id, instances));
+        let mut left = self.timeout;
+        loop {
+            let line = child.line(self.timeout, &mut left, &self.abandon)?;
+            let answered = match answer::read(&line, &id, instances.len())? {
+                Line::Log => {
+                    child.log(&line);
+                    continue;
+                }
+                Line::Answer(outcomes) => Ok(outcomes),
+                Line::Failed(error) => Err(AskError::Refused(error)),
             };
-            tracing::warn!(scorer = self.words.join(" "), id, %error, "the scorer is killed");
-            fault(cause, &error.to_string())
-        })
+            child.answered();
+            self.deaths = 0;
+            return answered;
+        }
     }
 
     fn bury(&mut self) {
@@ -80,29 +110,42 @@ impl Command {
 
 impl Scorer for Command {
     fn score(&mut self, companies: &[Company]) -> Scores {
-        self.calls += 1;
-        let id = self.calls.to_string();
         let instances = companies.iter().map(|company| instance(&company.record)).collect::<Vec<_>>();
         let valid: Vec<&str> = instances.iter().filter_map(|instance| instance.as_deref().ok()).collect();
-        let answer = if valid.is_empty() {
-            Ok(Vec::new())
-        } else {
-            self.ask(&id, request(&id, &valid)).and_then(|line| answer::read(&line, &id, valid.len()))
-        };
-        match answer {
-            Ok(scores) => {
-                self.deaths = 0;
-                let mut scores = scores.into_iter();
-                let missing = || Err(fault("invalid_answer", "fewer predictions than instances"));
-                Ok(instances.into_iter().map(|instance| instance.and_then(|_| scores.next().unwrap_or_else(missing))).collect())
-            }
-            // The child said so itself: it is well, only the batch was not.
-            Err(error) if error.cause == answer::BATCH_ERROR => Err(error),
+        let mut outcomes = match if valid.is_empty() { Ok(Vec::new()) } else { self.ask(&valid) } {
+            Ok(outcomes) => outcomes.into_iter(),
             Err(error) => {
-                self.bury();
-                Err(error)
+                // A child that says so itself is well, only the batch was not.
+                if !matches!(error, AskError::Refused(_)) {
+                    tracing::warn!(scorer = self.words.join(" "), id = self.calls, %error, "the scorer is ended");
+                    self.bury();
+                }
+                return Err(error.into());
             }
-        }
+        };
+        let missing = || Err(invalid_answer("fewer predictions than instances"));
+        Ok(instances.into_iter().map(|instance| instance.and_then(|_| outcomes.next().unwrap_or_else(missing))).collect())
+    }
+}
+
+impl From<AskError> for CallError {
+    fn from(error: AskError) -> CallError {
+        let (cause, blame) = match &error {
+            AskError::NotStarted(_) | AskError::Child(ChildError::Died { had_read: false, .. }) => {
+                ("scorer_crashed", Blame::Scorer)
+            }
+            AskError::Child(ChildError::Died { .. }) => ("scorer_crashed", Blame::Either),
+            AskError::Child(ChildError::Abandoned) => ("scorer_crashed", Blame::Nobody),
+            AskError::Child(ChildError::TimedOut { .. }) => ("timeout", Blame::Either),
+            AskError::Child(ChildError::TooLong) | AskError::BadAnswer(BadAnswer::Nonsense(_)) => {
+                ("invalid_answer", Blame::Either)
+            }
+            // It was printed before the child had seen this request.
+            AskError::BadAnswer(BadAnswer::Repeated { .. }) => ("invalid_answer", Blame::Scorer),
+            AskError::Refused(_) => ("scorer_error", Blame::Companies),
+        };
+        let error = ScoreError { cause: cause.to_owned(), message: error.to_string(), retryable: true };
+        CallError { error, blame }
     }
 }
 
@@ -128,8 +171,8 @@ fn request(id: &str, instances: &[&str]) -> Vec<u8> {
     line.into_bytes()
 }
 
-fn fault(cause: &str, message: &str) -> ScoreError {
-    ScoreError { cause: cause.to_owned(), message: message.to_owned(), retryable: true }
+fn invalid_answer(message: &str) -> ScoreError {
+    ScoreError { cause: "invalid_answer".to_owned(), message: message.to_owned(), retryable: true }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What is wrong with a file: where, what was expected, what was found, and what to do about it.
 
 use std::io;
+use std::path::PathBuf;
 
 use rollcall_shared::terminal::escape_controls;
 
@@ -21,6 +22,15 @@ impl BadInput {
 
     pub(super) fn in_row(file: &str, row: u32, fault: Fault) -> Self {
         Self { file: file.to_owned(), fault: fault.in_row(row) }
+    }
+
+    /// Whether not the file is at fault, but the machine that reads it, or whoever changes it meanwhile.
+    pub fn is_of_the_environment(&self) -> bool {
+        match &self.fault.reason {
+            Reason::CannotOpen(error) | Reason::Unreadable(error) => is_of_the_system(error),
+            Reason::TemporaryFile { .. } | Reason::Shrunk { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether nothing more can be read of the file.
@@ -101,7 +111,7 @@ impl From<Fault> for io::Error {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Reason {
     // The file.
-    #[error("expected a file that can be read, found {}; check the path and its permissions", in_words(.0))]
+    #[error("expected a file that can be read, found {}; {}", in_words(.0), advice(.0))]
     CannotOpen(io::Error),
     #[error("expected a file, found a directory; name a file in it")]
     Directory,
@@ -110,8 +120,13 @@ pub(super) enum Reason {
          found another; say what it holds with --format"
     )]
     UnknownFormat,
-    #[error("expected bytes, found {}; read the file again", in_words(.0))]
+    #[error("expected to read on, found {}; its rows are not at fault, look at where it is read from", in_words(.0))]
     Unreadable(io::Error),
+    #[error(
+        "expected {expected} bytes, as many as it had when it was opened, found its end after {found}: it has become shorter while \
+         it was read; enqueue it again when nobody writes to it"
+    )]
+    Shrunk { expected: u64, found: u64 },
     #[error("expected {0} data to the end, found it cut short; the rows before are whole: get the whole file")]
     Truncated(&'static str),
     #[error("expected {method} data, found it damaged ({found}); get the file again")]
@@ -130,8 +145,11 @@ pub(super) enum Reason {
     PackedTwice { outer: &'static str, inner: &'static str },
     #[error("expected text, found {0}")]
     Foreign(&'static str),
-    #[error("expected room for a temporary file, found {}; free some, or point TMPDIR to another disk", in_words(.0))]
-    TemporaryFile(io::Error),
+    #[error(
+        "cannot {what} a temporary file in {}: {error}; set TMPDIR to a folder that can be written and has room",
+        .folder.display()
+    )]
+    TemporaryFile { what: &'static str, folder: PathBuf, error: io::Error },
     #[error("expected at least one company, found none; check what wrote the file")]
     NoCompanies,
     #[error("expected at most {} companies, found more; split the file", super::MAX_COMPANIES)]
@@ -277,6 +295,31 @@ impl Reason {
                 | Self::RepeatedId { .. }
                 | Self::IndexTaken { .. }
         )
+    }
+}
+
+/// Whether an error of a file is of the system that it is on, and not of its name.
+pub(crate) fn is_of_the_system(error: &io::Error) -> bool {
+    const TOO_MANY_LINKS: i32 = 40;
+    let of_its_name = matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidFilename
+    );
+    error.raw_os_error().is_some_and(|code| code != TOO_MANY_LINKS) && !of_its_name
+}
+
+/// What to do about a file that cannot be opened.
+fn advice(error: &io::Error) -> &'static str {
+    const TOO_MANY_OPEN_FILES: [i32; 2] = [23, 24];
+    match error.raw_os_error() {
+        Some(code) if TOO_MANY_OPEN_FILES.contains(&code) => "raise the limit of open files (ulimit -n)",
+        _ if is_of_the_system(error) => "look at the disk that it is on",
+        _ => "check the path and its permissions",
     }
 }
 

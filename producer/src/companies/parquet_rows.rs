@@ -22,11 +22,15 @@ use super::int96::{self, Seconds};
 use super::json_object;
 use super::parquet_values::{Values, check_annotation, check_type};
 use super::progress::Progress;
+use super::source::refuse_shrunk;
 use super::table::{Header, Row, Rows};
 use super::unrepresentable::Unrepresentable;
 
 /// Enough rows to make little of the work for each batch, few enough to hold in memory.
 const BATCH_ROWS: usize = 1024;
+
+/// Fewer rows where they have more bytes than this together, by what the file says of its columns.
+const BATCH_BYTES: i64 = 4 << 20;
 
 /// Reads the schema of `file`.
 pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) -> Result<(Header, Rows), Fault> {
@@ -40,17 +44,31 @@ pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) 
         let rows = metadata.metadata().file_metadata().num_rows();
         progress.set_total_rows(u64::try_from(rows).unwrap_or_default());
         let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
-        let seconds = Seconds::open(&file, &metadata, &positions, BATCH_ROWS)?;
+        let batch_rows = batch_rows(&metadata, &positions);
+        let seconds = Seconds::open(&file, &metadata, &positions, batch_rows)?;
         let metadata = if seconds.is_some() { int96::read_in(&metadata, TimeUnit::Nanosecond)? } else { metadata };
+        let (same, size) = (file.try_clone()?, file.metadata()?.len());
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         let projection = ProjectionMask::roots(builder.parquet_schema(), positions);
-        let batches = builder.with_projection(projection).with_batch_size(BATCH_ROWS).build()?;
+        let batches = builder.with_projection(projection).with_batch_size(batch_rows).build()?;
         let header = Header::of(&columns, None);
         let reads_all = options.columns.is_empty();
         let progress = Arc::clone(progress);
-        let rows = ParquetRows { batches, seconds, columns, reads_all, number: 0, progress, taken: Vec::new().into_iter() };
+        let (number, taken) = (0, Vec::new().into_iter());
+        let rows = ParquetRows { batches, file: same, size, seconds, columns, reads_all, number, progress, taken };
         Ok((header, Box::new(rows.fuse()) as Rows))
     })
+}
+
+/// How many rows to read at once, so that those of no group have many more bytes than a batch may.
+fn batch_rows(metadata: &ArrowReaderMetadata, positions: &[usize]) -> usize {
+    let schema = metadata.metadata().file_metadata().schema_descr();
+    let is_read = |leaf: &usize| positions.contains(&schema.get_column_root_idx(*leaf));
+    let groups = metadata.metadata().row_groups().iter().map(|group| {
+        let bytes: i64 = (0..schema.num_columns()).filter(is_read).map(|leaf| group.column(leaf).uncompressed_size()).sum();
+        BATCH_BYTES.saturating_mul(group.num_rows()) / bytes.max(1)
+    });
+    groups.min().and_then(|rows| usize::try_from(rows).ok()).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
 }
 
 /// The schema and what else stands at the end of `file`.
@@ -90,6 +108,9 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
 
 struct ParquetRows {
     batches: ParquetRecordBatchReader,
+    /// The file and the size that it had when it was opened.
+    file: File,
+    size: u64,
     seconds: Option<Seconds>,
     columns: Vec<Column>,
     /// Whether a row without any value can be told from one whose values are in columns that are not read.
@@ -112,7 +133,10 @@ impl Iterator for ParquetRows {
             match guarded(|| self.take_batch()) {
                 Ok(Some(rows)) => self.taken = rows.into_iter(),
                 Ok(None) => return None,
-                Err(fault) => return Some(Err(fault.in_row(self.number.saturating_add(1)))),
+                Err(fault) => {
+                    let fault = fault.in_row(self.number.saturating_add(1));
+                    return Some(Err(refuse_shrunk(&self.file, self.size).err().unwrap_or(fault)));
+                }
             }
         }
     }
@@ -215,7 +239,7 @@ impl From<ParquetError> for Fault {
     fn from(error: ParquetError) -> Self {
         match error.to_string() {
             words if words.contains("encrypt") => Reason::Encrypted.into(),
-            words => Reason::NotParquet(words).into(),
+            words => damaged(words).into(),
         }
     }
 }
@@ -223,6 +247,16 @@ impl From<ParquetError> for Fault {
 /// What is encrypted is refused before a value is read.
 impl From<ArrowError> for Fault {
     fn from(error: ArrowError) -> Self {
-        Reason::NotParquet(error.to_string()).into()
+        damaged(error.to_string()).into()
+    }
+}
+
+/// The library keeps nothing but the words of an error of the system's, which have its number in them.
+fn damaged(words: String) -> Reason {
+    let number =
+        words.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')).and_then(|(number, _)| number.parse().ok());
+    match number {
+        Some(number) => Reason::Unreadable(io::Error::from_raw_os_error(number)),
+        None => Reason::NotParquet(words),
     }
 }

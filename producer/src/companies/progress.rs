@@ -61,6 +61,11 @@ impl Progress {
         blank.into_iter().chain(whole).collect()
     }
 
+    /// The size of the file when it was opened, where fewer bytes have been read of it.
+    pub(super) fn missing_of(&self) -> Option<u64> {
+        self.size.filter(|&size| self.bytes.load(Ordering::Relaxed) < size)
+    }
+
     pub(super) fn set_total_rows(&self, total: u64) {
         // It is set once, where the file is opened.
         self.total_rows.get_or_init(|| total);

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::temporary;
+
 /// Repeats this close are found at once. 32,768 ids take about 1.5 MB.
 const WINDOW_IDS: usize = 32 * 1024;
 
@@ -117,7 +119,7 @@ struct Runs {
 
 impl Runs {
     fn new() -> io::Result<Self> {
-        Ok(Self { file: BufWriter::new(tempfile::tempfile()?), ends: Vec::new() })
+        Ok(Self { file: BufWriter::new(temporary::create()?), ends: Vec::new() })
     }
 
     fn write(&mut self, window: BTreeMap<u128, u32>) -> io::Result<()> {

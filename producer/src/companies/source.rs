@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Format;
 use super::bad_input::{Fault, Reason};
 use super::progress::Progress;
+use super::temporary;
 use super::unpack::{Compression, Unpacked};
 
 /// The path that stands for standard input.
@@ -81,7 +82,8 @@ impl Source {
 
     fn new(bytes: Bytes, seekable: Option<File>, size: Option<u64>) -> Result<Self, Fault> {
         let progress = Arc::new(Progress::of(size));
-        let counted = Counted { bytes, progress: Arc::clone(&progress) };
+        let file = seekable.as_ref().map(File::try_clone).transpose()?;
+        let counted = Counted { bytes, progress: Arc::clone(&progress), file };
         let (head, bytes) = peek(counted, Compression::MAGIC_BYTES)?;
         Ok(Self { seekable, compression: Compression::of(&head), progress, bytes })
     }
@@ -152,17 +154,17 @@ fn peek(mut bytes: impl Read + Send + 'static, count: usize) -> Result<(Vec<u8>,
 
 fn copy(bytes: Bytes) -> Result<File, Fault> {
     let mut bytes = BufReader::with_capacity(BUFFER_BYTES, bytes);
-    let mut file = tempfile::tempfile().map_err(Reason::TemporaryFile)?;
+    let mut file = temporary::create()?;
     loop {
         let chunk = bytes.fill_buf()?;
         if chunk.is_empty() {
             break;
         }
         let copied = chunk.len();
-        file.write_all(chunk).map_err(Reason::TemporaryFile)?;
+        file.write_all(chunk).map_err(temporary::fault)?;
         bytes.consume(copied);
     }
-    file.rewind().map_err(Reason::TemporaryFile)?;
+    file.rewind().map_err(temporary::fault)?;
     Ok(file)
 }
 
@@ -170,6 +172,18 @@ fn copy(bytes: Bytes) -> Result<File, Fault> {
 struct Counted {
     bytes: Bytes,
     progress: Arc<Progress>,
+    /// A regular file.
+    file: Option<File>,
+}
+
+/// Tells an end of a file that came before the end that it had when it was opened with `size` bytes: what has become shorter since would
+/// pass for the whole. A file of the system's may have an end before its size, and keeps it.
+pub(super) fn refuse_shrunk(file: &File, size: u64) -> Result<(), Fault> {
+    match file.metadata().map(|metadata| metadata.len()) {
+        Ok(found) if found < size => Err(Reason::Shrunk { expected: size, found }.into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Read for Counted {
@@ -177,6 +191,12 @@ impl Read for Counted {
         loop {
             match self.bytes.read(out) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) if !out.is_empty() => {
+                    if let (Some(file), Some(size)) = (&self.file, self.progress.missing_of()) {
+                        refuse_shrunk(file, size)?;
+                    }
+                    return Ok(0);
+                }
                 Ok(read) => {
                     self.progress.add_bytes(read);
                     return Ok(read);

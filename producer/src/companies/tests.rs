@@ -11,6 +11,7 @@ mod parquet;
 mod parquet_schemas;
 mod parquet_times;
 mod real;
+mod trouble;
 
 use std::fs;
 use std::path::Path;

@@ -11,7 +11,7 @@ use crate::status::{print, thousands};
 /// Reports rows, columns and every bad row.
 ///
 /// # Errors
-/// [`Failure::Input`] where the file cannot be read at all, [`Failure::Usage`] where a row is bad, or a job is to be resumed: how
+/// [`Failure::Input`] where the file cannot be read, or not to its end, [`Failure::Usage`] where a row is bad, or a job is to be resumed: how
 /// its file is read is known to the broker alone.
 pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
     if let Some(job) = &args.resume {
@@ -23,6 +23,7 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
     for company in &mut companies {
         match company {
             Ok(_) => good += 1,
+            Err(trouble) if trouble.is_of_the_environment() => return Err(trouble.into()),
             Err(error) => {
                 to_stderr(&error);
                 bad_rows += 1;

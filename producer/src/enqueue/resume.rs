@@ -68,14 +68,14 @@ fn refuse_other_file(status: &JobStatus, args: &EnqueueArgs, content_hash: Optio
 }
 
 fn opened(status: JobStatus, args: &EnqueueArgs) -> Result<Opened, Failure> {
-    let JobStatus { job, model, source, opened_at, settings, .. } = status;
+    let JobStatus { job, opening, model, source, opened_at, settings, .. } = status;
     let (Some(model), Some(source), Some(opened_at)) = (model, source, opened_at) else {
         return Err(Failure::Other(format!(
             "expected job {job} to have been opened, found companies and no opening in the ledger"
         )));
     };
     refuse_other(&job, "--model", Some(&model), args.model.as_ref())?;
-    Ok(Opened { job, model, source, opened_at, settings })
+    Ok(Opened { job, opening, model, source, opened_at, settings })
 }
 
 /// How the file is read: as it was when the job was opened, or its rows would not come to the same companies.

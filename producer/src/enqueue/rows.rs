@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rollcall_shared::broker::COALESCE;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::blocking::start_thread;
 use crate::companies::{BadInput, Companies, Company, Detected, Progress, ReadOptions};
+use crate::read_ahead::{Batch, Gone, Receiver, Sender, read_ahead};
 use crate::run::Failure;
 
 /// Companies looked at before the job is opened: a file that is wrong is mostly wrong at its beginning.
@@ -15,9 +16,6 @@ const LOOK_AHEAD_COMPANIES: usize = 1_000;
 
 /// The look-ahead ends early where records are large, so that memory stays flat.
 const LOOK_AHEAD_BYTES: usize = 8 << 20;
-
-/// Batches read ahead of publishing.
-const BATCHES_AHEAD: usize = 8;
 
 /// What reading a file gives next.
 pub(crate) enum Next {
@@ -59,10 +57,11 @@ impl Rows {
         file: PathBuf,
         options: ReadOptions,
         wanted: impl Fn(u32) -> bool + Send + 'static,
-    ) -> Result<Rows, BadInput> {
-        let (to, batches) = channel(BATCHES_AHEAD);
+    ) -> Result<Rows, Failure> {
+        let (to, batches) = read_ahead();
         let (looked, first_look) = oneshot::channel();
-        std::thread::spawn(move || {
+        let runtime = Handle::current();
+        start_thread(move || {
             let opened = Companies::open(&file, &options).and_then(|mut companies| Ok((look_ahead(&mut companies)?, companies)));
             match opened {
                 Ok(((first, is_small), companies)) => {
@@ -70,19 +69,20 @@ impl Rows {
                     if looked.send(Ok(Seen { is_small, detected, progress })).is_ok() {
                         let all = first.into_iter().map(Ok).chain(companies);
                         let unwanted = |row: &Result<Company, BadInput>| row.as_ref().is_ok_and(|company| !wanted(company.index));
-                        read(all.filter(|row| !unwanted(row)), &to);
+                        runtime.block_on(read(all.filter(|row| !unwanted(row)), &to));
                     }
                 }
                 Err(bad) => drop(looked.send(Err(bad))),
             }
-        });
+        })?;
         // A thread that crashed here has sent nothing; the rows say so when they are asked for.
-        first_look.await.unwrap_or_else(|_| Ok(Seen::default())).map(|seen| Rows { batches, seen })
+        let seen = first_look.await.unwrap_or_else(|_| Ok(Seen::default()))?;
+        Ok(Rows { batches, seen })
     }
 
     /// Rows that come from elsewhere than a file: what is sent comes next.
     pub(crate) fn sent() -> (Sender<Next>, Rows) {
-        let (to, batches) = channel(BATCHES_AHEAD);
+        let (to, batches) = read_ahead();
         (to, Rows { batches, seen: Seen::default() })
     }
 
@@ -111,25 +111,34 @@ fn look_ahead(companies: &mut Companies) -> Result<(Vec<Company>, bool), BadInpu
 }
 
 /// Hands over what is read, until the end or until nobody listens: then the job has ended without this.
-fn read(companies: impl Iterator<Item = Result<Company, BadInput>>, to: &Sender<Next>) {
-    let mut batch = Vec::with_capacity(COALESCE);
+async fn read(companies: impl Iterator<Item = Result<Company, BadInput>>, to: &Sender<Next>) {
+    let mut batch = Batch::new();
     let mut last = Next::End;
     for company in companies {
         match company {
-            Ok(company) => batch.push(company),
+            Ok(company) => {
+                let bytes = company.record.len();
+                batch.add(company, bytes);
+            }
             Err(bad) => {
                 last = Next::Bad(bad);
                 break;
             }
         }
-        if batch.len() == COALESCE {
-            let full = std::mem::replace(&mut batch, Vec::with_capacity(COALESCE));
-            if to.blocking_send(Next::Companies(full)).is_err() {
-                return;
-            }
+        if batch.is_full() && hand_over(&mut batch, to).await.is_err() {
+            return;
         }
     }
-    if to.blocking_send(Next::Companies(batch)).is_ok() {
-        drop(to.blocking_send(last));
+    if hand_over(&mut batch, to).await.is_ok() {
+        drop(to.send(last, 0).await);
     }
+}
+
+/// Hands over the companies of a batch.
+///
+/// # Errors
+/// Where nobody listens.
+pub(crate) async fn hand_over(batch: &mut Batch<Company>, to: &Sender<Next>) -> Result<(), Gone> {
+    let (companies, bytes) = batch.take();
+    to.send(Next::Companies(companies), bytes).await
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rollcall_shared::broker::{BrokerArgs, BrokerError, Publisher, connect};
+use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Cancelled, Enqueued, Event, Index, JobEvent, Message, Opened, Sealed, Work};
+use rollcall_shared::message::{Cancelled, Enqueued, Event, Index, Job, JobEvent, Message, Opened, Sealed, State, Work};
 use rollcall_shared::topology::Topology;
 use uuid::Uuid;
 
+use super::claim::{Claim, Patience};
 use super::rows::{Next, Rows};
 use crate::companies::{BadInput, Company};
 use crate::run::Failure;
@@ -27,11 +28,14 @@ pub(crate) enum Ending {
     Crashed,
     /// A person interrupted it.
     Interrupted,
+    /// The job's name is another producer's, whose job stands so.
+    Taken(State),
 }
 
 /// What is to be done next.
 enum Phase {
     Open,
+    Claim,
     Enqueue,
     End(Ending),
     Ended(Ending),
@@ -47,7 +51,10 @@ enum Sent {
 /// What is enqueued: a job from its beginning, the rest of one, or some companies of one once more.
 pub(crate) enum Part {
     /// The whole job.
-    Whole,
+    Whole {
+        /// Whether somebody chose its name, whom another may have come before.
+        name_is_given: bool,
+    },
     /// What comes from this index on: the job has been opened, and the companies before it are enqueued.
     From(u64),
     /// Some companies of a job that is sealed, which has been redriven so often.
@@ -72,6 +79,7 @@ pub(crate) struct Enqueuing {
     /// How many of them the ledger has been told of, and when.
     told: (u64, Instant),
     trace: Uuid,
+    claim: Claim,
     phase: Option<Phase>,
     /// Companies that a lost connection left unconfirmed.
     again: Vec<(Sent, Message)>,
@@ -80,13 +88,19 @@ pub(crate) struct Enqueuing {
 impl Enqueuing {
     pub(crate) fn new(opened: Opened, part: Part, rows: Rows, enqueued: Arc<AtomicU64>) -> Enqueuing {
         let (phase, taken) = match part {
-            Part::Whole => (Phase::Open, 0),
+            Part::Whole { .. } => (Phase::Open, 0),
             Part::From(position) => (Phase::Enqueue, position),
             Part::Some { .. } => (Phase::Enqueue, 0),
         };
         enqueued.store(taken, Ordering::Relaxed);
         let (trace, told) = (Uuid::now_v7(), (taken, Instant::now()));
-        Enqueuing { opened, part, rows, taken, enqueued, told, trace, phase: Some(phase), again: Vec::new() }
+        let claim = Claim::to(matches!(part, Part::Whole { name_is_given: true }));
+        Enqueuing { opened, part, rows, taken, enqueued, told, trace, claim, phase: Some(phase), again: Vec::new() }
+    }
+
+    /// The job.
+    pub(crate) fn job(&self) -> &Job {
+        &self.opened.job
     }
 
     /// Companies stored by the broker so far.
@@ -120,8 +134,8 @@ impl Enqueuing {
         let topology = broker.topology();
         topology.declare(&channel).await?;
         topology.declare_model(&channel, &self.opened.model).await?;
-        let mut publisher = Publisher::on(&link, channel).await?;
-        let ended = self.go_on(&mut publisher, &topology, shutdown).await;
+        let mut publisher = Publisher::on(&link, channel).await?.past_subscribers(&topology);
+        let ended = self.go_on(&mut publisher, &link, &topology, shutdown).await;
         // An event is made anew from the phase; a company is known only from its message.
         self.again.extend(publisher.into_unconfirmed().into_iter().filter(|(sent, _)| *sent != Sent::Event));
         // In the file's order, so that what is confirmed is always the first so many.
@@ -134,6 +148,7 @@ impl Enqueuing {
     async fn go_on(
         &mut self,
         publisher: &mut Publisher<Sent>,
+        link: &Link,
         topology: &Topology,
         shutdown: &Shutdown,
     ) -> Result<(), BrokerError> {
@@ -145,11 +160,16 @@ impl Enqueuing {
                     self.phase = Some(Phase::Open);
                     let opened = JobEvent::Opened(self.opened.clone());
                     self.tell(publisher, topology, opened).await?;
-                    Phase::Enqueue
+                    Phase::Claim
+                }
+                Some(Phase::Claim) => {
+                    self.phase = Some(Phase::Claim);
+                    self.ask_whose_name(Patience::UntilRead, link, topology, shutdown).await?;
+                    self.refused(shutdown).map_or(Phase::Enqueue, Phase::End)
                 }
                 Some(Phase::Enqueue) => {
                     self.phase = Some(Phase::Enqueue);
-                    Phase::End(self.enqueue(publisher, topology, shutdown).await?)
+                    Phase::End(self.enqueue(publisher, link, topology, shutdown).await?)
                 }
                 Some(Phase::End(ending)) => {
                     // The ending is kept over a lost connection: the file does not say it again.
@@ -178,14 +198,46 @@ impl Enqueuing {
         Ok(())
     }
 
+    /// Asks whose the job's name is, where that is not known yet.
+    async fn ask_whose_name(
+        &mut self,
+        patience: Patience,
+        link: &Link,
+        topology: &Topology,
+        shutdown: &Shutdown,
+    ) -> Result<(), BrokerError> {
+        if self.claim.is_unknown() {
+            tokio::select! {
+                claim = Claim::ask(&self.opened, patience, link, topology) => self.claim = claim?,
+                () = shutdown.requested() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Why nothing more is to be enqueued; nothing where there is no reason.
+    fn refused(&self, shutdown: &Shutdown) -> Option<Ending> {
+        match self.claim {
+            Claim::Taken(state) => Some(Ending::Taken(state)),
+            _ => shutdown.is_requested().then_some(Ending::Interrupted),
+        }
+    }
+
     /// Publishes every company.
     async fn enqueue(
         &mut self,
         publisher: &mut Publisher<Sent>,
+        link: &Link,
         topology: &Topology,
         shutdown: &Shutdown,
     ) -> Result<Ending, BrokerError> {
         loop {
+            if self.claim.is_due() {
+                self.ask_whose_name(Patience::Once, link, topology, shutdown).await?;
+                if let Some(ending) = self.refused(shutdown) {
+                    return Ok(ending);
+                }
+            }
             let batch = tokio::select! {
                 batch = self.rows.next() => batch,
                 // The rows may come from somebody who pauses.
@@ -208,7 +260,14 @@ impl Enqueuing {
                 }
                 Next::Bad(bad) => return Ok(Ending::BadInput(bad)),
                 Next::Failed(failure) => return Ok(Ending::Failed(failure)),
-                Next::End => return Ok(Ending::Sealed),
+                Next::End => {
+                    // What is sealed cannot be taken back.
+                    self.ask_whose_name(Patience::UntilRead, link, topology, shutdown).await?;
+                    if self.claim.is_unknown() {
+                        tracing::warn!(job = %self.opened.job, "no aggregator has said whether another producer opened a job of this name first; if so, none of these companies is counted");
+                    }
+                    return Ok(self.refused(shutdown).unwrap_or(Ending::Sealed));
+                }
                 Next::Crashed => return Ok(Ending::Crashed),
             }
         }
@@ -238,7 +297,7 @@ impl Enqueuing {
             return Ok(());
         }
         self.told = (position, Instant::now());
-        let enqueued = Enqueued { job: self.opened.job.clone(), position };
+        let enqueued = Enqueued { job: self.opened.job.clone(), position, opening: self.opened.opening };
         publisher.publish(vec![(Sent::Event, message(topology, JobEvent::Enqueued(enqueued))?)]).await
     }
 
@@ -255,8 +314,10 @@ impl Enqueuing {
             company_id,
             attempt: 1,
             round: if let Part::Some { round } = self.part { round } else { 0 },
+            opening: self.opened.opening,
             priority: self.opened.settings.priority,
             deliveries: 0,
+            deliveries_alone: 0,
             retry: self.opened.settings.retry.clone(),
             traceparent: self.traceparent(index),
             record,
@@ -276,16 +337,17 @@ impl Enqueuing {
             // The job is sealed: what is left to enqueue of it can be enqueued at any time.
             return None;
         }
-        let job = self.opened.job.clone();
+        let (job, opening) = (self.opened.job.clone(), self.opened.opening);
         let total = self.taken;
         let reason = match ending {
-            Ending::Sealed => return Some(JobEvent::Sealed(Sealed { job, total })),
+            Ending::Sealed => return Some(JobEvent::Sealed(Sealed { job, total, opening })),
+            Ending::Taken(_) => return None,
             Ending::BadInput(bad) => bad.to_string(),
             Ending::Failed(failure) => failure.to_string(),
             Ending::Crashed => "reading its file crashed".to_owned(),
             Ending::Interrupted => "its producer was interrupted".to_owned(),
         };
-        Some(JobEvent::Cancelled(Cancelled { job, reason, total: Some(total), redrives: 0 }))
+        Some(JobEvent::Cancelled(Cancelled { job, reason, total: Some(total), redrives: 0, opening }))
     }
 }
 

@@ -4,15 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use roaring::RoaringBitmap;
-use rollcall_shared::broker::{BrokerArgs, COALESCE, Link, connect};
+use rollcall_shared::broker::{BrokerArgs, Link, connect};
 use rollcall_shared::message::{Delimiter, Indices, JobStatus, Outcome, Reading};
-use tokio::sync::mpsc::Sender;
 
 use super::same_companies;
 use crate::blocking::on_a_thread;
 use crate::cli::{MAX_RECORD_BYTES, RedriveArgs};
 use crate::companies::{BadInput, Companies, Company, ReadOptions};
-use crate::enqueue::rows::{Next, Rows};
+use crate::enqueue::rows::{Next, Rows, hand_over};
+use crate::read_ahead::{Batch, Sender};
 use crate::results::replay::{Replay, Replayed, ResultBody};
 use crate::run::Failure;
 use crate::status::thousands;
@@ -86,7 +86,7 @@ impl Records {
             return Ok(Records::File { file, options });
         }
         let mut without = selected.clone();
-        let mut replay = Replay::open(link.channel().await?, &broker.topology(), status).await?;
+        let mut replay = Replay::open(link, &broker.topology(), status).await?;
         while !without.is_empty() {
             let Some(company) = next_failed(&mut replay, &without).await? else { break };
             without.remove(company.index);
@@ -105,13 +105,13 @@ impl Records {
     /// The companies of `selected` with their records.
     pub(super) async fn rows(self, selected: RoaringBitmap) -> Result<Rows, Failure> {
         match self {
-            Records::File { file, options } => Ok(Rows::open(file, options, move |index| selected.contains(index)).await?),
+            Records::File { file, options } => Rows::open(file, options, move |index| selected.contains(index)).await,
             Records::Ledger { status, broker } => {
                 let (to, rows) = Rows::sent();
                 tokio::spawn(async move {
                     if let Err(error) = replay(&status, &broker, selected, &to).await {
                         // Nobody listens where the end was an interruption.
-                        drop(to.send(Next::Failed(error)).await);
+                        drop(to.send(Next::Failed(error), 0).await);
                     }
                 });
                 Ok(rows)
@@ -123,17 +123,18 @@ impl Records {
 /// Sends each of `wanted`, with the record of its first failed result: all copies of a company have the same.
 async fn replay(status: &JobStatus, broker: &BrokerArgs, mut wanted: RoaringBitmap, to: &Sender<Next>) -> Result<(), Failure> {
     let link = connect(broker, &format!("rollcall producer: records of {}", status.job)).await?;
-    let mut replay = Replay::open(link.channel().await?, &broker.topology(), status).await?;
-    let mut batch = Vec::with_capacity(COALESCE);
+    let mut replay = Replay::open(&link, &broker.topology(), status).await?;
+    let mut batch = Batch::new();
     while !wanted.is_empty() {
         let Some(company) = next_failed(&mut replay, &wanted).await? else { break };
         wanted.remove(company.index);
-        batch.push(company);
-        if (batch.len() == COALESCE || wanted.is_empty()) && to.send(Next::Companies(std::mem::take(&mut batch))).await.is_err() {
+        let bytes = company.record.len();
+        batch.add(company, bytes);
+        if (batch.is_full() || wanted.is_empty()) && hand_over(&mut batch, to).await.is_err() {
             return Ok(());
         }
     }
-    drop(to.send(Next::End).await);
+    drop(to.send(Next::End, 0).await);
     link.close().await;
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) async fn check(
     link: &Link,
     topology: &Topology,
 ) -> Result<(), Failure> {
-    let mut replay = Replay::open(link.channel().await?, topology, status).await?;
+    let mut replay = Replay::open(link, topology, status).await?;
     let mut ids = HashMap::new();
     // Behind the last of few may be a long ledger of other jobs.
     let most = usize::try_from(status.succeeded + status.failed).map_or(COMPARED, |counted| counted.min(COMPARED));

@@ -29,7 +29,7 @@ impl Newest {
             return Ok(newest);
         }
         newest.counted = asker.companies(&status.job, Which::Counted).await?.map(|Indices(counted)| counted);
-        let mut replay = Replay::open(link.channel().await?, topology, status).await?;
+        let mut replay = Replay::open(link, topology, status).await?;
         while let Some(replayed) = replay.next().await? {
             if let Replayed::Redriven(redriven) = replayed {
                 newest.hear(redriven);
@@ -80,12 +80,22 @@ mod tests {
                 companies: 0,
                 total: Some(5),
                 redriven_at: String::new(),
+                opening: None,
             });
         }
         let mut wins = |index, round| {
             let outcome = Outcome::Succeeded;
             let cause = String::new();
-            newest.wins(&Counted { job: "j".parse().unwrap(), index: Index(index), outcome, attempt: 1, round, cause })
+            newest.wins(&Counted {
+                job: "j".parse().unwrap(),
+                index: Index(index),
+                outcome,
+                attempt: 1,
+                round,
+                opening: None,
+                cause,
+                republished: false,
+            })
         };
         assert!(wins(0, 0) && !wins(0, 0), "the first");
         assert!(!wins(1, 0) && wins(1, 1) && !wins(1, 1), "redriven once");

@@ -16,10 +16,10 @@ use crate::destination::Packed;
 
 /// Rows gathered before they are encoded, unless their predictions have so many bytes before.
 const ROWS_TOGETHER: usize = 4_096;
-const BYTES_TOGETHER: usize = 8 << 20;
+const BYTES_TOGETHER: usize = 2 << 20;
 
 /// Encoded bytes kept in memory before they are written as a row group.
-const ROW_GROUP_BYTES: usize = 32 << 20;
+const ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// A Parquet file in the making.
 pub(super) struct ParquetRows {

@@ -3,22 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Channel, Consumer};
-use rollcall_shared::broker::BrokerError;
-use rollcall_shared::message::{Counted, Event, Job, JobEvent, JobStatus, RESULT_TYPE, Redriven, offset};
+use rollcall_shared::broker::{BrokerError, Link, StreamReader};
+use rollcall_shared::message::{Counted, Event, Job, JobEvent, JobStatus, Opening, RESULT_TYPE, Redriven, offset};
 use rollcall_shared::topology::Topology;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-/// Records that the broker sends ahead of their acknowledgements.
-const PREFETCH: u16 = 1_000;
-
-/// Acknowledging a stream's records asks for more of them; this is often enough to keep them coming.
-const ACKNOWLEDGE_EVERY: u64 = 250;
 
 /// Before its end there is always a next record.
 const NEXT_WITHIN: Duration = Duration::from_secs(30);
@@ -96,25 +86,18 @@ pub(crate) enum Replayed {
 
 /// The ledger from a job's first record up to what its status counted.
 pub(crate) struct Replay {
-    channel: Channel,
-    records: Consumer,
+    records: StreamReader,
     job: Job,
+    opening: Option<Opening>,
     end: u64,
     ended: bool,
 }
 
 impl Replay {
-    pub(crate) async fn open(channel: Channel, topology: &Topology, status: &JobStatus) -> Result<Replay, BrokerError> {
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let mut arguments = FieldTable::default();
-        let from = match i64::try_from(status.first_offset) {
-            Ok(offset) if offset > 0 => AMQPValue::LongLongInt(offset),
-            _ => AMQPValue::LongString(LongString::from("first")),
-        };
-        arguments.insert("x-stream-offset".into(), from);
-        let records =
-            channel.basic_consume(topology.ledger().into(), "replay".into(), BasicConsumeOptions::default(), arguments).await?;
-        Ok(Replay { channel, records, job: status.job.clone(), end: status.next_offset, ended: false })
+    pub(crate) async fn open(link: &Link, topology: &Topology, status: &JobStatus) -> Result<Replay, BrokerError> {
+        let records = StreamReader::open(link, topology.ledger(), status.first_offset).await?;
+        let (job, opening) = (status.job.clone(), status.opening);
+        Ok(Replay { records, job, opening, end: status.next_offset, ended: false })
     }
 
     /// The job's next result or redrive; nothing at the end.
@@ -122,12 +105,8 @@ impl Replay {
         while !self.ended {
             // Records that are always there already would let nobody else have a turn, not even who asks to stop.
             tokio::task::consume_budget().await;
-            let delivery = tokio::time::timeout(NEXT_WITHIN, self.records.next()).await.map_err(|_| self.left_alone())?;
-            let delivery =
-                delivery.ok_or_else(|| BrokerError::Lost("the broker cancelled the replay's consumer".to_owned()))??;
-            if delivery.delivery_tag % ACKNOWLEDGE_EVERY == 0 {
-                self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true }).await?;
-            }
+            self.records.ask_for_more().await?;
+            let delivery = tokio::time::timeout(NEXT_WITHIN, self.records.next()).await.map_err(|_| self.left_alone())??;
             self.ended = offset(&delivery.properties).is_some_and(|offset| offset + 1 >= self.end);
             if let Some(replayed) = self.read(delivery) {
                 return Ok(Some(replayed));
@@ -145,12 +124,17 @@ impl Replay {
 
     fn read(&self, delivery: Delivery) -> Option<Replayed> {
         if delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == RESULT_TYPE) {
-            let counted = Counted::read(&delivery.properties).ok().filter(|counted| counted.job == self.job)?;
+            let counted = Counted::read(&delivery.properties).ok().filter(|counted| self.is_of(&counted.job, counted.opening))?;
             return Some(Replayed::Result(counted, delivery.data));
         }
         match Event::read(&delivery.data).ok()?.event {
-            JobEvent::Redriven(redriven) if redriven.job == self.job => Some(Replayed::Redriven(redriven)),
+            JobEvent::Redriven(redriven) if self.is_of(&redriven.job, redriven.opening) => Some(Replayed::Redriven(redriven)),
             _ => None,
         }
+    }
+
+    /// Whether something is the job's; another producer's may have the same name, and tells another opening.
+    fn is_of(&self, job: &Job, opening: Option<Opening>) -> bool {
+        *job == self.job && (opening.is_none() || opening == self.opening)
     }
 }

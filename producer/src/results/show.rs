@@ -1,6 +1,7 @@
 //! Shows a few results to a person.
 
-use rollcall_shared::message::Counted;
+use std::borrow::Cow;
+
 use rollcall_shared::terminal::escape_lines;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -13,11 +14,34 @@ use crate::status::print;
 /// Parts of a prediction shown.
 const PARTS: usize = 5;
 
-pub(super) fn show(results: &[(Counted, Vec<u8>)], output: Output) -> Result<(), Failure> {
-    let results: Vec<_> = results.iter().map(|(counted, body)| ResultBody::read(counted, body)).collect();
-    let documents = results.iter().map(ResultBody::document).collect::<Result<Vec<_>, _>>();
-    let documents = documents.map_err(|error| Failure::Other(error.to_string()))?;
-    print(output, &documents, || results.iter().map(in_words).collect::<Vec<_>>().join("\n"))
+/// Results to be shown. Of a text, only what is shown of a result is kept, however large it is.
+pub(super) enum Shown {
+    Text(Vec<String>),
+    Json(Vec<Box<RawValue>>),
+}
+
+impl Shown {
+    pub(super) fn new(output: Output) -> Shown {
+        match output {
+            Output::Text => Shown::Text(Vec::new()),
+            Output::Json => Shown::Json(Vec::new()),
+        }
+    }
+
+    pub(super) fn add(&mut self, result: &ResultBody) {
+        match self {
+            Shown::Text(results) => results.push(in_words(result)),
+            // What cannot be read is made anew of text and numbers, which JSON can always hold.
+            Shown::Json(documents) => documents.extend(result.document().map(Cow::into_owned)),
+        }
+    }
+
+    pub(super) fn show(self) -> Result<(), Failure> {
+        match self {
+            Shown::Text(results) => print(Output::Text, &(), || results.join("\n")),
+            Shown::Json(documents) => print(Output::Json, &documents, String::new),
+        }
+    }
 }
 
 fn in_words(result: &ResultBody) -> String {

@@ -7,11 +7,11 @@ use std::io::{self, IsTerminal, Write};
 use rollcall_shared::message::{Counted, Format};
 use rollcall_shared::terminal::{escape_controls, escape_json};
 use serde_json::value::RawValue;
-use tokio::sync::mpsc::Receiver;
 
 use super::parquet_rows::ParquetRows;
 use super::replay::ResultBody;
 use crate::destination::{Layout, Packed};
+use crate::read_ahead::Receiver;
 
 /// The columns of CSV and Parquet, in order. `prediction` is JSON text, so that every model's results fit.
 pub(super) const COLUMNS: [&str; 10] =

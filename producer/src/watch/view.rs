@@ -4,6 +4,7 @@ mod screen;
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ const WHOLE: u64 = 1_000;
 pub(super) struct View {
     job: Job,
     /// Where the same process enqueues the job.
-    enqueued: Option<Enqueued>,
+    enqueued: Option<Arc<Enqueued>>,
     total: Option<u64>,
     /// The part of the job that is shown as done, in thousandths. An estimate of the whole may grow, but what is shown never falls.
     shown: Option<u64>,
@@ -38,7 +39,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(job: &Job, enqueued: Option<Enqueued>) -> View {
+    pub(super) fn new(job: &Job, enqueued: Option<Arc<Enqueued>>) -> View {
         let can_draw = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = can_draw.then(|| {
             let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), DRAWN_PER_SECOND);
@@ -63,7 +64,7 @@ impl View {
         self.total = self.total.or(total);
         let expected = match self.total {
             Some(total) => Expected::Exactly(total),
-            None => self.enqueued.as_ref().map_or(Expected::Unknown, Expected::by_reading),
+            None => self.enqueued.as_deref().map_or(Expected::Unknown, Expected::by_reading),
         };
         self.shown = self.shown.max(expected.part(done));
         let part = self.shown.map_or_else(String::new, |shown| format!("{}{}%, ", expected.about(), shown / (WHOLE / 100)));

@@ -12,12 +12,18 @@ use url::{Host, Url};
 
 use super::BrokerError;
 
-/// The parameters that are numbers, and what they can be. lapin takes the broker's heartbeat for 0, and 4,096 for a smaller
-/// frame_max. The connection_timeout is in milliseconds.
+/// The least that AMQP allows; lapin takes 4,096 for a smaller one.
+const LEAST_FRAME_MAX: u64 = 4_096;
+
+/// lapin keeps buffers of 64 frames for each connection: this is a gigabyte.
+const MOST_FRAME_MAX: u64 = 16 << 20;
+
+/// The parameters that are numbers, and what they can be. lapin takes the broker's heartbeat for 0. The connection_timeout is in
+/// milliseconds.
 const NUMBERS: [(&str, RangeInclusive<u64>); 4] = [
     ("channel_max", 1..=u16::MAX as u64),
     ("connection_timeout", 1..=u32::MAX as u64),
-    ("frame_max", 4_096..=u32::MAX as u64),
+    ("frame_max", LEAST_FRAME_MAX..=MOST_FRAME_MAX),
     ("heartbeat", 1..=u16::MAX as u64),
 ];
 
@@ -52,7 +58,8 @@ fn read(text: &str) -> Result<AMQPUri, String> {
     if url.fragment().is_some() {
         return Err("a fragment; a '#' in a name or password is written %23".to_owned());
     }
-    let mut uri = AMQPUri::from_str(text).map_err(does_not_parse)?;
+    // Not what lapin says: it may repeat the URL.
+    let mut uri = AMQPUri::from_str(text).map_err(|_| does_not_parse("what stands behind a '%' is no UTF-8".to_owned()))?;
     match url.host() {
         Some(Host::Ipv6(address)) => uri.authority.host = address.to_string(),
         Some(Host::Ipv4(address)) => uri.authority.host = address.to_string(),
@@ -62,8 +69,13 @@ fn read(text: &str) -> Result<AMQPUri, String> {
 }
 
 fn check_authority(authority: &str, behind: &str) -> Result<(), String> {
-    if !authority.contains('@') && behind.contains('@') {
-        return Err("an '@' behind the host; in a user or password '/' is written %2f, '?' %3f and '#' %23".to_owned());
+    // A password with one of these in it ends too early, whether or not it has an '@' before: its rest would be taken for a vhost,
+    // connected to, and shown.
+    if behind.contains('@') {
+        return Err(
+            "an '@' behind the host; in a user or password '/' is written %2f, '?' %3f and '#' %23, and in a vhost '@' %40"
+                .to_owned(),
+        );
     }
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
     let found = if place.is_empty() || place.starts_with(':') {
@@ -199,6 +211,15 @@ mod tests {
             ("amqp://ann:sec/ret@broker/v", "%2f"),
             ("amqp://ann:12?secret@broker/v", "%3f"),
             ("amqp://ann:12#secret@broker/v", "%23"),
+            ("amqp://ann:p@ss/secret@broker/v", "%2f"),
+            ("amqp://ann:p@ss/secret@broker", "%2f"),
+            ("amqp://ann:p@ss?heartbeat=secret@broker/v", "%3f"),
+            ("amqp://ann:p@ss?secret=1@broker/v", "%3f"),
+            ("amqp://ann:p@ss#secret@broker/v", "%23"),
+            ("amqp://ann:secret", "invalid port"),
+            ("amqp://ann%3Asecret@broker", "user without a password"),
+            ("amqp://ann:secret%ff@broker/v", "no UTF-8"),
+            ("amqp://ann:sec ret:secret/@broker/v", "%2f"),
             ("amqp://%ff:secret@broker/v", "does not parse"),
             ("amqp://broker/", "empty vhost"),
             ("amqp://broker/a/b", "second '/'"),
@@ -218,7 +239,9 @@ mod tests {
             ("amqp://broker/v?heartbeat", "from 1 to 65535"),
             ("amqp://broker/v?heartbeat=0", "from 1 to 65535"),
             ("amqp://broker/v?heartbeat=70000", "from 1 to 65535"),
-            ("amqp://broker/v?frame_max=64", "from 4096"),
+            ("amqp://broker/v?frame_max=64", "from 4096 to 16777216"),
+            ("amqp://broker/v?frame_max=0", "from 4096 to 16777216"),
+            ("amqp://broker/v?frame_max=16777217", "from 4096 to 16777216"),
             ("amqp://broker/v?channel_max=0", "from 1 to 65535"),
             ("amqp://broker/v?connection_timeout=0", "from 1"),
             ("amqp://broker/v?connection_timeout=5s", "from 1"),
@@ -230,7 +253,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_password_with_special_characters_is_taken_whole_where_it_is_encoded() {
+        for (url, password) in [
+            ("amqp://ann:p%40s%2fs%23w%3ford@broker/v", "p@s/s#w?ord"),
+            ("amqp://ann:p@ss@broker/v", "p@ss"),
+            ("amqp://ann:a:b@broker/v", "a:b"),
+            ("amqp://ann:100%secret@broker/v", "100%secret"),
+        ] {
+            let uri = parse(url).unwrap();
+            assert_eq!((uri.authority.userinfo.password.as_str(), uri.authority.host.as_str()), (password, "broker"), "{url}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn whatever_is_refused_no_password_is_shown(
+            url in "(amqps?|http|)(://|:)ann:[@/#?:%&=\\[\\] ]{0,3}sesame[@/#?:%&=\\[\\] ]{0,3}(sesame)?(@broker)?(:56720|:|)(/v|)(\\?heartbeat=5|)"
+        ) {
+            match parse(&url) {
+                Err(error) => prop_assert!(!error.to_string().contains("sesame"), "{}: {}", url, error),
+                // What stands where a host does is one.
+                Ok(uri) if uri.authority.host == "sesame" => {}
+                Ok(uri) => {
+                    let shown = super::super::connect::without_password(&uri);
+                    prop_assert!(!shown.contains("sesame"), "{}: {}", url, shown);
+                }
+            }
+        }
+
         #[test]
         fn no_url_is_taken_for_another_host(url in "amqps?://([a-z:@%,;/?#=0-9\\[\\].]{0,24})") {
             if let Ok(uri) = parse(&url) {

@@ -50,6 +50,7 @@ impl Event {
             JobEvent::Enqueued(enqueued) => format!("{once}/{}", enqueued.position),
             JobEvent::Paused(pause) | JobEvent::Resumed(pause) => format!("{once}/{}", pause.at),
             JobEvent::Redriven(redriven) => format!("{once}/{}", redriven.round),
+            JobEvent::Stalled(stalled) => format!("{once}/{}", stalled.since),
             JobEvent::Cancelled(Cancelled { redrives, .. }) | JobEvent::Done(Done { redrives, .. }) if *redrives > 0 => {
                 format!("{once}/{redrives}")
             }
@@ -91,6 +92,7 @@ impl Event {
             JobEvent::Expired(data) => self.envelope(data),
             JobEvent::Paused(data) | JobEvent::Resumed(data) => self.envelope(data),
             JobEvent::Redriven(data) => self.envelope(data),
+            JobEvent::Stalled(data) => self.envelope(data),
             JobEvent::Done(data) => self.envelope(data),
         }
     }
@@ -125,6 +127,7 @@ impl Event {
             Some("paused") => serde_json::from_value(data).map(JobEvent::Paused),
             Some("resumed") => serde_json::from_value(data).map(JobEvent::Resumed),
             Some("redriven") => serde_json::from_value(data).map(JobEvent::Redriven),
+            Some("stalled") => serde_json::from_value(data).map(JobEvent::Stalled),
             Some("done") => serde_json::from_value(data).map(JobEvent::Done),
             _ => return Err(MalformedEvent(format!("type {kind:?}"))),
         };
@@ -147,7 +150,7 @@ mod tests {
     fn a_job_that_is_cancelled_again_after_a_redrive_is_another_event() {
         let cancelled = |redrives| {
             let job = "j".parse().unwrap();
-            Event::now(JobEvent::Cancelled(Cancelled { job, reason: String::new(), total: None, redrives })).id
+            Event::now(JobEvent::Cancelled(Cancelled { job, reason: String::new(), total: None, redrives, opening: None })).id
         };
         assert_eq!([cancelled(0), cancelled(2)], ["j/cancelled", "j/cancelled/2"]);
     }
@@ -155,7 +158,7 @@ mod tests {
     #[test]
     fn an_event_reads_back_as_it_was_written() {
         let job: Job = "j-1".parse().unwrap();
-        let sealed = Event::now(JobEvent::Sealed(Sealed { job: job.clone(), total: 7 }));
+        let sealed = Event::now(JobEvent::Sealed(Sealed { job: job.clone(), total: 7, opening: None }));
         assert_eq!(sealed.id, "j-1/sealed");
         assert_eq!(sealed.routing_key(), "job.j-1.sealed");
         assert_eq!(Event::read(&sealed.body().unwrap()).unwrap(), sealed);

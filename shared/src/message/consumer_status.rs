@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RetryPolicy;
+
 /// How one consumer stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConsumerStatus {
@@ -11,8 +13,20 @@ pub struct ConsumerStatus {
     pub held: u64,
     /// Companies that it is to hold at the measured speed.
     pub hold_target: u64,
+    /// Results that a subscriber's queue refused, if it did so lately.
+    #[serde(default)]
+    pub results_refused: u64,
     /// Seconds that a thread needs for a company, measured; `None` before the first.
     pub seconds_per_company: Option<f64>,
+    /// Why it scores nothing, in words; `None` where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Companies that it has taken from the broker since it was started: it stands still between two equal ones.
+    #[serde(default)]
+    pub taken: u64,
+    /// When it tries companies again whose job leaves that to consumers: its delays name queues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
 }
 
 impl ConsumerStatus {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Indices, Job, Model, Settings};
+use super::{Indices, Job, Model, Opening, Settings};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ impl fmt::Display for State {
 pub struct Opened {
     /// The job.
     pub job: Job,
+    /// Tells this opening from another under the same name; nothing where the producer does not tell. The first in the ledger counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
     /// The model that scores it.
     pub model: Model,
     /// The file its companies come from, as its owner named it.
@@ -70,6 +73,9 @@ pub struct Enqueued {
     pub job: Job,
     /// The broker has stored every company before this index.
     pub position: u64,
+    /// The opening of the job by the producer that says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
 }
 
 /// Every company of the job has been enqueued.
@@ -79,6 +85,9 @@ pub struct Sealed {
     pub job: Job,
     /// How many companies it has.
     pub total: u64,
+    /// The opening of the job by the producer that says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
 }
 
 /// How a job that moves stands now. Said about once a second, and not kept.
@@ -112,6 +121,9 @@ pub struct Cancelled {
     /// How often the job had been redriven.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redrives: u32,
+    /// The opening of the job by the producer that gives it up; nothing where somebody else does, such as a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
 }
 
 /// The job's deadline passed.
@@ -119,8 +131,21 @@ pub struct Cancelled {
 pub struct Expired {
     /// The job.
     pub job: Job,
-    /// When it was to be done, as RFC 3339 in UTC.
+    /// When it was to be done, as RFC 3339 in UTC; of a job with a span, by the clock of its producer.
     pub deadline_at: String,
+}
+
+/// Companies of the job have no outcome, and nothing of it waits, is held or is due. Said when that is noticed, and not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stalled {
+    /// The job.
+    pub job: Job,
+    /// The model that scores it.
+    pub model: Option<Model>,
+    /// Since when none of its companies has come to an outcome, as RFC 3339 in UTC.
+    pub since: String,
+    /// How many companies are lost.
+    pub companies: u64,
 }
 
 /// The job's companies are to be set aside, or no longer.
@@ -150,6 +175,9 @@ pub struct Redriven {
     pub total: Option<u64>,
     /// When, as RFC 3339 in UTC.
     pub redriven_at: String,
+    /// The opening that it is about; nothing where whoever says it does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
 }
 
 /// How many companies failed for one cause.
@@ -186,10 +214,10 @@ pub struct Done {
     pub opened_at: Option<String>,
     /// When its last outcome was counted, as RFC 3339 in UTC.
     pub done_at: String,
-    /// From opened to done, in seconds.
-    pub duration_seconds: f64,
+    /// From opened to done, in seconds; `None` where that is not known, as nobody counted for a part of the time.
+    pub duration_seconds: Option<f64>,
     /// Outcomes over that time.
-    pub companies_per_second: f64,
+    pub companies_per_second: Option<f64>,
     /// Failures by cause, the most frequent first.
     pub causes: Vec<CauseCount>,
     /// Why it was given up, where it was.
@@ -206,7 +234,8 @@ pub(super) fn is_zero(count: &u32) -> bool {
 }
 
 /// What is said of a job.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum JobEvent {
     /// It has begun.
     Opened(Opened),
@@ -226,12 +255,14 @@ pub enum JobEvent {
     Resumed(Pause),
     /// Some of it is done again.
     Redriven(Redriven),
+    /// Companies of it are lost.
+    Stalled(Stalled),
     /// It has ended.
     Done(Done),
 }
 
 impl JobEvent {
-    /// The words that [`JobEvent::name`] gives for events that the ledger records: all but progress.
+    /// The words that [`JobEvent::name`] gives for events that the ledger records: all but progress and stalled.
     pub const RECORDED: [&str; 9] =
         ["opened", "enqueued", "sealed", "cancelled", "expired", "paused", "resumed", "redriven", "done"];
 
@@ -247,6 +278,7 @@ impl JobEvent {
             JobEvent::Paused(_) => "paused",
             JobEvent::Resumed(_) => "resumed",
             JobEvent::Redriven(_) => "redriven",
+            JobEvent::Stalled(_) => "stalled",
             JobEvent::Done(_) => "done",
         }
     }
@@ -262,6 +294,7 @@ impl JobEvent {
             JobEvent::Expired(expired) => &expired.job,
             JobEvent::Paused(pause) | JobEvent::Resumed(pause) => &pause.job,
             JobEvent::Redriven(redriven) => &redriven.job,
+            JobEvent::Stalled(stalled) => &stalled.job,
             JobEvent::Done(done) => &done.job,
         }
     }

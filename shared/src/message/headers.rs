@@ -5,6 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
+use super::Opening;
+use super::dead_letter::MALFORMED;
+
 /// A message that is not what its type says, with the part that is amiss.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message: expected {expected}, found {found}")]
@@ -43,6 +46,60 @@ pub fn persistent(kind: &str, message_id: String) -> BasicProperties {
         .with_timestamp(now)
 }
 
+/// The properties of a message that goes to the ledger by itself, where another queue refused it; the ledger may have it already.
+pub fn republished(properties: BasicProperties) -> BasicProperties {
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    headers.insert(REPUBLISHED.into(), AMQPValue::Boolean(true));
+    properties.with_headers(headers)
+}
+
+/// Whether a message went to the ledger by itself.
+pub(super) fn is_republished(properties: &BasicProperties) -> bool {
+    let header = |headers: &FieldTable| headers.inner().get(REPUBLISHED) == Some(&AMQPValue::Boolean(true));
+    properties.headers().as_ref().is_some_and(header)
+}
+
+const REPUBLISHED: &str = "republished";
+
+/// Bytes of headers with which a message can still be given further headers by the broker and fit in a frame of 128 KiB.
+const BOUNDED_HEADERS: usize = 64 << 10;
+
+/// What is kept of a message whose headers are too large together: what its company is answered for by.
+const KEPT_HEADERS: [&str; 4] = ["job", "index", "attempt", "round"];
+const LONGEST_HEADER: usize = 1 << 10;
+
+/// The properties with few headers, and `why` it is no work, where there are too many bytes of them for the broker to add any; `None`
+/// where it can.
+pub fn bounded_headers(properties: &BasicProperties, why: &str) -> Option<BasicProperties> {
+    let headers = properties.headers().as_ref()?.inner();
+    let sizes = headers.iter().map(|(key, value)| key.as_str().len() + bytes(value));
+    if sizes.sum::<usize>() <= BOUNDED_HEADERS {
+        return None;
+    }
+    let is_kept = |key: &str, value| KEPT_HEADERS.contains(&key) && bytes(value) <= LONGEST_HEADER;
+    let mut bounded = FieldTable::default();
+    for (key, value) in headers.iter().filter(|(key, value)| is_kept(key.as_str(), value)) {
+        bounded.insert(key.clone(), value.clone());
+    }
+    put_text(&mut bounded, MALFORMED, &why.chars().take(LONGEST_HEADER / 4).collect::<String>());
+    Some(properties.clone().with_headers(bounded))
+}
+
+/// About how many bytes a value takes in a frame.
+fn bytes(value: &AMQPValue) -> usize {
+    const NUMBER: usize = 9;
+    match value {
+        AMQPValue::LongString(text) => text.as_bytes().len() + NUMBER,
+        AMQPValue::ShortString(text) => text.as_str().len() + NUMBER,
+        AMQPValue::ByteArray(array) => array.as_slice().len() + NUMBER,
+        AMQPValue::FieldArray(array) => array.as_slice().iter().map(bytes).sum::<usize>() + NUMBER,
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(key, value)| key.as_str().len() + bytes(value)).sum::<usize>() + NUMBER
+        }
+        _ => NUMBER,
+    }
+}
+
 /// The offset of a message that came from a stream; nothing if it came from elsewhere.
 pub fn offset(properties: &BasicProperties) -> Option<u64> {
     let value = properties.headers().as_ref()?.inner().get("x-stream-offset")?;
@@ -78,6 +135,16 @@ pub(super) fn number(properties: &BasicProperties, key: &str) -> Result<u32, Mal
     integer(value)
         .and_then(|number| u32::try_from(number).ok())
         .ok_or_else(|| Malformed::new(format!("a whole number from 0 to {} in header '{key}'", u32::MAX), format!("{value:?}")))
+}
+
+/// The opening in header `opening`; nothing where there is no such header.
+pub(super) fn opening(properties: &BasicProperties) -> Result<Option<Opening>, Malformed> {
+    const KEY: &str = "opening";
+    if !properties.headers().as_ref().is_some_and(|headers| headers.inner().contains_key(KEY)) {
+        return Ok(None);
+    }
+    let bad = |_| Malformed::new("the UUID of a job's opening in header 'opening'", "other text");
+    text(properties, KEY)?.parse().map(Some).map_err(bad)
 }
 
 fn integer(value: &AMQPValue) -> Option<i64> {

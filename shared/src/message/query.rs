@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::is_zero;
-use super::{CauseCount, Done, Indices, Job, Model, Settings, State};
+use super::{CauseCount, Done, Indices, Job, Model, Opening, Settings, State};
 
 /// What the aggregator can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +39,23 @@ pub enum Which {
     Redriven,
 }
 
+/// Companies that are lost: they have no outcome, and nothing of their job waits, is held or is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stall {
+    /// Since when none of the job's companies has come to an outcome, as RFC 3339 in UTC.
+    pub since: String,
+    /// How many are lost.
+    pub companies: u64,
+}
+
 /// How a job stands. The keys it shares with the done event mean the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobStatus {
     /// The job.
     pub job: Job,
+    /// Which opening of that name it is, where its producer told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
     /// The model that scores it.
     pub model: Option<Model>,
     /// Where it stands.
@@ -66,7 +78,7 @@ pub struct JobStatus {
     pub opened_at: Option<String>,
     /// When it ended, as RFC 3339 in UTC.
     pub done_at: Option<String>,
-    /// From opened to done, or to now, in seconds.
+    /// From opened to done, or to now, in seconds; `None` where that is not known.
     pub duration_seconds: Option<f64>,
     /// Outcomes over that time.
     pub companies_per_second: Option<f64>,
@@ -88,6 +100,9 @@ pub struct JobStatus {
     /// Who redrove it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redriven_by: Option<String>,
+    /// What is lost of it, where that has been noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<Stall>,
     /// The ledger offset of its first record: where a replay of it begins.
     pub first_offset: u64,
     /// The ledger offset that the aggregator will read next: where a replay of what is counted ends.
@@ -115,8 +130,8 @@ impl JobStatus {
             duplicates: self.duplicates,
             retries: self.retries,
             opened_at: self.opened_at,
-            duration_seconds: self.duration_seconds.unwrap_or_default(),
-            companies_per_second: self.companies_per_second.unwrap_or_default(),
+            duration_seconds: self.duration_seconds,
+            companies_per_second: self.companies_per_second,
             causes: self.causes,
             reason: self.reason,
             redrives: self.redrives,

@@ -9,8 +9,8 @@ use lapin::types::FieldTable;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::headers::{Malformed, number, persistent, put_integer, put_text, text};
-use super::{Index, Job, Model, RESULT_TYPE, Work};
+use super::headers::{Malformed, is_republished, number, opening, persistent, put_integer, put_text, text};
+use super::{Index, Job, Model, Opening, RESULT_TYPE, Work};
 
 /// How a company ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ impl FromStr for Outcome {
 }
 
 /// What counting needs of a result: all of it in headers, so that no body is parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// The job.
     pub job: Job,
@@ -62,8 +62,13 @@ pub struct Counted {
     pub attempt: u32,
     /// How often its job had been redriven when it was enqueued.
     pub round: u32,
+    /// The opening of its job; nothing where that is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
     /// Why it failed; empty where it succeeded.
     pub cause: String,
+    /// Whether the ledger may have it already: it was published once more, to the ledger alone, since another queue refused it.
+    pub republished: bool,
 }
 
 impl Counted {
@@ -80,10 +85,12 @@ impl Counted {
             outcome,
             attempt: number(properties, "attempt")?.max(1),
             round: number(properties, "round").unwrap_or_default(),
+            opening: opening(properties)?,
             cause: match outcome {
                 Outcome::Succeeded => String::new(),
                 Outcome::Failed => text(properties, "cause")?.chars().take(LONGEST_CAUSE).collect(),
             },
+            republished: is_republished(properties),
         })
     }
 }
@@ -180,6 +187,9 @@ impl ScoredResult<'_> {
         if self.work.round > 0 {
             put_integer(&mut headers, "round", self.work.round);
         }
+        if let Some(opening) = self.work.opening {
+            put_text(&mut headers, "opening", &opening.to_string());
+        }
         persistent(RESULT_TYPE, self.work.id()).with_content_type("application/json".into()).with_headers(headers)
     }
 
@@ -240,8 +250,10 @@ mod tests {
             company_id: "acme".to_owned(),
             attempt: 2,
             round: 0,
+            opening: None,
             priority: Priority::Normal,
             deliveries: 0,
+            deliveries_alone: 0,
             retry: None,
             traceparent: String::new(),
             record: record.as_bytes().to_vec(),
@@ -282,9 +294,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_counting_needs_reads_back_as_it_was_written(
-            (index, attempt, round, cause) in (any::<u32>(), 1_u32..100, any::<u32>(), prop::option::of(".{0,60}"))
+            (index, attempt, round, opened, cause)
+                in (any::<u32>(), 1_u32..100, any::<u32>(), any::<bool>(), prop::option::of(".{0,60}"))
         ) {
-            let work = Work { index: Index(index), attempt, round, ..work("{}") };
+            let opening = opened.then(Opening::unique);
+            let work = Work { index: Index(index), attempt, round, opening, ..work("{}") };
             let scored = match &cause {
                 None => ScoredCompany::Prediction("1".to_owned()),
                 Some(cause) => ScoredCompany::Error { cause: cause.clone(), message: String::new() },
@@ -292,7 +306,8 @@ mod tests {
             let model = "m".parse().unwrap();
             let result = ScoredResult { work: &work, model: &model, scored: &scored, scored_at: "now", duration_ms: 1.0 };
             let (job, index, outcome, cause) = (work.job.clone(), work.index, scored.outcome(), cause.unwrap_or_default());
-            prop_assert_eq!(Counted::read(&result.properties()), Ok(Counted { job, index, outcome, attempt, round, cause }));
+            let read = Counted { job, index, outcome, attempt, round, opening, cause, republished: false };
+            prop_assert_eq!(Counted::read(&result.properties()), Ok(read));
         }
     }
 }

@@ -56,6 +56,12 @@ impl RetryPolicy {
         let tier = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
         self.delays.get(tier).or(self.delays.last()).copied()
     }
+
+    /// The delays that it comes to, each of which names a queue.
+    pub fn delays(&self) -> impl Iterator<Item = Duration> + '_ {
+        let tries_again = usize::try_from(self.max_attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.delays.iter().copied().take(tries_again)
+    }
 }
 
 fn parse_delay(text: &str) -> Result<Duration, BadRetryPolicy> {

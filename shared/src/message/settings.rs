@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RetryPolicy, Tolerance};
+use super::{RetryPolicy, Span, Timestamp, Tolerance};
 
 /// Which of a model's two queues a job's companies wait in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,9 +143,12 @@ pub struct Settings {
     /// Whether the job ends as soon as it has more failures than that.
     #[serde(default)]
     pub fail_fast: bool,
-    /// When the job expires, as RFC 3339 in UTC.
+    /// When the job expires. Of one with `deadline_seconds`, when that is by the clock of its producer: to be shown, and no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline_at: Option<String>,
+    pub deadline_at: Option<Timestamp>,
+    /// How long after its opening the job expires; the aggregator counts from when it reads the opening.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<Span>,
     /// What its file's bytes hash to; nothing where it came by standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,

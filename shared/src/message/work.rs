@@ -3,8 +3,14 @@
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
 
-use super::headers::{Malformed, number, persistent, put_integer, put_text, text};
-use super::{Index, Job, Priority, RetryPolicy, WORK_TYPE};
+use super::headers::{Malformed, number, opening, persistent, put_integer, put_text, text};
+use super::{Index, Job, Opening, Priority, RetryPolicy, WORK_TYPE};
+
+/// Bytes of a company id that another client may send; our own producer takes fewer.
+pub const LONGEST_COMPANY_ID: usize = 512;
+
+/// W3C Trace Context has 55 today; a longer one is left out.
+pub(super) const LONGEST_TRACEPARENT: usize = 256;
 
 /// One company of a job on its way to a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +25,14 @@ pub struct Work {
     pub attempt: u32,
     /// How often its job had been redriven when it was enqueued.
     pub round: u32,
+    /// The opening of its job; nothing where its producer does not tell.
+    pub opening: Option<Opening>,
     /// Which of the model's queues it belongs in.
     pub priority: Priority,
     /// How often it was delivered and not answered for, in earlier messages of this attempt.
     pub deliveries: u32,
+    /// How many of those deliveries came from the quarantine, where it was scored by itself.
+    pub deliveries_alone: u32,
     /// When its attempts are over; nothing where its job leaves that to consumers.
     pub retry: Option<RetryPolicy>,
     /// W3C trace context; empty where the sender had none.
@@ -48,11 +58,17 @@ impl Work {
         if self.round > 0 {
             put_integer(&mut headers, "round", self.round);
         }
+        if let Some(opening) = self.opening {
+            put_text(&mut headers, "opening", &opening.to_string());
+        }
         if self.priority == Priority::High {
             put_text(&mut headers, "priority", "high");
         }
         if self.deliveries > 0 {
             put_integer(&mut headers, "deliveries", self.deliveries);
+        }
+        if self.deliveries_alone > 0 {
+            put_integer(&mut headers, "deliveries_alone", self.deliveries_alone);
         }
         if let Some(retry) = &self.retry {
             put_text(&mut headers, "retry", &retry.to_string());
@@ -63,21 +79,30 @@ impl Work {
     /// Reads a delivered work message. The record is not looked into: that is the scorer's.
     ///
     /// # Errors
-    /// [`Malformed`] where the job or the index is missing or is not of its kind.
+    /// [`Malformed`] where the job or the index is missing or is not of its kind, or the company id is too long to go into the header of
+    /// its result: a header must fit in one frame, and one that does not costs the whole connection.
     pub fn read(properties: &BasicProperties, record: Vec<u8>) -> Result<Work, Malformed> {
         let job = text(properties, "job")?;
         let index = number(properties, "index")?;
+        // Job and index are all that an answer needs. Another producer may leave out the rest.
+        let company_id = text(properties, "company_id").map_or_else(|_| index.to_string(), str::to_owned);
+        if company_id.len() > LONGEST_COMPANY_ID {
+            let expected = format!("at most {LONGEST_COMPANY_ID} bytes in header 'company_id'");
+            return Err(Malformed::new(expected, company_id.len().to_string()));
+        }
+        let traceparent = text(properties, "traceparent").ok().filter(|trace| trace.len() <= LONGEST_TRACEPARENT);
         Ok(Work {
             job: job.parse().map_err(|bad| Malformed::new("a job name in header 'job'", format!("{bad}")))?,
             index: Index(index),
-            // Job and index are all that an answer needs. Another producer may leave out the rest.
-            company_id: text(properties, "company_id").map_or_else(|_| index.to_string(), str::to_owned),
+            company_id,
             attempt: number(properties, "attempt").unwrap_or(1).max(1),
             round: number(properties, "round").unwrap_or_default(),
+            opening: opening(properties).unwrap_or_default(),
             priority: if text(properties, "priority") == Ok("high") { Priority::High } else { Priority::Normal },
             deliveries: number(properties, "deliveries").unwrap_or_default(),
+            deliveries_alone: number(properties, "deliveries_alone").unwrap_or_default(),
             retry: text(properties, "retry").ok().and_then(|retry| retry.parse().ok()),
-            traceparent: text(properties, "traceparent").unwrap_or_default().to_owned(),
+            traceparent: traceparent.unwrap_or_default().to_owned(),
             record,
         })
     }
@@ -98,8 +123,8 @@ mod tests {
     proptest! {
         #[test]
         fn work_reads_back_as_it_was_written(
-            (index, company_id, attempt, counts, high, attempts, record)
-                in (any::<u32>(), ".{0,60}", 1_u32..100, any::<(u32, u32)>(), any::<bool>(), 0_u32..5, any::<Vec<u8>>())
+            (index, company_id, attempt, counts, (high, opened), attempts, record)
+                in (any::<u32>(), ".{0,60}", 1_u32..100, any::<(u32, u32, u32)>(), any::<(bool, bool)>(), 0_u32..5, any::<Vec<u8>>())
         ) {
             let work = Work {
                 job: "j".parse().unwrap(),
@@ -107,14 +132,29 @@ mod tests {
                 company_id,
                 attempt,
                 round: counts.0,
+                opening: opened.then(Opening::unique),
                 priority: if high { Priority::High } else { Priority::Normal },
                 deliveries: counts.1,
+                deliveries_alone: counts.2,
                 retry: (attempts > 0).then(|| format!("{attempts};5s").parse().unwrap()),
                 traceparent: "00-1-2-01".to_owned(),
                 record,
             };
             prop_assert_eq!(Work::read(&work.properties(), work.record.clone()), Ok(work));
         }
+    }
+
+    #[test]
+    fn an_id_that_no_header_of_a_result_can_hold_is_refused_and_a_trace_left_out() {
+        let mut headers = FieldTable::default();
+        put_text(&mut headers, "job", "j");
+        put_integer(&mut headers, "index", 0);
+        put_text(&mut headers, "traceparent", &"x".repeat(100_000));
+        put_text(&mut headers, "company_id", &"x".repeat(512));
+        let read = |headers| Work::read(&BasicProperties::default().with_headers(headers), Vec::new());
+        assert_eq!(read(headers.clone()).unwrap().traceparent, "");
+        put_text(&mut headers, "company_id", &"x".repeat(513));
+        assert!(read(headers).unwrap_err().to_string().contains("expected at most 512 bytes in header 'company_id', found 513"));
     }
 
     #[test]

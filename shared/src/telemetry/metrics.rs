@@ -36,6 +36,10 @@ pub struct ConsumerMetrics {
     pub seconds_per_company: Gauge,
     /// Results published and not yet confirmed.
     pub confirms_pending: IntGauge,
+    /// Results that a subscriber's queue refused, and that the ledger got directly.
+    pub results_refused: IntCounter,
+    /// Messages on a work queue that are no work.
+    pub malformed: IntCounter,
     /// Companies moved to another queue unanswered: to retry, to the suspects, to a paused job's, or back.
     pub moved: IntCounterVec,
     /// Companies forgotten unscored, because their job had ended without them.
@@ -81,6 +85,12 @@ impl ConsumerMetrics {
                 &registry,
                 IntCounterVec::new(Opts::new("rollcall_moved_total", "Companies moved to another queue unanswered"), &["to"])?,
             )?,
+            results_refused: counter(
+                &registry,
+                "rollcall_results_refused_total",
+                "Results that a subscriber's queue refused, and that the ledger got directly",
+            )?,
+            malformed: counter(&registry, "rollcall_malformed_work_total", "Messages on a work queue that are no work")?,
             dropped: counter(&registry, "rollcall_dropped_total", "Companies forgotten, their job having ended without them")?,
             no_features: counter(
                 &registry,
@@ -133,6 +143,12 @@ pub struct AggregatorMetrics {
     pub reconnections: IntCounter,
     /// Records that are none of ours.
     pub malformed: IntCounter,
+    /// Dead letters taken, by the cause that their failed result has; `dropped` for those that nobody can answer for.
+    pub dead_letters: IntCounterVec,
+    /// Jobs of which companies are lost.
+    pub jobs_stalled: IntGauge,
+    /// Records that count for nothing, by why.
+    pub ignored: IntCounterVec,
     jobs: IntGaugeVec,
 }
 
@@ -149,7 +165,10 @@ impl AggregatorMetrics {
             ledger_offset: gauge(&registry, "rollcall_ledger_offset", "Ledger offset to be read next")?,
             ledger_lag: registered(
                 &registry,
-                Gauge::new("rollcall_ledger_lag_seconds", "Age of the ledger record read last while there are more to read")?,
+                Gauge::new(
+                    "rollcall_ledger_lag_seconds",
+                    "Age of the ledger record read last while there are more to read, by the clock of who published it",
+                )?,
             )?,
             last_result_to_done: histogram(
                 &registry,
@@ -159,6 +178,28 @@ impl AggregatorMetrics {
             )?,
             reconnections: counter(&registry, "rollcall_reconnections_total", "Times the connection was built anew")?,
             malformed: counter(&registry, "rollcall_malformed_records_total", "Ledger records that are none of Rollcall's")?,
+            dead_letters: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("rollcall_dead_letters_total", "Dead letters taken, by the cause of their failed result"),
+                    &["cause"],
+                )?,
+            )?,
+            jobs_stalled: gauge(
+                &registry,
+                "rollcall_jobs_stalled",
+                "Jobs with companies that have no outcome and are nowhere on the broker",
+            )?,
+            ignored: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "rollcall_ignored_records_total",
+                        "Ledger records that count for nothing: of another opening of their job's name, of a job that is not open, or not true by the count",
+                    ),
+                    &["why"],
+                )?,
+            )?,
             jobs: registered(&registry, IntGaugeVec::new(Opts::new("rollcall_jobs", "Jobs by state"), &["state"])?)?,
             registry,
         })

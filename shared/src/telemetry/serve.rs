@@ -39,10 +39,14 @@ impl Readiness {
         *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
+    /// Why it is not able to, connected or not.
+    pub fn fault(&self) -> Option<String> {
+        self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What it lacks to be at its work; nothing where it is ready.
     pub fn missing(&self) -> Option<String> {
-        let fault = self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        fault.or_else(|| (!self.0.connected.load(Ordering::Relaxed)).then(|| "not connected".to_owned()))
+        self.fault().or_else(|| (!self.0.connected.load(Ordering::Relaxed)).then(|| "not connected".to_owned()))
     }
 }
 

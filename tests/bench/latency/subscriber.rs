@@ -77,6 +77,7 @@ impl Subscriber {
     pub fn open_job(&self, job: &str) {
         let opened = Opened {
             job: job.parse().unwrap(),
+            opening: None,
             model: MODEL.parse().unwrap(),
             source: "bench".to_owned(),
             opened_at: timestamp(SystemTime::now()),
@@ -93,8 +94,10 @@ impl Subscriber {
             company_id: index.to_string(),
             attempt: 1,
             round: 0,
+            opening: None,
             priority: Priority::Normal,
             deliveries: 0,
+            deliveries_alone: 0,
             retry: None,
             traceparent: String::new(),
             record: record(index),

@@ -3,20 +3,20 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall_consumer::score::command::read_answer;
-use serde_json::Value;
+use rollcall_consumer::score::command::{Line, read_answer};
 
 const COMPANIES: usize = 2;
 
-fuzz_target!(|line: &str| {
+fuzz_target!(|line: &[u8]| {
     match read_answer(line, "1", COMPANIES) {
-        Ok(outcomes) => {
+        Ok(Line::Answer(outcomes)) => {
             assert_eq!(outcomes.len(), COMPANIES);
             for prediction in outcomes.into_iter().flatten() {
                 // It goes into the result as it stands.
-                serde_json::from_str::<&serde_json::value::RawValue>(&prediction).unwrap();
+                serde_json::from_str::<&serde_json::value::RawValue>(&prediction.json).unwrap();
             }
         }
-        Err(error) => assert!(!error.message.is_empty() || serde_json::from_str::<Value>(line).is_ok(), "{error:?}"),
+        Ok(Line::Failed(_) | Line::Log) => {}
+        Err(error) => assert!(!error.to_string().is_empty(), "{error:?}"),
     }
 });

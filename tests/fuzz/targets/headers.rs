@@ -10,12 +10,13 @@ use rollcall_fuzz::assert_one_line;
 use rollcall_shared::message::{Counted, Work, earlier_deliveries, offset};
 
 /// The keys that are read, and one that is not.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "job",
     "index",
     "company_id",
     "attempt",
     "round",
+    "opening",
     "priority",
     "deliveries",
     "retry",
@@ -27,7 +28,7 @@ const KEYS: [&str; 14] = [
     "other",
 ];
 /// Texts that get past the first check.
-const TEXTS: [&str; 6] = ["j", "succeeded", "failed", "high", "3;1s,1m30s", ""];
+const TEXTS: [&str; 7] = ["j", "succeeded", "failed", "high", "3;1s,1m30s", "0190163d-8694-739b-aea5-966c26f8ad91", ""];
 
 fuzz_target!(|bytes: &[u8]| {
     let mut bytes = Unstructured::new(bytes);

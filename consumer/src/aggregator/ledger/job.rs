@@ -1,26 +1,30 @@
 //! The count of one job.
 
+mod hear;
 mod tell;
+
+pub use tell::Mark;
 
 use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
-use rollcall_shared::message::{
-    Cancelled, Counted, Done, Expired, Indices, JobEvent, Model, Opened, Outcome, Redriven, Sealed, Settings, State, Which,
-};
+use rollcall_shared::message::{Counted, Done, Indices, Model, Opened, Outcome, Settings, State, Timestamp, Which};
 use serde::{Deserialize, Serialize};
 
+use super::Ignored;
+use super::clock::Times;
 use super::snapshot::{bitmap, bitmaps};
 
 /// Causes counted by name; the rest are counted together, so that a scorer that makes up causes cannot fill the memory.
 const DISTINCT_CAUSES: usize = 100;
 const OTHER_CAUSES: &str = "other";
 
-/// What the ledger has said of one job so far: a bit a company, not its result.
+/// What the ledger has said of one job since its opening: a bit a company, not its result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobCount {
     first_offset: u64,
-    opened: Option<Opened>,
+    opened: Opened,
+    times: Times,
     total: Option<u64>,
     /// The broker has stored every company before this index.
     enqueued: u64,
@@ -37,7 +41,11 @@ pub struct JobCount {
     /// Whether companies of it may be waiting in its queue of paused ones.
     was_paused: bool,
     cut_short: Option<CutShort>,
+    /// The total that its producer told after it was cut short, and before its done event was read: that says what was known before.
+    late_total: Option<u64>,
     done: Option<Done>,
+    /// The ledger offset of its done event.
+    done_offset: Option<u64>,
     redrive: Option<Redrive>,
     /// Whether the bitmaps were given up: the job ended long ago.
     forgotten: bool,
@@ -50,8 +58,8 @@ struct CutShort {
     round: u32,
     how: State,
     reason: Option<String>,
-    /// Companies enqueued up to then, where that is known.
-    total: Option<u64>,
+    /// How many companies it had then, at least.
+    total: u64,
 }
 
 /// The latest time that companies of the job were enqueued again after its end.
@@ -59,7 +67,6 @@ struct CutShort {
 struct Redrive {
     round: u32,
     by: String,
-    at: String,
     #[serde(with = "bitmap")]
     reopened: RoaringBitmap,
     /// Companies with an outcome when this round is over.
@@ -67,11 +74,12 @@ struct Redrive {
 }
 
 impl JobCount {
-    /// A job whose first record is at `first_offset`.
-    pub(super) fn new(first_offset: u64) -> JobCount {
+    /// A job of which no record comes before `first_offset`.
+    pub(super) fn new(first_offset: u64, opened: Opened, times: Times) -> JobCount {
         JobCount {
             first_offset,
-            opened: None,
+            opened,
+            times,
             total: None,
             enqueued: 0,
             terminal: RoaringBitmap::new(),
@@ -82,30 +90,38 @@ impl JobCount {
             paused: false,
             was_paused: false,
             cut_short: None,
+            late_total: None,
             done: None,
+            done_offset: None,
             redrive: None,
             forgotten: false,
         }
     }
 
     /// Counts an outcome. The first of a company in its newest round wins; a later one, or one of an earlier round, is a
-    /// duplicate. Outcomes that come after the job was cut short, or for an index that the job does not have, are ignored.
-    pub(super) fn count(&mut self, result: &Counted) {
+    /// duplicate. Outcomes that come after the job was cut short change nothing.
+    pub(super) fn count(&mut self, result: &Counted) -> Result<(), Ignored> {
+        if result.opening.is_some() && result.opening != self.opened.opening {
+            return Err(Ignored::OtherOpening);
+        }
         let index = result.index.0;
         if self.terminal.contains(index) || (self.forgotten && self.done.is_some()) {
-            self.duplicates += 1;
-            return;
+            self.duplicates += u64::from(!result.republished);
+            return Ok(());
         }
-        if self.state().is_final() || self.total.is_some_and(|total| u64::from(index) >= total) {
-            return;
+        if self.total.is_some_and(|total| u64::from(index) >= total) {
+            return Err(Ignored::Contradiction);
+        }
+        if self.state().is_final() {
+            return Ok(());
         }
         if let Some(redrive) = &self.redrive {
             if !redrive.reopened.contains(index) {
-                return;
+                return Ok(());
             }
             if result.round != redrive.round {
-                self.duplicates += 1;
-                return;
+                self.duplicates += u64::from(!result.republished);
+                return Ok(());
             }
         }
         self.terminal.insert(index);
@@ -114,6 +130,7 @@ impl JobCount {
             self.fail(index, &result.cause);
             self.cut_short_by_failures();
         }
+        Ok(())
     }
 
     fn fail(&mut self, index: u32, cause: &str) {
@@ -125,7 +142,7 @@ impl JobCount {
 
     /// Of a job that asks for it, the failure that is one too many is the end. What is redriven is all tried.
     fn cut_short_by_failures(&mut self) {
-        let Some(Opened { settings, .. }) = &self.opened else { return };
+        let settings = &self.opened.settings;
         let tolerated = settings.tolerate_failures;
         if settings.fail_fast && self.redrive.is_none() && tolerated.is_exceeded(self.failures, self.total) {
             let reason = format!("more failures than the {tolerated} that it tolerates, at which it was to end");
@@ -133,50 +150,22 @@ impl JobCount {
         }
     }
 
-    fn cut_short(&mut self, how: State, reason: Option<String>, total: Option<u64>) {
-        if !self.state().is_final() {
-            self.cut_short = Some(CutShort { round: self.round(), how, reason, total });
+    /// Ends the job with what it has come to. How many companies it has at least is said by its producer, `told` or before; or by
+    /// how many have an outcome, and never by an index, which anybody may have made up.
+    fn cut_short(&mut self, how: State, reason: Option<String>, told: Option<u64>) {
+        if self.state().is_final() {
+            return;
         }
+        if let (None, Some(told)) = (self.total, told) {
+            self.take_out_from(told.max(self.enqueued));
+        }
+        let total = told.unwrap_or_default().max(self.enqueued).max(self.terminal.len());
+        self.cut_short = Some(CutShort { round: self.round(), how, reason, total });
     }
 
-    /// Takes in a job event. Of those that are said once, the first counts; a repetition changes nothing.
-    pub(super) fn hear(&mut self, event: JobEvent) {
-        match event {
-            JobEvent::Opened(opened) => {
-                self.opened.get_or_insert(opened);
-            }
-            JobEvent::Enqueued(enqueued) => self.enqueued = self.enqueued.max(enqueued.position),
-            JobEvent::Sealed(sealed) => self.seal(&sealed),
-            JobEvent::Cancelled(Cancelled { reason, total, redrives, .. }) => {
-                // One that was said again may come after what it ended has been redriven.
-                if redrives == self.round() {
-                    self.cut_short(State::Cancelled, Some(reason), total);
-                }
-            }
-            JobEvent::Expired(Expired { deadline_at, .. }) => {
-                self.cut_short(State::Expired, Some(format!("it was to be done by {deadline_at}")), None);
-            }
-            JobEvent::Paused(_) if !self.state().is_final() => (self.paused, self.was_paused) = (true, true),
-            JobEvent::Paused(_) | JobEvent::Progress(_) => {}
-            JobEvent::Resumed(_) => self.paused = false,
-            JobEvent::Redriven(redriven) => self.reopen(redriven),
-            JobEvent::Done(done) => self.finish(done),
-        }
-    }
-
-    /// A producer that does not know that its job was cut short says the truth all the same.
-    fn seal(&mut self, sealed: &Sealed) {
-        if self.total.is_none() {
-            self.set_total(sealed.total);
-            self.cut_short_by_failures();
-        }
-    }
-
-    fn set_total(&mut self, total: u64) {
-        self.total = Some(total);
-        self.enqueued = total;
-        // Outcomes of companies that the job turns out not to have were never this job's.
-        if let Ok(end) = u32::try_from(total) {
+    /// Takes the companies from index `end` on out of every bitmap.
+    fn take_out_from(&mut self, end: u64) {
+        if let Ok(end) = u32::try_from(end) {
             self.take_out(&|indices| indices.remove_range(end..));
         }
     }
@@ -186,40 +175,6 @@ impl JobCount {
         from(&mut self.terminal);
         self.failures -= self.failed.values_mut().map(from).sum::<u64>();
         self.failed.retain(|_, indices| !indices.is_empty());
-    }
-
-    /// Enqueues companies of a job that has ended again. Of two that try, the first does; and nothing is redriven whose
-    /// companies are no longer known.
-    fn reopen(&mut self, redriven: Redriven) {
-        let is_next = self.done.is_some() && redriven.round == self.round() + 1;
-        if !is_next || self.forgotten {
-            return;
-        }
-        let Redriven { round, by, indices: Indices(mut reopened), total, redriven_at, .. } = redriven;
-        if let (None, Some(total)) = (self.total, total) {
-            self.set_total(total);
-        }
-        // No company has them: the round would wait for ever.
-        if let Ok(end) = u32::try_from(self.total.or(self.total()).unwrap_or_default()) {
-            reopened.remove_range(end..);
-        }
-        self.take_out(&|indices| {
-            let before = indices.len();
-            *indices -= &reopened;
-            before - indices.len()
-        });
-        self.done = None;
-        self.paused = false;
-        let expected = self.terminal.len() + reopened.len();
-        self.redrive = Some(Redrive { round, by, at: redriven_at, reopened, expected });
-    }
-
-    fn finish(&mut self, done: Done) {
-        if self.done.is_none() && done.redrives == self.round() {
-            self.done = Some(done);
-            self.paused = false;
-            self.optimize();
-        }
     }
 
     /// Most of what is known is whole runs of companies, which take next to nothing.
@@ -244,7 +199,8 @@ impl JobCount {
         let failed = self.all_failed();
         let each_once = self.failed.values().map(RoaringBitmap::len).sum::<u64>() == failed.len();
         let expected = self.redrive.as_ref().is_none_or(|redrive| redrive.reopened.len() <= redrive.expected);
-        each_once && self.failures == failed.len() && failed.is_subset(&self.terminal) && expected
+        let ended = self.done.is_some() == self.done_offset.is_some();
+        each_once && self.failures == failed.len() && failed.is_subset(&self.terminal) && expected && ended
     }
 
     fn all_failed(&self) -> RoaringBitmap {
@@ -272,8 +228,8 @@ impl JobCount {
     }
 
     /// What its owner asked for.
-    pub fn settings(&self) -> Settings {
-        self.opened.as_ref().map(|opened| opened.settings.clone()).unwrap_or_default()
+    pub fn settings(&self) -> &Settings {
+        &self.opened.settings
     }
 
     /// Where the job stands.
@@ -303,8 +259,7 @@ impl JobCount {
     }
 
     fn tolerates_failures(&self) -> bool {
-        let tolerance = self.opened.as_ref().map(|opened| opened.settings.tolerate_failures).unwrap_or_default();
-        !tolerance.is_exceeded(self.failures, self.total)
+        !self.settings().tolerate_failures.is_exceeded(self.failures, self.total)
     }
 
     /// Whether the job has ended and the ledger does not say so yet.
@@ -337,9 +292,14 @@ impl JobCount {
         self.done.as_ref().map(|done| done.done_at.as_str())
     }
 
-    /// The model that scores the job, once its opening has been read.
-    pub fn model(&self) -> Option<&Model> {
-        self.opened.as_ref().map(|opened| &opened.model)
+    /// Where in the ledger its done event is, once it is there.
+    pub(super) fn done_offset(&self) -> Option<u64> {
+        self.done_offset
+    }
+
+    /// The model that scores the job.
+    pub fn model(&self) -> &Model {
+        &self.opened.model
     }
 
     /// Companies with an outcome.
@@ -360,13 +320,23 @@ impl JobCount {
         }))
     }
 
-    /// When the job was opened, as RFC 3339 in UTC.
-    pub fn opened_at(&self) -> Option<&str> {
-        self.opened.as_ref().map(|opened| opened.opened_at.as_str())
+    /// Since when it runs, by the ledger's clock.
+    pub(super) fn times(&self) -> &Times {
+        &self.times
     }
 
-    /// When the job, or the latest redrive of it, began, as RFC 3339 in UTC.
-    pub fn began_at(&self) -> Option<&str> {
-        self.redrive.as_ref().map(|redrive| redrive.at.as_str()).or(self.opened_at())
+    /// The same, to be changed.
+    pub(super) fn times_mut(&mut self) -> &mut Times {
+        &mut self.times
+    }
+
+    /// Whether its deadline has passed, `micros` by the ledger's clock and `now` by this machine's. What is redriven has none.
+    pub(super) fn is_overdue(&self, micros: u64, now: Timestamp) -> bool {
+        let Settings { deadline_at, deadline_seconds, .. } = self.settings();
+        let passed = match deadline_seconds {
+            Some(span) => self.times.read_for(micros) >= span.length(),
+            None => deadline_at.is_some_and(|deadline_at| deadline_at <= now),
+        };
+        passed && self.redrive.is_none() && !self.state().is_final()
     }
 }

@@ -2,7 +2,7 @@
 
 use rollcall_shared::message::read_json;
 
-use super::Ledger;
+use super::{Ended, Ledger};
 
 /// A snapshot that does not read back. Its holder replays the ledger instead.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,8 @@ impl Ledger {
     /// # Errors
     /// [`BadSnapshot`].
     pub fn from_snapshot(bytes: &[u8]) -> Result<Ledger, BadSnapshot> {
-        let ledger: Ledger = read_json(bytes).map_err(BadSnapshot)?;
+        let mut ledger: Ledger = read_json(bytes).map_err(BadSnapshot)?;
+        ledger.ended = Ended::of(&ledger.jobs);
         match ledger.jobs.iter().find(|(_, count)| !count.adds_up()) {
             Some((job, _)) => Err(BadSnapshot(format!("expected counts that add up, found others for job {job}"))),
             None => Ok(ledger),

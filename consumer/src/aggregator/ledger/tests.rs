@@ -1,11 +1,13 @@
 mod any_order;
 mod endings;
+mod foreign;
 mod kept;
 mod outcomes;
 mod redrives;
+mod times;
 
 use rollcall_shared::message::{
-    Cancelled, Expired, Index, Indices, Opened, Outcome, Pause, Redriven, Sealed, Settings, State, Which,
+    Cancelled, Enqueued, Expired, Index, Indices, Opened, Opening, Outcome, Pause, Redriven, Sealed, Settings, State, Which,
 };
 
 use Outcome::{Failed, Succeeded};
@@ -22,16 +24,17 @@ fn opened() -> Record {
 
 fn opened_with(settings: Settings) -> Record {
     let (model, opened_at) = ("m".parse().unwrap(), "2026-01-01T00:00:00Z".into());
-    Record::Event(JobEvent::Opened(Opened { job: job(), model, source: "f".into(), opened_at, settings }))
+    Record::Event(JobEvent::Opened(Opened { job: job(), opening: None, model, source: "f".into(), opened_at, settings }))
 }
 
 fn sealed(total: u64) -> Record {
-    Record::Event(JobEvent::Sealed(Sealed { job: job(), total }))
+    Record::Event(JobEvent::Sealed(Sealed { job: job(), total, opening: None }))
 }
 
 fn result(index: u32, outcome: Outcome) -> Record {
     let cause = if outcome == Outcome::Failed { "timeout".to_owned() } else { String::new() };
-    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round: 0, cause })
+    let (round, opening, republished) = (0, None, false);
+    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, republished })
 }
 
 fn in_round(round: u32, record: Record) -> Record {
@@ -45,7 +48,15 @@ fn in_round(round: u32, record: Record) -> Record {
 }
 
 fn cancelled(total: Option<u64>) -> Record {
-    Record::Event(JobEvent::Cancelled(Cancelled { job: job(), reason: "bad row".into(), total, redrives: 0 }))
+    Record::Event(JobEvent::Cancelled(Cancelled { job: job(), reason: "bad row".into(), total, redrives: 0, opening: None }))
+}
+
+fn expired() -> Record {
+    Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: "whenever".into() }))
+}
+
+fn enqueued(position: u64) -> Record {
+    Record::Event(JobEvent::Enqueued(Enqueued { job: job(), position, opening: None }))
 }
 
 fn redriven(round: u32, by: &str, indices: &str) -> Record {
@@ -68,6 +79,7 @@ fn redriven_of(total: Option<u64>, round: u32, by: &str, indices: &str) -> Recor
         companies,
         total,
         redriven_at: "2026-01-02T00:00:00Z".into(),
+        opening: None,
     }))
 }
 
@@ -75,17 +87,37 @@ fn redriven_of(total: Option<u64>, round: u32, by: &str, indices: &str) -> Recor
 fn done(ledger: &Ledger) -> Record {
     let count = ledger.job(&job()).unwrap();
     assert!(count.is_due(), "{:?}", count.state());
-    Record::Event(JobEvent::Done(count.done(&job(), "2026-01-01T00:01:00Z".into(), 1.0)))
+    Record::Event(JobEvent::Done(count.done(&job(), "2026-01-01T00:01:00Z".into(), Some(1.0))))
+}
+
+/// Applies the next record of the ledger, just as it is said.
+fn take(ledger: &mut Ledger, record: Record) -> Applied {
+    ledger.apply(ledger.next_offset(), Some(Duration::ZERO), record)
+}
+
+/// The record as the producer of `opening` says it, and what follows from it.
+fn of_opening(opening: Opening, mut record: Record) -> Record {
+    let of = match &mut record {
+        Record::Result(result) => &mut result.opening,
+        Record::Event(JobEvent::Opened(opened)) => &mut opened.opening,
+        Record::Event(JobEvent::Enqueued(enqueued)) => &mut enqueued.opening,
+        Record::Event(JobEvent::Sealed(sealed)) => &mut sealed.opening,
+        Record::Event(JobEvent::Cancelled(cancelled)) => &mut cancelled.opening,
+        Record::Event(JobEvent::Redriven(redriven)) => &mut redriven.opening,
+        other => panic!("expected a record that tells its opening, found {other:?}"),
+    };
+    *of = Some(opening);
+    record
 }
 
 /// Applies records, and after each what the aggregator says to it.
 fn live(records: impl IntoIterator<Item = Record>) -> Ledger {
     let mut ledger = Ledger::default();
     for record in records {
-        ledger.apply(ledger.next_offset(), record);
+        take(&mut ledger, record);
         if ledger.job(&job()).is_some_and(JobCount::is_due) {
             let done = done(&ledger);
-            ledger.apply(ledger.next_offset(), done);
+            assert_eq!(take(&mut ledger, done), Applied::To(job()));
         }
     }
     ledger
@@ -99,8 +131,8 @@ fn counts(ledger: &Ledger) -> [u64; 5] {
 
 fn fold(records: impl IntoIterator<Item = Record>) -> Ledger {
     let mut ledger = Ledger::default();
-    for (offset, record) in (0..).zip(records) {
-        ledger.apply(offset, record);
+    for record in records {
+        take(&mut ledger, record);
     }
     ledger
 }

@@ -2,15 +2,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use lapin::Channel;
 use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
-use rollcall_shared::message::{Done, Event, Expired, Job, JobEvent, Message, timestamp};
+use rollcall_shared::message::{Event, Expired, Job, JobEvent, Message, Stalled, Timestamp};
 use rollcall_shared::topology::Topology;
 
 use crate::aggregator::ledger::{JobCount, Ledger};
-use crate::aggregator::seconds_since;
 
 /// Makes job events and remembers which it has made.
 pub(super) struct Announcer {
@@ -34,12 +33,10 @@ impl Announcer {
         }
     }
 
-    /// The done event of a job that is due, as is known since `read_at`; nothing where it was already made and has only not been
-    /// read back yet.
-    pub(super) fn done(&mut self, job: &Job, count: &JobCount, read_at: Instant) -> Option<Message> {
-        let now = SystemTime::now();
-        let seconds = count.began_at().map_or(0.0, |began_at| seconds_since(began_at, now));
-        let done = count.done(job, timestamp(now), seconds);
+    /// The done event of a job that is due, as is known since `read_at`, after `seconds`; nothing where it was already made and has
+    /// only not been read back yet.
+    pub(super) fn done(&mut self, job: &Job, count: &JobCount, seconds: Option<f64>, read_at: Instant) -> Option<Message> {
+        let done = count.done(job, Timestamp::now().to_string(), seconds);
         match self.announced.entry((job.clone(), done.redrives)) {
             Entry::Occupied(_) => return None,
             Entry::Vacant(unsaid) => unsaid.insert(read_at),
@@ -48,23 +45,25 @@ impl Announcer {
         self.message(JobEvent::Done(done))
     }
 
-    /// A done event has been read back; where it is one of these, since when its job was known to be due. Another job may come by
-    /// the same name.
-    pub(super) fn heard(&mut self, done: &Done) -> Option<Instant> {
-        self.expired.remove(&done.job);
-        self.announced.remove(&(done.job.clone(), done.redrives))
+    /// Whether this done event was made here, and has not been read back.
+    pub(super) fn awaits(&self, job: &Job, redrives: u32) -> bool {
+        self.announced.contains_key(&(job.clone(), redrives))
+    }
+
+    /// The done event of a job that had been redriven so often has been read back, and counts; where it is one of these, since when
+    /// its job was known to be due. Another job may come by the same name.
+    pub(super) fn heard(&mut self, job: &Job, redrives: u32) -> Option<Instant> {
+        self.expired.remove(job);
+        self.announced.remove(&(job.clone(), redrives))
     }
 
     /// The event that says of each job that it was not done by its deadline; once.
     pub(super) fn expired(&mut self, ledger: &Ledger) -> Vec<Message> {
-        let now = timestamp(SystemTime::now());
+        let now = Timestamp::now();
         let mut expired = Vec::new();
-        for (job, count) in ledger.jobs().filter(|(_, count)| !count.state().is_final()) {
-            // RFC 3339 in UTC and of one precision sorts as time does. What is redriven has no deadline.
-            let passed = |deadline_at: &String| *deadline_at < now && count.began_at() == count.opened_at();
-            if let Some(deadline_at) = count.settings().deadline_at.filter(passed)
-                && self.expired.insert(job.clone())
-            {
+        for (job, count) in ledger.overdue(now) {
+            if self.expired.insert(job.clone()) {
+                let deadline_at = count.settings().deadline_at.unwrap_or(now).to_string();
                 expired.push(Expired { job: job.clone(), deadline_at });
             }
         }
@@ -85,6 +84,14 @@ impl Announcer {
             }
         }
         Ok(())
+    }
+
+    /// Tells that companies of a job are lost.
+    pub(super) async fn stalled(&self, stalled: Stalled) -> Result<(), BrokerError> {
+        match self.message(JobEvent::Stalled(stalled)) {
+            Some(message) => publish_unconfirmed(&self.progress, message).await,
+            None => Ok(()),
+        }
     }
 
     fn rate(&mut self, job: &Job, counted: u64) -> f64 {

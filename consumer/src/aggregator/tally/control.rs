@@ -84,7 +84,7 @@ impl Orders {
         let control = Control { job: job.clone(), order };
         let message = control.message(self.exchange.clone()).map_err(|error| BrokerError::Lost(error.to_string()))?;
         publisher.publish_now((), message).await?;
-        tracing::info!(%job, ?order, "told consumers");
+        tracing::info!(%job, order = ?control.order, "told consumers");
         Ok(())
     }
 }

@@ -2,51 +2,50 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::select_all;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::future::join_all;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
+use lapin::options::{BasicAckOptions, QueueDeleteOptions};
 use rollcall_shared::broker::{BrokerError, Link, Publisher};
 use rollcall_shared::message::{Job, Message, Model, Work};
 use rollcall_shared::topology::Topology;
 
+use super::subscriptions::Subscriptions;
 use crate::aggregator::ledger::Ledger;
 
-/// What the broker sends ahead; as many are moved together.
-const PREFETCH: u16 = 500;
+/// What the broker sends ahead; as many are moved together. Each may have sixteen megabytes.
+const PREFETCH: u16 = 32;
 
 /// The queues of jobs that were paused, go on, and have not ended.
-#[derive(Default)]
 pub(super) struct PausedCompanies {
-    resumed: HashMap<Job, Queue>,
-}
-
-struct Queue {
-    channel: Channel,
-    consumer: Consumer,
-    model: Model,
+    resumed: Subscriptions<Job>,
+    /// The models of those jobs. What still comes of a job that is not among them is no longer wanted.
+    models: HashMap<Job, Model>,
 }
 
 /// Companies on their way back.
 pub(super) struct Resumed {
     messages: Vec<((), Message)>,
-    channel: Channel,
-    last_tag: u64,
+    deliveries: Vec<Delivery>,
 }
 
 impl PausedCompanies {
+    pub(super) fn new() -> PausedCompanies {
+        PausedCompanies { resumed: Subscriptions::new(PREFETCH), models: HashMap::new() }
+    }
+
     /// Begins to take from the queues of jobs that were resumed, and stops where they were paused again.
     pub(super) async fn follow(&mut self, link: &Link, topology: &Topology, ledger: &Ledger) -> Result<(), BrokerError> {
         for (job, count) in ledger.jobs().filter(|(_, count)| count.was_paused()) {
             let running = !count.state().is_final() && !count.is_paused();
-            match (running, self.resumed.contains_key(job), count.model()) {
-                (true, false, Some(model)) => {
-                    let queue = Queue::open(link.channel().await?, topology, job, model.clone()).await?;
-                    self.resumed.insert(job.clone(), queue);
+            match (running, self.resumed.has(job)) {
+                (true, false) => {
+                    let model = count.model();
+                    self.models.insert(job.clone(), model.clone());
+                    let declare = async |channel: &_| topology.declare_paused(channel, model, job).await;
+                    self.resumed.add(link, job, &topology.paused_queue(job), declare).await?;
                 }
-                (false, true, _) => self.leave(job).await?,
+                // What has arrived goes on its way all the same, and is set aside again: a return would count as a delivery.
+                (false, true) => self.resumed.remove(job).await?,
                 _ => {}
             }
         }
@@ -55,58 +54,38 @@ impl PausedCompanies {
 
     /// Forgets the companies of a job that has ended without them.
     pub(super) async fn forget(&mut self, link: &Link, topology: &Topology, job: &Job) -> Result<(), BrokerError> {
-        self.leave(job).await?;
-        let channel = link.channel().await?;
-        channel.queue_delete(topology.paused_queue(job).into(), QueueDeleteOptions::default()).await?;
-        Ok(channel.close(200, "deleted".into()).await?)
-    }
-
-    /// What was sent ahead goes back into the queue with the end of the channel.
-    async fn leave(&mut self, job: &Job) -> Result<(), BrokerError> {
-        match self.resumed.remove(job) {
-            Some(queue) => Ok(queue.channel.close(200, "paused or ended".into()).await?),
-            None => Ok(()),
+        self.models.remove(job);
+        self.resumed.remove(job).await?;
+        let queue = topology.paused_queue(job);
+        let deleted = link
+            .apart(async |channel| Ok(channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?))
+            .await;
+        match deleted {
+            Err(error) if !link.is_connected() => Err(error),
+            Err(error) => {
+                tracing::warn!(event = "queue_refused", %error, queue, "the queue of a job that was paused and has ended is not deleted");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
         }
     }
 
-    /// Waits for companies of a resumed job, and takes with them what has already arrived. Safe to cancel.
-    pub(super) async fn next(&mut self, topology: &Topology) -> Result<Resumed, BrokerError> {
-        let waits = self.resumed.values_mut().map(|Queue { channel, consumer, model }| {
-            Box::pin(async move { (consumer.next().await, consumer, channel.clone(), model.clone()) })
-        });
-        let waits: Vec<_> = waits.collect();
-        if waits.is_empty() {
-            return std::future::pending().await;
+    /// Waits for companies of resumed jobs, and takes with them what has already arrived. Safe to cancel.
+    pub(super) async fn next(&mut self, topology: &Topology) -> Resumed {
+        let arrived = self.resumed.next(PREFETCH.into()).await;
+        let mut resumed = Resumed { messages: Vec::new(), deliveries: Vec::with_capacity(arrived.len()) };
+        for (job, delivery) in arrived {
+            resumed.add(delivery, self.models.get(&job), topology);
         }
-        // Nothing is awaited after the first: what has been taken would be lost with the future.
-        let ((first, consumer, channel, model), _, _) = select_all(waits).await;
-        let mut resumed = Resumed { messages: Vec::new(), channel, last_tag: 0 };
-        resumed.add(first, &model, topology)?;
-        while resumed.messages.len() < usize::from(PREFETCH) {
-            let Some(next) = consumer.next().now_or_never() else { break };
-            resumed.add(next, &model, topology)?;
-        }
-        Ok(resumed)
-    }
-}
-
-impl Queue {
-    async fn open(channel: Channel, topology: &Topology, job: &Job, model: Model) -> Result<Queue, BrokerError> {
-        topology.declare_paused(&channel, job).await?;
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let (queue, options) = (topology.paused_queue(job), BasicConsumeOptions::default());
-        let consumer = channel.basic_consume(queue.into(), "paused".into(), options, FieldTable::default()).await?;
-        Ok(Queue { channel, consumer, model })
+        resumed
     }
 }
 
 impl Resumed {
-    fn add(&mut self, next: Option<lapin::Result<Delivery>>, model: &Model, topology: &Topology) -> Result<(), BrokerError> {
-        let lost = || BrokerError::Lost("the broker cancelled the consumer of a resumed job's companies".to_owned());
-        let delivery = next.ok_or_else(lost)??;
-        self.last_tag = delivery.delivery_tag;
-        match Work::read(&delivery.properties, delivery.data) {
-            Ok(work) => self.messages.push((
+    fn add(&mut self, mut delivery: Delivery, model: Option<&Model>, topology: &Topology) {
+        let work = Work::read(&delivery.properties, std::mem::take(&mut delivery.data));
+        match (work, model) {
+            (Ok(work), Some(model)) => self.messages.push((
                 (),
                 Message {
                     exchange: topology.work(),
@@ -115,15 +94,21 @@ impl Resumed {
                     body: work.record,
                 },
             )),
-            Err(error) => tracing::error!(%error, "a message among paused companies is no work; it is dropped"),
+            (Ok(_), None) => {}
+            (Err(error), _) => tracing::error!(%error, "a message among paused companies is no work; it is dropped"),
         }
-        Ok(())
+        self.deliveries.push(delivery);
     }
 
-    /// Stores them where they were taken from, and then takes them out of the queue.
+    /// Stores them where they were taken from, and then takes them out of the queue. Where their channel is gone, they come again.
     pub(super) async fn put_back(self, publisher: &mut Publisher<()>) -> Result<(), BrokerError> {
         publisher.publish(self.messages).await?;
         publisher.flush().await?;
-        Ok(self.channel.basic_ack(self.last_tag, BasicAckOptions { multiple: true }).await?)
+        for acknowledged in join_all(self.deliveries.iter().map(|delivery| delivery.ack(BasicAckOptions::default()))).await {
+            if let Err(error) = acknowledged {
+                tracing::debug!(%error, "a resumed company is not acknowledged");
+            }
+        }
+        Ok(())
     }
 }

@@ -2,110 +2,94 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
+use lapin::Channel;
+use lapin::Consumer;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Channel, Consumer};
-use rollcall_shared::broker::BrokerError;
-use rollcall_shared::message::{Counted, Event, MARKER_TYPE, RESULT_TYPE, offset};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use rollcall_shared::broker::{BrokerError, Link, StreamReader};
+use rollcall_shared::message::{Counted, Event, JobEvent, MARKER_TYPE, RESULT_TYPE, Timestamp, offset};
 use rollcall_shared::topology::Topology;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::aggregator::ledger::Record;
 
-/// Records that the broker sends ahead of their acknowledgements. With their bodies, they are what memory peaks by, and what a
-/// record waits behind; twice as many are not counted faster.
-const PREFETCH: u16 = 250;
-
-/// Records acknowledged together. The broker sends as many more at once, and is asked less often; it goes on all the while, since
-/// this is less than the prefetch.
-const ACKNOWLEDGED_TOGETHER: u64 = 64;
-
 /// A reader of the ledger.
-pub(super) struct Records {
-    channel: Channel,
-    consumer: Consumer,
-    /// Tags leave no gap, unlike offsets: a delivery that we lost shows here.
-    last_tag: u64,
-    acknowledged: u64,
-}
+pub(super) struct Records(StreamReader);
 
 /// A record as it was read.
 pub(super) struct Read {
     pub(super) offset: u64,
+    pub(super) tag: u64,
+    /// What it was, by which it is known again; two records seldom have the same.
+    pub(super) identity: u64,
     pub(super) record: Record,
     pub(super) malformed: bool,
+    /// When it was said, by the clock of who said it, where a job or a redrive begins with it.
+    pub(super) said_at: Option<Timestamp>,
     /// The id of an aggregator's marker, if it is one.
     pub(super) marker: Option<String>,
-    /// Seconds since it was published, to the second.
+    /// Seconds since it was published, to the second, by the clock of who published it: to be shown, and no more.
     pub(super) age_seconds: f64,
 }
 
 impl Records {
     /// Begins to read at `first_offset`.
-    pub(super) async fn open(channel: Channel, topology: &Topology, first_offset: u64) -> Result<Records, BrokerError> {
-        let from = match i64::try_from(first_offset) {
-            Ok(offset) if offset > 0 => AMQPValue::LongLongInt(offset),
-            _ => AMQPValue::LongString(LongString::from("first")),
-        };
-        let consumer = subscribe(&channel, topology, from).await?;
-        Ok(Records { channel, consumer, last_tag: 0, acknowledged: 0 })
+    pub(super) async fn open(link: &Link, topology: &Topology, first_offset: u64) -> Result<Records, BrokerError> {
+        Ok(Records(StreamReader::open(link, topology.ledger(), first_offset).await?))
+    }
+
+    /// The same, one record at a time.
+    pub(super) async fn one_by_one(link: &Link, topology: &Topology, first_offset: u64) -> Result<Records, BrokerError> {
+        Ok(Records(StreamReader::one_by_one(link, topology.ledger(), first_offset).await?))
     }
 
     /// Waits for the next records: one, and those that have already arrived behind it, which are no more than the broker sends
     /// ahead. Safe to cancel.
     pub(super) async fn next(&mut self) -> Result<Vec<Read>, BrokerError> {
         // Nothing is awaited after the first: what has been taken would be lost with the future.
-        let first = self.consumer.next().await;
-        let mut records = Vec::new();
-        self.sort(&mut records, first)?;
-        while let Some(next) = self.consumer.next().now_or_never() {
-            self.sort(&mut records, next)?;
+        let first = self.0.next().await?;
+        let mut records: Vec<Read> = read(&first).into_iter().collect();
+        while let Some(next) = self.0.next_by_now() {
+            records.extend(read(&next?));
         }
         Ok(records)
     }
 
-    fn sort(&mut self, records: &mut Vec<Read>, next: Option<lapin::Result<Delivery>>) -> Result<(), BrokerError> {
-        let Some(delivery) = next else {
-            return Err(BrokerError::Lost("the broker cancelled the ledger's consumer".to_owned()));
-        };
-        let delivery = delivery?;
-        self.last_tag += 1;
-        if delivery.delivery_tag != self.last_tag {
-            return Err(BrokerError::Lost(format!(
-                "expected ledger delivery {}, found {}",
-                self.last_tag, delivery.delivery_tag
-            )));
-        }
-        records.extend(read(&delivery));
-        Ok(())
-    }
-
-    /// Asks the broker for more records, where there is room: that is all that acknowledging means in a stream.
+    /// Asks the broker for more records, where there is room.
     pub(super) async fn ask_for_more(&mut self) -> Result<(), BrokerError> {
-        if self.last_tag - self.acknowledged >= ACKNOWLEDGED_TOGETHER { self.acknowledge().await } else { Ok(()) }
+        self.0.ask_for_more().await
     }
 
     /// Acknowledges all that has been read: the broker takes a reader for stuck that holds a record for too long.
     pub(super) async fn acknowledge(&mut self) -> Result<(), BrokerError> {
-        if self.last_tag > self.acknowledged {
-            self.channel.basic_ack(self.last_tag, BasicAckOptions { multiple: true }).await?;
-            self.acknowledged = self.last_tag;
-        }
-        Ok(())
+        self.0.acknowledge().await
     }
 }
 
 /// The offset of one of the ledger's last records. There must be one.
 pub(super) async fn last_offset(channel: &Channel, topology: &Topology) -> Result<u64, BrokerError> {
     let mut last = subscribe(channel, topology, AMQPValue::LongString(LongString::from("last"))).await?;
-    let ended = || BrokerError::Lost("the broker cancelled the consumer of the ledger's end".to_owned());
-    let delivery = last.next().await.ok_or_else(ended)??;
-    offset(&delivery.properties).ok_or_else(|| BrokerError::Lost("a ledger record without an offset: is it a stream?".to_owned()))
+    Ok(next_of(&mut last).await?.offset)
 }
 
-async fn subscribe(channel: &Channel, topology: &Topology, from: AMQPValue) -> Result<Consumer, BrokerError> {
-    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+pub(super) async fn next_of(records: &mut Consumer) -> Result<Read, BrokerError> {
+    let ended = || BrokerError::Lost("the broker cancelled a consumer of the ledger".to_owned());
+    let delivery = records.next().await.ok_or_else(ended)??;
+    read(&delivery).ok_or_else(|| BrokerError::Lost("a ledger record without an offset: is it a stream?".to_owned()))
+}
+
+pub(super) fn stream_offset(first: u64) -> AMQPValue {
+    match i64::try_from(first) {
+        Ok(offset) if offset > 0 => AMQPValue::LongLongInt(offset),
+        _ => AMQPValue::LongString(LongString::from("first")),
+    }
+}
+
+/// Subscribes for one record at a time: more may be more than memory has room for.
+pub(super) async fn subscribe(channel: &Channel, topology: &Topology, from: AMQPValue) -> Result<Consumer, BrokerError> {
+    channel.basic_qos(1, BasicQosOptions::default()).await?;
     let mut arguments = FieldTable::default();
     arguments.insert("x-stream-offset".into(), from);
     let options = BasicConsumeOptions::default();
@@ -115,10 +99,17 @@ async fn subscribe(channel: &Channel, topology: &Topology, from: AMQPValue) -> R
 fn read(delivery: &Delivery) -> Option<Read> {
     let offset = offset(&delivery.properties)?;
     let kind = delivery.properties.kind().as_ref().map_or("", |kind| kind.as_str());
+    let mut said_at = None;
     let record = match kind {
         RESULT_TYPE => Counted::read(&delivery.properties).map(Record::Result).map_err(|error| error.to_string()),
         MARKER_TYPE => Ok(Record::Nothing),
-        _ => Event::read(&delivery.data).map(|event| Record::Event(event.event)).map_err(|error| error.to_string()),
+        _ => match Event::read(&delivery.data) {
+            Ok(Event { time, event, .. }) => {
+                said_at = time.parse().ok().filter(|_| matches!(event, JobEvent::Opened(_) | JobEvent::Redriven(_)));
+                Ok(Record::Event(event))
+            }
+            Err(error) => Err(error.to_string()),
+        },
     };
     let malformed = record.is_err();
     let record = record.unwrap_or_else(|error| {
@@ -126,7 +117,27 @@ fn read(delivery: &Delivery) -> Option<Read> {
         Record::Nothing
     });
     let marker = (kind == MARKER_TYPE).then(|| delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()));
-    Some(Read { offset, record, malformed, marker: marker.flatten(), age_seconds: age_seconds(delivery) })
+    Some(Read {
+        offset,
+        tag: delivery.delivery_tag,
+        identity: identity(delivery),
+        record,
+        malformed,
+        said_at,
+        marker: marker.flatten(),
+        age_seconds: age_seconds(delivery),
+    })
+}
+
+/// A hash of what a record is known by. A body is looked into only where no id stands for it: results are large, and many.
+fn identity(delivery: &Delivery) -> u64 {
+    let properties = &delivery.properties;
+    let text =
+        |text: &Option<ShortString>, seed| text.as_ref().map_or(seed, |text| xxh3_64_with_seed(text.as_str().as_bytes(), seed));
+    let published = properties.timestamp().unwrap_or_default();
+    let numbers = [published, delivery.data.len() as u64].map(u64::to_le_bytes);
+    let hash = text(properties.message_id(), text(properties.kind(), xxh3_64_with_seed(numbers.as_flattened(), 0)));
+    if properties.message_id().is_some() { hash } else { xxh3_64_with_seed(&delivery.data, hash) }
 }
 
 fn age_seconds(delivery: &Delivery) -> f64 {

@@ -1,38 +1,45 @@
-//! The child process and its pipes. Each pipe has a thread, so that a child that neither reads nor writes blocks nobody.
+//! The child process: started, asked, and ended with whatever it has started in its turn.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+mod log;
+mod pipes;
+
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{self, ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::process::{self, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
+use self::log::{LastWords, ScorerLog};
+use self::pipes::{LONGEST_ANSWER, Printed, Requests};
+use super::guard::{self, Family};
 use super::launch::{self, Launcher};
 
-/// An answer longer than this is taken for nonsense before it fills the memory.
-const LONGEST_ANSWER: u64 = 64 << 20;
-
-/// How often a wait looks up to see whether it has been abandoned.
+/// How often a wait looks up to see whether it has been abandoned, or its child has ended.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// A wait for [`LOOK_UP`] that took longer than this is a process that was stopped, and not a scorer that is slow.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
+/// A child whose input has ended, or that has closed its output, has so many looks to end by itself.
+const LOOKS_FOR_EXIT: u32 = 4;
+
 /// What went wrong with a child.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChildError {
-    #[error("the scorer died: {0}")]
-    Died(String),
-    #[error("the scorer did not answer within {}", humantime::format_duration(*.0))]
-    TimedOut(Duration),
+    #[error("the scorer died: {how}")]
+    Died {
+        how: String,
+        /// Whether it had read all that it was sent.
+        had_read: bool,
+    },
+    #[error("the scorer did not answer within {}{hint}", humantime::format_duration(*.timeout))]
+    TimedOut { timeout: Duration, hint: String },
     #[error("the scorer's answer is longer than {} MiB", LONGEST_ANSWER >> 20)]
     TooLong,
-    #[error("the scorer's answer is not UTF-8")]
-    NotText,
     #[error("the consumer is stopping")]
     Abandoned,
 }
@@ -40,63 +47,109 @@ pub(super) enum ChildError {
 /// A running child; dropping it kills it, and whatever it has started.
 pub(super) struct Child {
     process: process::Child,
+    family: Family,
     /// Dropped to let the child see the end of its input.
-    requests: Option<Sender<Vec<u8>>>,
-    answers: Receiver<io::Result<String>>,
-    last_words: Arc<Mutex<String>>,
+    requests: Option<Requests>,
+    printed: Receiver<Printed>,
+    /// For lines that turn out to be no answers.
+    stray: ScorerLog,
+    last_printed: LastWords,
+    last_words: LastWords,
     /// Ends when nobody can write to its standard error any more.
     log: Option<JoinHandle<()>>,
+    has_answered: bool,
+    /// Whether it was waited for: its process id may be another's by now.
+    is_reaped: bool,
 }
 
 impl Child {
     /// Starts `words[0]` with the arguments after it, in a process group of its own: Ctrl-C at the terminal is for the
     /// consumer, which then lets the child finish.
     pub(super) fn start(words: &[String], launcher: Option<Launcher>) -> io::Result<Child> {
+        let mark = guard::mark();
         let mut command = launch::command(words, launcher)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.env(guard::MARK, &mark);
         let mut process = launch::spawn(command)?;
-        let (requests, to_write) = channel();
-        let (read, answers) = sync_channel(1);
-        let last_words = Arc::default();
-        if let Some(stdin) = process.stdin.take() {
-            thread::spawn(move || write_requests(stdin, &to_write));
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = (process.stdin.take(), process.stdout.take(), process.stderr.take())
+        else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let family = Family::of(process.id(), mark, launcher);
+        if launcher.is_some() {
+            // Not before its guard knows of it, or it could outlive a consumer that is killed in between.
+            drop(launch::release(&mut stdin));
         }
-        if let Some(stdout) = process.stdout.take() {
-            thread::spawn(move || read_answers(stdout, &read));
-        }
-        let log = process.stderr.take().map(|stderr| {
-            let last_words = Arc::clone(&last_words);
-            thread::spawn(move || pass_on_log(stderr, &last_words))
-        });
-        Ok(Child { process, requests: Some(requests), answers, last_words, log })
+        let (last_printed, last_words) = (LastWords::default(), LastWords::default());
+        let log_of = |last: &LastWords, from| ScorerLog::of(from, last.clone());
+        Ok(Child {
+            requests: Some(Requests::to(stdin)),
+            printed: pipes::read(stdout, log_of(&last_printed, "stdout")),
+            stray: log_of(&last_printed, "stdout"),
+            log: Some(pipes::log(stderr, log_of(&last_words, "stderr"))),
+            process,
+            family,
+            last_printed,
+            last_words,
+            has_answered: false,
+            is_reaped: false,
+        })
     }
 
-    /// Sends a line and waits for the line that answers it.
-    pub(super) fn ask(&mut self, request: Vec<u8>, timeout: Duration, abandon: &AtomicBool) -> Result<String, ChildError> {
-        let mut left = timeout;
-        if self.requests.as_ref().is_none_or(|requests| requests.send(request).is_err()) {
-            return Err(self.died());
+    /// Sends a request.
+    pub(super) fn send(&mut self, request: Vec<u8>) {
+        if let Some(requests) = &mut self.requests {
+            requests.send(request);
         }
+    }
+
+    /// Waits for the next line that may be an answer, for as long as is `left` of `timeout`.
+    pub(super) fn line(&mut self, timeout: Duration, left: &mut Duration, abandon: &AtomicBool) -> Result<Vec<u8>, ChildError> {
+        let mut has_ended = false;
         loop {
+            if left.is_zero() {
+                return Err(self.timed_out(timeout));
+            }
             let looked = Instant::now();
-            let answer = self.answers.recv_timeout(left.min(LOOK_UP));
+            let printed = self.printed.recv_timeout((*left).min(LOOK_UP));
             // Where the consumer itself was stopped and goes on, its child may have been stopped too.
-            left = left.saturating_sub(looked.elapsed().min(LONGEST_LOOK));
-            match answer {
-                Ok(Ok(line)) => return Ok(line),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => return Err(ChildError::TooLong),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => return Err(ChildError::NotText),
-                Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
+            *left = left.saturating_sub(looked.elapsed().min(LONGEST_LOOK));
+            match printed {
+                Ok(Printed::Line(line)) => return Ok(line),
+                Ok(Printed::TooLong) => return Err(ChildError::TooLong),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
+                // Whoever it has left behind may keep its output open.
+                Err(RecvTimeoutError::Timeout) if has_ended => return Err(self.died()),
                 Err(RecvTimeoutError::Timeout) if abandon.load(Ordering::Relaxed) => return Err(ChildError::Abandoned),
-                Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(ChildError::TimedOut(timeout)),
-                Err(RecvTimeoutError::Timeout) => {}
+                // What it has printed before its end may still be on its way.
+                Err(RecvTimeoutError::Timeout) => has_ended = self.has_ended(),
             }
         }
     }
 
-    fn died(&mut self) -> ChildError {
-        self.kill();
-        let how = match self.process.wait() {
+    /// Notes that it has given an answer.
+    pub(super) fn answered(&mut self) {
+        self.has_answered = true;
+    }
+
+    /// Logs a line that is no answer.
+    pub(super) fn log(&mut self, line: &[u8]) {
+        self.stray.line(line);
+    }
+
+    /// Whether the process has ended. It is not waited for here: its id stays its own.
+    pub(super) fn has_ended(&self) -> bool {
+        let Some(id) = pid(&self.process) else { return false };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(id), options), Ok(None))
+    }
+
+    /// How it has died, in words.
+    pub(super) fn died(&mut self) -> ChildError {
+        let had_read = self.requests.as_ref().is_none_or(Requests::were_read);
+        let by_itself = self.kill();
+        let how = match self.wait() {
+            Ok(_) if !by_itself => "it closed its standard output".to_owned(),
             Ok(status) => match status.signal() {
                 Some(signal) => format!("killed by signal {signal}"),
                 None => format!("exit code {}", status.code().unwrap_or_default()),
@@ -104,8 +157,29 @@ impl Child {
             Err(error) => error.to_string(),
         };
         self.hear_out();
-        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
-        ChildError::Died(if last_words.is_empty() { how } else { format!("{how}; its last words: {last_words}") })
+        let before = if had_read { "" } else { " before it had read its request" };
+        let last_words = match self.last_words.in_words() {
+            said if said.is_empty() => said,
+            said => format!("; its last words: {said}"),
+        };
+        ChildError::Died { how: format!("{how}{before}{last_words}"), had_read }
+    }
+
+    /// That it took too long, with what may be the reason.
+    fn timed_out(&mut self, timeout: Duration) -> ChildError {
+        let mut hint = String::new();
+        if !self.has_answered {
+            hint.push_str(", the time that it takes to load included (--score-timeout allows more)");
+        }
+        self.requests = None;
+        if let Ok(Printed::Line(_)) = self.printed.recv_timeout(LOOK_UP * LOOKS_FOR_EXIT) {
+            hint.push_str("; an answer came once its input was closed: flush standard output after each answer (in Python, print(..., flush=True))");
+        }
+        match self.last_printed.in_words() {
+            printed if printed.is_empty() => {}
+            printed => hint.push_str(&format!("; what it last printed, and is no answer: {printed}")),
+        }
+        ChildError::TimedOut { timeout, hint }
     }
 
     /// Waits until its last words have been read, but not for somebody else who keeps its standard error open.
@@ -118,29 +192,40 @@ impl Child {
         }
     }
 
-    fn kill(&mut self) {
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.is_reaped = true;
+        self.process.wait()
+    }
+
+    /// Ends it and all that it has started; returns whether it has ended by itself.
+    fn kill(&mut self) -> bool {
         // A child whose input ends, or that has closed its output, is about to exit: let it, before it is helped.
         self.requests = None;
-        for _ in 0..4 {
-            if matches!(self.process.try_wait(), Ok(Some(_))) {
-                break;
-            }
+        let mut looks = 0;
+        while !self.has_ended() && looks < LOOKS_FOR_EXIT {
             thread::sleep(LOOK_UP);
+            looks += 1;
         }
-        let group = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        if let Some(Err(error)) = group.map(|group| kill_process_group(group, Signal::KILL)) {
-            tracing::debug!(%error, "nobody of the scorer's group is left to kill");
-        }
+        let by_itself = self.has_ended();
+        self.family.end();
+        by_itself
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.kill();
-        if let Err(error) = self.process.wait() {
-            tracing::debug!(%error, "waiting for the scorer's end");
+        if !self.is_reaped {
+            self.kill();
+            if let Err(error) = self.wait() {
+                tracing::debug!(%error, "waiting for the scorer's end");
+            }
         }
+        self.family.forget();
     }
+}
+
+fn pid(process: &process::Child) -> Option<Pid> {
+    i32::try_from(process.id()).ok().and_then(Pid::from_raw)
 }
 
 /// Waits before a child is started again, the longer the more have died in a row.
@@ -151,49 +236,5 @@ pub(super) fn pause(deaths: u32, abandon: &AtomicBool) {
     let until = Instant::now() + pause;
     while Instant::now() < until && !abandon.load(Ordering::Relaxed) {
         thread::sleep(LOOK_UP.min(until.saturating_duration_since(Instant::now())));
-    }
-}
-
-fn write_requests(mut stdin: ChildStdin, requests: &Receiver<Vec<u8>>) {
-    for request in requests {
-        if stdin.write_all(&request).and_then(|()| stdin.flush()).is_err() {
-            return;
-        }
-    }
-}
-
-fn read_answers(stdout: ChildStdout, answers: &SyncSender<io::Result<String>>) {
-    let mut stdout = BufReader::new(stdout);
-    loop {
-        let mut line = String::new();
-        let read = match (&mut stdout).take(LONGEST_ANSWER).read_line(&mut line) {
-            Ok(0) => return,
-            Ok(_) if line.ends_with('\n') => Ok(line),
-            Ok(read) if read as u64 == LONGEST_ANSWER => Err(io::ErrorKind::FileTooLarge.into()),
-            Ok(_) => return,
-            Err(error) => Err(error),
-        };
-        let failed = read.is_err();
-        if answers.send(read).is_err() || failed {
-            return;
-        }
-    }
-}
-
-fn pass_on_log(stderr: ChildStderr, last_words: &Mutex<String>) {
-    const LONGEST_LINE: u64 = 8 << 10;
-    let mut stderr = BufReader::new(stderr);
-    loop {
-        let mut line = Vec::new();
-        match (&mut stderr).take(LONGEST_LINE).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let line = String::from_utf8_lossy(&line);
-        let line = line.trim_end();
-        if !line.is_empty() {
-            tracing::info!(scorer_log = line, "from the scorer");
-            *last_words.lock().unwrap_or_else(PoisonError::into_inner) = line.chars().take(200).collect();
-        }
     }
 }

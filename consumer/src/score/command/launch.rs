@@ -2,15 +2,18 @@
 //!
 //! The kernel kills a child when its parent dies, if the child has asked for that itself, after its start and before the scorer's
 //! program is in its place. So the consumer's own executable is started once more: it asks, and becomes the scorer's program
-//! ([`launch`]). What that program starts in its turn is for itself to end.
+//! ([`launch`]). What that program starts in its turn is the guard's to end (`guard.rs`).
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdin, Command};
 use std::sync::LazyLock;
 use std::sync::mpsc::{Sender, channel};
 use std::{env, fs, io, thread};
+
+use super::guard;
 
 /// The first argument that makes a launcher of the consumer. It is not a flag, and no argument of the consumer's comes without.
 const LAUNCH: &str = "launch-scorer";
@@ -29,9 +32,16 @@ impl Launcher {
         cfg!(target_os = "linux").then_some(Launcher { executable: "/proc/self/exe" })
     }
 
-    fn command(self, words: &[String]) -> Command {
+    /// Its executable, with a first argument that says what it is to do.
+    pub(super) fn itself(self, word: &str) -> Command {
         let mut command = Command::new(self.executable);
-        command.arg0("consumer").arg(LAUNCH).arg(std::process::id().to_string()).args(words);
+        command.arg0("consumer").arg(word);
+        command
+    }
+
+    fn command(self, words: &[String]) -> Command {
+        let mut command = self.itself(LAUNCH);
+        command.arg(std::process::id().to_string()).args(words);
         command
     }
 }
@@ -103,10 +113,22 @@ pub(super) fn spawn(command: Command) -> io::Result<Child> {
     started.recv().map_err(|_| gone())?
 }
 
+/// Lets a launcher go on to the scorer's program.
+pub(super) fn release(stdin: &mut ChildStdin) -> io::Result<()> {
+    stdin.write_all(&[GO])
+}
+
+/// What a launcher waits for. What comes behind it is for the scorer's program.
+const GO: u8 = b'\n';
+
 /// What `main` does first: where `arguments`, the first of them after the program's name, ask for a launcher, this process
 /// becomes the scorer's program, or ends. Returns None where they don't, and why where it cannot.
 pub fn launch(mut arguments: impl Iterator<Item = OsString>) -> Option<String> {
-    if arguments.next()? != LAUNCH {
+    let word = arguments.next()?;
+    if guard::guard(&word) {
+        std::process::exit(0);
+    }
+    if word != LAUNCH {
         return None;
     }
     let parent = arguments.next().unwrap_or_default();
@@ -118,6 +140,12 @@ pub fn launch(mut arguments: impl Iterator<Item = OsString>) -> Option<String> {
     let own = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
     if own.map(OsString::from) != Some(parent) {
         return Some("the consumer is gone".to_owned());
+    }
+    let mut go = [0];
+    match rustix::io::read(io::stdin(), &mut go) {
+        Ok(1) => {}
+        Ok(_) => return Some("the consumer is gone".to_owned()),
+        Err(error) => return Some(format!("cannot hear from the consumer: {error}")),
     }
     let error = Command::new(&program).args(arguments).exec();
     Some(format!("cannot start the scorer {}: {error}", program.display()))

@@ -1,6 +1,7 @@
 //! Whatever comes, and in whatever order.
 
 use proptest::prelude::*;
+use rollcall_shared::message::Done;
 
 use super::*;
 
@@ -14,7 +15,8 @@ fn any_score() -> impl Strategy<Value = Score> {
 fn scored(index: u32, round: u32, score: &Score) -> Record {
     let outcome = if score.is_some() { Failed } else { Succeeded };
     let cause = score.clone().unwrap_or_default();
-    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round, cause })
+    let (opening, republished) = (None, false);
+    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, republished })
 }
 
 fn shuffled(mut records: Vec<Record>, mut random: u64) -> Vec<Record> {
@@ -38,11 +40,13 @@ fn other_job() -> Job {
     "k".parse().unwrap()
 }
 
-fn of_job(job: &Job, mut record: Record) -> Record {
+pub(super) fn of_job(job: &Job, mut record: Record) -> Record {
     match &mut record {
         Record::Result(result) => result.job = job.clone(),
         Record::Event(JobEvent::Opened(opened)) => opened.job = job.clone(),
         Record::Event(JobEvent::Sealed(sealed)) => sealed.job = job.clone(),
+        Record::Event(JobEvent::Enqueued(enqueued)) => enqueued.job = job.clone(),
+        Record::Event(JobEvent::Done(done)) => done.job = job.clone(),
         Record::Event(JobEvent::Cancelled(cancelled)) => cancelled.job = job.clone(),
         Record::Event(JobEvent::Expired(expired)) => expired.job = job.clone(),
         Record::Event(JobEvent::Paused(pause) | JobEvent::Resumed(pause)) => pause.job = job.clone(),
@@ -66,7 +70,7 @@ proptest! {
             .chain([opened(), sealed(total)]).collect();
         let shuffled = shuffled(std::iter::repeat_n(once.clone(), copies).flatten().collect(), seed);
         let counts = |ledger: &Ledger| {
-            let done = ledger.job(&job()).unwrap().done(&job(), String::new(), 1.0);
+            let done = ledger.job(&job()).unwrap().done(&job(), String::new(), Some(1.0));
             (done.state, done.total, done.succeeded, done.failed, done.causes)
         };
         prop_assert_eq!(counts(&fold(once)), counts(&fold(shuffled)));
@@ -104,7 +108,7 @@ proptest! {
     ) {
         let mut ledger = Ledger::default();
         for (record, of_the_other) in &said {
-            ledger.apply(ledger.next_offset(), if *of_the_other { of_job(&other_job(), record.clone()) } else { record.clone() });
+            take(&mut ledger, if *of_the_other { of_job(&other_job(), record.clone()) } else { record.clone() });
         }
         for (name, other) in [(job(), false), (other_job(), true)] {
             let own = said.iter().filter(|(_, of_the_other)| *of_the_other == other);
@@ -118,16 +122,16 @@ proptest! {
     fn a_job_that_has_ended_stays_so_until_it_is_redriven_and_one_that_is_sealed_stays_sealed(
         said in prop::collection::vec(any_record(), 1..200)
     ) {
-        let mut ledger = Ledger::default();
+        let mut ledger = fold([opened()]);
         let mut before = State::Unsealed;
         for record in said {
             let is_redrive = matches!(record, Record::Event(JobEvent::Redriven(_)));
-            ledger.apply(ledger.next_offset(), record);
+            take(&mut ledger, record);
             let after = state(&ledger);
             prop_assert!(may_become(before, after, is_redrive), "{before} became {after}");
-            if ledger.job(&job()).unwrap().is_due() {
+            if ledger.job(&job()).is_some_and(JobCount::is_due) {
                 let done = done(&ledger);
-                ledger.apply(ledger.next_offset(), done);
+                prop_assert_eq!(take(&mut ledger, done), Applied::To(job()));
                 prop_assert_eq!(state(&ledger), after, "the done event says what was so before");
             }
             before = after;
@@ -144,8 +148,8 @@ proptest! {
         let mut ledger = fold(records[..cut].to_vec());
         ledger.optimize();
         ledger = Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap();
-        for (offset, record) in (cut as u64..).zip(records[cut..].to_vec()) {
-            ledger.apply(offset, record);
+        for record in records[cut..].iter().cloned() {
+            take(&mut ledger, record);
         }
         prop_assert_eq!(ledger, fold(records));
     }
@@ -157,7 +161,7 @@ proptest! {
         let mut ledger = Ledger::default();
         let mut ended = std::collections::BTreeSet::new();
         for record in said {
-            ledger.apply(ledger.next_offset(), record);
+            take(&mut ledger, record);
             let Some(count) = ledger.job(&job()) else { continue };
             let status = count.status(&job(), None, 0);
             prop_assert!(status.succeeded + status.failed + status.cancelled <= status.total.unwrap_or(u64::MAX));
@@ -169,7 +173,7 @@ proptest! {
             if count.is_due() {
                 prop_assert!(ended.insert(status.redrives), "round {} ended twice", status.redrives);
                 let done = done(&ledger);
-                ledger.apply(ledger.next_offset(), done);
+                prop_assert_eq!(take(&mut ledger, done), Applied::To(job()));
                 prop_assert!(!ledger.job(&job()).unwrap().is_due());
             }
             let kept = Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap();
@@ -178,22 +182,33 @@ proptest! {
     }
 }
 
-fn any_record() -> impl Strategy<Value = Record> {
-    let outcome = (0_u32..3, 0_u32..6, any_outcome()).prop_map(|(round, index, outcome)| in_round(round, result(index, outcome)));
+/// Whatever the ledger may say of a job, by its producer, its consumers, a person, an aggregator, or somebody who makes it up.
+pub(super) fn any_record() -> impl Strategy<Value = Record> {
+    let index = prop_oneof![20 => 0_u32..6, 1 => Just(u32::MAX)];
+    let outcome = (0_u32..3, index, any_outcome()).prop_map(|(round, index, outcome)| in_round(round, result(index, outcome)));
     let redrive = (1_u32..4, 0_u32..16, prop_oneof![Just(None), Just(Some(4))]).prop_map(|(round, bits, total)| {
         let indices: Vec<String> = (0..4).filter(|bit| bits >> bit & 1 == 1).map(|bit: u32| bit.to_string()).collect();
         redriven_of(total, round, "somebody", &indices.join(","))
     });
     let pause = || Pause { job: job(), at: String::new() };
     let opened_fast = opened_with(Settings { fail_fast: true, tolerate_failures: "2".parse().unwrap(), ..Settings::default() });
+    let until = Settings { deadline_at: Some("2026-01-01T00:00:30Z".parse().unwrap()), ..Settings::default() };
     prop_oneof![
         20 => outcome,
         3 => redrive,
-        1 => Just(sealed(4)),
-        1 => prop_oneof![Just(opened()), Just(opened_fast)],
-        1 => prop_oneof![Just(None), Just(Some(3))].prop_map(cancelled),
-        1 => Just(Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: String::new() }))),
+        1 => prop_oneof![4 => Just(4), 1 => any::<u64>()].prop_map(sealed),
+        1 => prop_oneof![4 => 0_u64..5, 1 => any::<u64>()].prop_map(enqueued),
+        1 => prop_oneof![Just(opened()), Just(opened_fast), Just(opened_with(until))],
+        1 => prop_oneof![Just(None), Just(Some(3)), Just(Some(u64::MAX))].prop_map(cancelled),
+        1 => Just(expired()),
         1 => Just(Record::Event(JobEvent::Paused(pause()))),
         1 => Just(Record::Event(JobEvent::Resumed(pause()))),
+        1 => (0_u32..3, 0_u64..6, 0_u64..6).prop_map(|(redrives, total, succeeded)| made_up_done(redrives, total, succeeded)),
     ]
+}
+
+fn made_up_done(redrives: u32, total: u64, succeeded: u64) -> Record {
+    let other = live([opened(), sealed(0)]);
+    let done = other.job(&job()).unwrap().done(&job(), String::new(), None);
+    Record::Event(JobEvent::Done(Done { redrives, total, succeeded, ..done }))
 }

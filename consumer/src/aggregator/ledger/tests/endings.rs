@@ -30,9 +30,14 @@ fn a_job_that_fails_fast_ends_with_the_failure_that_is_one_too_many() {
 
 #[test]
 fn a_job_that_expires_leaves_the_rest_cancelled() {
-    let expired = Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: "2026-01-01T00:00:30Z".into() }));
-    let ledger = live([opened(), sealed(4), result(0, Succeeded), expired, result(1, Succeeded)]);
-    assert_eq!((state(&ledger), counts(&ledger)), (State::Expired, [4, 1, 0, 3, 0]));
+    let until = Settings { deadline_at: Some("2026-01-01T00:00:30Z".parse().unwrap()), ..Settings::default() };
+    let within = Settings { deadline_seconds: Some(7_200.0.try_into().unwrap()), ..until.clone() };
+    for (settings, why) in [(until, "it was to be done by 2026-01-01T00:00:30.000Z"), (within, "it was to be done within 2h")] {
+        let ledger = live([opened_with(settings), sealed(4), result(0, Succeeded), expired(), result(1, Succeeded)]);
+        assert_eq!((state(&ledger), counts(&ledger)), (State::Expired, [4, 1, 0, 3, 0]));
+        let status = ledger.job(&job()).unwrap().status(&job(), None, 0);
+        assert_eq!(status.reason.as_deref(), Some(why), "whatever the event says");
+    }
 }
 
 #[test]

@@ -45,10 +45,19 @@ fn a_job_that_was_cut_short_before_it_was_sealed_has_the_companies_that_its_file
 }
 
 #[test]
-fn an_outcome_beyond_what_the_producer_told_of_is_kept_when_others_are_redriven() {
-    let cut = [opened(), result(5, Succeeded), result(1, Failed), cancelled(Some(2))];
-    let ledger = live(cut.into_iter().chain([redriven_without_file(1, "a", "1"), in_round(1, result(1, Succeeded))]));
-    assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [6, 2, 0, 4, 0]));
+fn an_outcome_beyond_what_the_producer_told_of_so_far_is_kept_when_others_are_redriven_and_can_be_redriven_itself() {
+    let by_a_person = || cancelled(None);
+    let cut = [opened(), enqueued(2), result(5, Failed), result(1, Failed), by_a_person()];
+    let one = cut.into_iter().chain([redriven_without_file(1, "a", "1"), in_round(1, result(1, Succeeded))]);
+    assert_eq!((state(&live(one.clone())), counts(&live(one.clone()))), (State::Cancelled, [2, 1, 1, 0, 0]));
+    let ledger = live(one.chain([redriven_without_file(2, "a", "5-6"), in_round(2, result(5, Succeeded))]));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [2, 2, 0, 0, 0]), "of 6 nobody has heard");
+}
+
+#[test]
+fn outcomes_beyond_what_the_producer_enqueued_before_it_gave_up_are_none_of_the_jobs() {
+    let ledger = live([opened(), result(0, Succeeded), result(u32::MAX, Failed), cancelled(Some(3))]);
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [3, 1, 0, 2, 0]));
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn company(record: &str) -> Company {
 }
 
 fn score(bayes: &mut Bayes, record: &str) -> Result<String, ScoreError> {
-    bayes.score(&[company(record)])?.remove(0).map(|prediction| prediction.json)
+    bayes.score(&[company(record)]).map_err(|failed| failed.error)?.remove(0).map(|prediction| prediction.json)
 }
 
 fn cause(bayes: &mut Bayes, record: &str) -> String {

@@ -1,0 +1,216 @@
+//! Whether the scorer works at all: tells a company on which it fails from a scorer that fails on every company.
+//!
+//! Before the scorer has given its first answer that makes sense, nothing is known of it. A company on which it fails then goes back to its
+//! queue, uncharged, and others come first; after [`GIVE_UP_AFTER`] different ones the scorer is given up. A company that comes back before
+//! there was any answer is taken for bad: where nobody else is there, the two cannot be told apart, and its job must end.
+//!
+//! Afterwards it is tried: where the scorer fails on a company that it has scored before, the company on which it has just failed is not to
+//! blame, and its thread pauses.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rollcall_shared::lifecycle::Stop;
+use rollcall_shared::message::{Index, Job, Work};
+
+use crate::score::{Company, Prediction, ScoreError};
+
+/// One company may be bad, and its neighbour too.
+const GIVE_UP_AFTER: usize = 3;
+
+/// What the scorer is tried with is as old as this at least when it is replaced: what it scores may change with time.
+const SAMPLE_FOR: Duration = Duration::from_secs(10);
+
+/// What all threads know of their scorers.
+pub(crate) struct Health {
+    scorer: String,
+    stop: Stop,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Whether there was any answer that makes sense.
+    has_answered: bool,
+    /// A company that was scored, and when.
+    sample: Option<(Instant, Company)>,
+    /// Companies on which the scorer failed, each by itself, without any answer since the first of them.
+    failed: HashSet<(Job, Index)>,
+    failing_since: Option<Instant>,
+    /// Threads whose scorer fails on what it has scored before, and what it was at last.
+    paused: usize,
+    fault: String,
+    given_up: Option<String>,
+}
+
+/// What is to become of a company on which the scorer failed before it had answered anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unproven {
+    /// It goes back uncharged: others come first.
+    Spared,
+    /// It has been spared before, and nobody else has come.
+    Charged,
+}
+
+impl Health {
+    /// Nothing is known yet of `scorer`. Where it is given up, `stop` ends the process.
+    pub(crate) fn new(scorer: String, stop: Stop) -> Health {
+        Health { scorer, stop, known: Mutex::default() }
+    }
+
+    /// An answer makes sense.
+    pub(crate) fn answered(&self, companies: &[Company], scores: &[Result<Prediction, ScoreError>]) {
+        let mut known = self.lock();
+        known.has_answered = true;
+        known.failed.clear();
+        known.failing_since = None;
+        if known.sample.as_ref().is_none_or(|(taken_at, _)| taken_at.elapsed() > SAMPLE_FOR)
+            && let Some((company, _)) = companies.iter().zip(scores).find(|(_, score)| score.is_ok())
+        {
+            known.sample = Some((Instant::now(), company.clone()));
+        }
+    }
+
+    /// Whether there was any answer that makes sense.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.lock().has_answered
+    }
+
+    /// A company that was scored, to try a scorer with.
+    pub(crate) fn sample(&self) -> Option<Company> {
+        self.lock().sample.as_ref().map(|(_, company)| company.clone())
+    }
+
+    /// The scorer failed on a company by itself before any answer. It is given up where it has done so on enough of them, unless
+    /// `is_awaited` says that a call which began before that moment may yet be answered.
+    pub(crate) fn failed_unproven(&self, work: &Work, error: &ScoreError, is_awaited: impl Fn(Instant) -> bool) -> Unproven {
+        let mut known = self.lock();
+        let since = *known.failing_since.get_or_insert_with(Instant::now);
+        if !known.failed.insert((work.job.clone(), work.index)) {
+            return Unproven::Charged;
+        }
+        let failed = known.failed.len();
+        drop(known);
+        if failed >= GIVE_UP_AFTER && !is_awaited(since) {
+            self.give_up(&format!("failed on {failed} companies"), error);
+        }
+        Unproven::Spared
+    }
+
+    /// The scorer works for nobody: the process is to end.
+    pub(crate) fn give_up(&self, what: &str, error: &ScoreError) {
+        self.lock().given_up.get_or_insert_with(|| {
+            format!(
+                "expected the scorer {:?} to answer, found that it {what} in a row and has never answered, the last time with {error}; \
+                 run it by hand with the line {{\"id\":\"1\",\"instances\":[{{…}}]}} on its input, and mend it; no company was charged an attempt",
+                self.scorer
+            )
+        });
+        self.stop.now();
+    }
+
+    /// Why the scorer was given up, where it was.
+    pub(crate) fn given_up(&self) -> Option<String> {
+        self.lock().given_up.clone()
+    }
+
+    /// Ends the process for another reason.
+    pub(crate) fn stop(&self) {
+        self.stop.now();
+    }
+
+    /// A thread's scorer fails on what it has scored before; it pauses until this is dropped.
+    pub(crate) fn pause(&self, error: &ScoreError) -> Paused<'_> {
+        let mut known = self.lock();
+        known.paused += 1;
+        known.fault = format!("the scorer fails on what it has scored before: {error}");
+        Paused(self)
+    }
+
+    /// How many threads pause, and why.
+    pub(crate) fn paused(&self) -> Option<(usize, String)> {
+        let known = self.lock();
+        (known.paused > 0).then(|| (known.paused, known.fault.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pause of a thread.
+pub(crate) struct Paused<'h>(&'h Health);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.lock().paused -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_shared::lifecycle::Shutdown;
+
+    use super::*;
+    use crate::intake::just_taken;
+
+    fn error() -> ScoreError {
+        ScoreError { cause: "scorer_crashed".to_owned(), message: "exit code 1".to_owned(), retryable: true }
+    }
+
+    fn health() -> (Health, Shutdown) {
+        let (stop, shutdown) = Shutdown::by_hand();
+        (Health::new("python3 s.py".to_owned(), stop), shutdown)
+    }
+
+    fn fail(health: &Health, index: u32, is_awaited: bool) -> Unproven {
+        health.failed_unproven(&just_taken(index, "{}").work, &error(), |_| is_awaited)
+    }
+
+    #[test]
+    fn a_scorer_that_fails_on_three_different_companies_before_any_answer_is_given_up() {
+        let (health, shutdown) = health();
+        assert_eq!([0, 1].map(|index| fail(&health, index, false)), [Unproven::Spared; 2]);
+        assert!(health.given_up().is_none() && !shutdown.is_requested());
+        assert_eq!(fail(&health, 2, false), Unproven::Spared);
+        assert!(shutdown.is_requested());
+        let reason = health.given_up().unwrap();
+        for words in ["\"python3 s.py\"", "3 companies in a row", "scorer_crashed: exit code 1", "no company was charged"] {
+            assert!(reason.contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_company_that_comes_back_before_any_answer_is_charged_so_that_its_job_ends() {
+        let (health, shutdown) = health();
+        let verdicts = [0, 1, 0, 1].map(|index| fail(&health, index, false));
+        assert_eq!(verdicts, [Unproven::Spared, Unproven::Spared, Unproven::Charged, Unproven::Charged]);
+        assert!(!shutdown.is_requested());
+    }
+
+    #[test]
+    fn a_scorer_is_not_given_up_while_a_call_that_began_before_it_failed_may_be_answered() {
+        let (health, shutdown) = health();
+        for index in 0..10 {
+            assert_eq!(fail(&health, index, true), Unproven::Spared);
+        }
+        assert!(!shutdown.is_requested());
+        assert_eq!(fail(&health, 10, false), Unproven::Spared);
+        assert!(shutdown.is_requested());
+    }
+
+    #[test]
+    fn an_answer_makes_the_failures_before_it_those_of_their_companies() {
+        let (health, shutdown) = health();
+        let company = |record: &str| Company { record: record.as_bytes().to_vec() };
+        for index in 0..2 {
+            fail(&health, index, false);
+        }
+        health.answered(&[company("bad"), company("good")], &[Err(error()), Ok("1".to_owned().into())]);
+        assert!(health.has_answered());
+        assert_eq!(health.sample(), Some(company("good")));
+        fail(&health, 2, false);
+        assert!(!shutdown.is_requested());
+    }
+}

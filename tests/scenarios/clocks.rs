@@ -1,0 +1,100 @@
+//! Machines whose clocks differ by an hour.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use rollcall_tests::{Fleet, Process, SCORER, eventually};
+
+/// The library by which a program is told another time; nothing, and a line that says so, where it is not installed.
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    let library = libraries.into_iter().find(|library| library.exists());
+    if library.is_none() {
+        eprintln!("skipped: libfaketime is not installed, and this test sets clocks");
+    }
+    library
+}
+
+/// Lets a program take the time to be `by` later: `-1h`.
+fn set(command: &mut Command, library: &PathBuf, by: &str) {
+    command.env("LD_PRELOAD", library).env("FAKETIME", by);
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1");
+}
+
+fn aggregator(fleet: &Fleet, library: &PathBuf, by: &str) -> Process {
+    let mut command = fleet.program_command::<&str>("aggregator", &[]);
+    set(&mut command, library, by);
+    let aggregator = fleet.start("aggregator", command);
+    aggregator.wait_until_it_says("read the ledger up to now");
+    aggregator
+}
+
+fn three(fleet: &Fleet) -> PathBuf {
+    fleet.file("three.csv", "company_id,do\na,\nb,\nc,\n")
+}
+
+#[test]
+fn a_deadline_that_is_a_span_and_a_duration_hold_whatever_the_clocks_of_producer_and_aggregator_say() {
+    let Some(library) = faketime() else { return };
+    for (producers, aggregators) in [("-1h", "+0"), ("+1h", "+0"), ("+0", "+1h")] {
+        let fleet = Fleet::fresh();
+        let _aggregator = aggregator(&fleet, &library, aggregators);
+        let file = three(&fleet);
+        let mut enqueue =
+            fleet.producer_command(&["enqueue", file.to_str().unwrap(), "-m", "m", "--job", "j", "--deadline", "10m"]);
+        set(&mut enqueue, &library, producers);
+        fleet.start("producer", enqueue).wait(Duration::from_secs(60)).expect(0);
+        eventually("the job is sealed", || (fleet.status("j")["state"] == "running").then_some(()));
+        let age = fleet.status("j")["duration_seconds"].as_f64().unwrap();
+        let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+        fleet.producer(&["watch", "j"]).expect(0);
+        let done = &fleet.finished("j").done[0]["data"];
+        let seconds = done["duration_seconds"].as_f64().unwrap();
+        assert!(
+            (0.0..60.0).contains(&age) && age <= seconds && seconds < 60.0,
+            "producer {producers}, aggregator {aggregators}: {done}"
+        );
+        assert!(done["companies_per_second"].as_f64().unwrap() > 0.0, "{done}");
+    }
+}
+
+#[test]
+fn a_span_that_is_over_ends_the_job_whatever_the_clock_of_the_producer_says() {
+    let Some(library) = faketime() else { return };
+    let fleet = Fleet::fresh();
+    let _aggregator = aggregator(&fleet, &library, "+0");
+    let file = three(&fleet);
+    let arguments =
+        ["enqueue", file.to_str().unwrap(), "-m", "m", "--job", "j", "--deadline", "2s", "--wait", "--output", "json"];
+    let mut enqueue = fleet.producer_command(&arguments);
+    set(&mut enqueue, &library, "+1h");
+    let done = fleet.start("producer", enqueue).wait(Duration::from_secs(60)).expect(1).json();
+    assert_eq!((&done["state"], &done["reason"]), (&"expired".into(), &"it was to be done within 2s".into()), "{done}");
+    assert!((2.0..10.0).contains(&done["duration_seconds"].as_f64().unwrap()), "{done}");
+}
+
+#[test]
+fn the_duration_of_a_job_that_another_aggregator_goes_on_with_is_known_where_their_clocks_agree_and_else_null() {
+    let Some(library) = faketime() else { return };
+    for (next, is_known) in [("+0", true), ("+1h", false), ("-1h", false)] {
+        let fleet = Fleet::fresh();
+        let mut first = aggregator(&fleet, &library, "+0");
+        fleet.enqueue(&three(&fleet), "m", "j", &["--deadline", "10m"]).expect(0);
+        eventually("the job is sealed", || (fleet.status("j")["state"] == "running").then_some(()));
+        first.terminate();
+        first.wait(Duration::from_secs(10)).expect(0);
+        let _second = aggregator(&fleet, &library, next);
+        let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+        let watched = fleet.producer(&["watch", "j", "--output", "json"]).expect(0).json();
+        let seconds = watched["duration_seconds"].as_f64();
+        assert_eq!(seconds.is_some(), is_known, "{next}: {watched}");
+        assert!(seconds.is_none_or(|seconds| (0.0..60.0).contains(&seconds)), "{next}: {watched}");
+        assert_eq!(watched["companies_per_second"].is_null(), !is_known, "{next}: {watched}");
+        let words = fleet.producer(&["watch", "j"]).expect(0).stdout;
+        assert!(words.contains("job j succeeded: 3 companies"), "{words}");
+        fleet.finished("j").assert_counted_once(3);
+    }
+}

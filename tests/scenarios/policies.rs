@@ -1,0 +1,131 @@
+//! An operator's policy takes companies from their queues: they fail for what was done to them, and not for a death that nobody died.
+
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use rollcall_tests::{Fleet, SCORER, eventually, free_address, metrics, value};
+
+fn companies(fleet: &Fleet, count: usize, what: &str) -> std::path::PathBuf {
+    let rows: String = (0..count).map(|index| format!("c{index},{what}\n")).collect();
+    fleet.file("c.csv", format!("company_id,do\n{rows}"))
+}
+
+/// Sets a policy for every queue of the fleet; false where the broker is not ours to administer.
+fn set_policy(fleet: &Fleet, definition: &str) -> bool {
+    fleet.rabbitmqctl("set_policy", &["--apply-to", "queues", "everything", "^rollcall\\.", definition]).is_some()
+}
+
+/// Asserts that failures of `job` are all of this cause, and that its message says how to find the policy.
+fn assert_all_failed_for(fleet: &Fleet, job: &str, cause: &str) {
+    let failures = fleet.producer(&["failures", job, "--output", "json"]).expect(0).json();
+    let causes: Vec<&str> = failures.as_array().unwrap().iter().map(|cause| cause["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, [cause]);
+    let text = fleet.producer(&["failures", job]).expect(0).stdout;
+    assert!(text.contains("rabbitmqctl list_policies") && text.contains("list_queues name policy"), "{text}");
+}
+
+#[test]
+fn companies_that_a_policy_lets_expire_fail_for_that_and_one_line_of_log_tells_how_many() {
+    let fleet = Fleet::fresh();
+    if !set_policy(&fleet, r#"{"message-ttl":1500}"#) {
+        return;
+    }
+    let aggregator = fleet.aggregator(&[]);
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1", "--prefetch", "1"]);
+    let done = fleet.enqueue(&companies(&fleet, 60, "slow"), "m", "j", &["--wait", "--output", "json"]).expect(1).json();
+    assert_eq!(done["causes"][0]["cause"], "expired_in_queue", "{done}");
+    assert_all_failed_for(&fleet, "j", "expired_in_queue");
+    fleet.finished("j").assert_counted_once(60);
+    aggregator.wait_until_it_says("event=\"dead_letters\"");
+    assert!((1..=2).contains(&aggregator.times_it_says("event=\"dead_letters\"")), "not a line for each");
+    assert_eq!(aggregator.times_it_says("consumer_crashed"), 0);
+}
+
+#[test]
+fn companies_of_a_paused_job_that_expire_fail_too_and_do_not_vanish() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    if !set_policy(&fleet, r#"{"message-ttl":1500}"#) {
+        return;
+    }
+    fleet.enqueue(&companies(&fleet, 50, "slow"), "m", "j", &[]).expect(0);
+    fleet.producer(&["pause", "j"]).expect(0);
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    eventually("all have expired", || (fleet.status("j")["failed"] == 50).then_some(()));
+    assert_all_failed_for(&fleet, "j", "expired_in_queue");
+}
+
+#[test]
+fn companies_that_a_policy_lets_be_delivered_only_twice_fail_for_that() {
+    let fleet = Fleet::fresh();
+    if !set_policy(&fleet, r#"{"delivery-limit":1}"#) {
+        return;
+    }
+    let _aggregator = fleet.aggregator(&[]);
+    fleet.enqueue(&companies(&fleet, 40, "slow"), "m", "j", &[]).expect(0);
+    for _ in 0..3 {
+        let mut killed = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "4"]);
+        let taken = fleet.status("j")["succeeded"].as_u64().unwrap();
+        eventually("it has some more", || (fleet.status("j")["succeeded"].as_u64() > Some(taken)).then_some(()));
+        killed.kill_9();
+    }
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    let record = fleet.finished("j");
+    record.assert_counted_once(40);
+    assert_eq!(record.causes().into_keys().collect::<Vec<_>>(), ["delivery_limit"]);
+    assert_all_failed_for(&fleet, "j", "delivery_limit");
+}
+
+/// Puts a message with these headers on the dead queue of `m`.
+fn put_on_the_dead_queue(fleet: &Fleet, headers: &[(&str, AMQPValue)]) {
+    let mut table = FieldTable::default();
+    for (key, value) in headers {
+        table.insert((*key).into(), value.clone());
+    }
+    let (queue, properties) = (fleet.name("dead.m"), BasicProperties::default().with_headers(table));
+    fleet.on_a_channel(async |channel| {
+        let options = BasicPublishOptions::default();
+        channel.basic_publish("".into(), queue.into(), options, b"{}", properties).await.unwrap().await.unwrap();
+    });
+}
+
+#[test]
+fn a_dead_letter_that_no_result_can_carry_is_answered_for_and_one_that_nobody_knows_is_dropped_and_counted() {
+    let fleet = Fleet::fresh();
+    let address = free_address();
+    let aggregator = fleet.aggregator(&["--metrics-addr", &address.to_string()]);
+    fleet.enqueue(&companies(&fleet, 1, ""), "m", "j", &[]).expect(0);
+    fleet.purge(&fleet.name("work.m"));
+    let text = |text: String| AMQPValue::LongString(LongString::from(text));
+    put_on_the_dead_queue(&fleet, &[("nobody", text("knows".to_owned()))]);
+    let job = [("job", text("j".to_owned())), ("index", AMQPValue::LongLongInt(0))];
+    put_on_the_dead_queue(&fleet, &[&job[..], &[("company_id", text("x".repeat(120_000)))]].concat());
+    let record = fleet.finished("j");
+    assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("malformed_work", 1)]);
+    eventually("both are counted", || {
+        let metrics = metrics(address);
+        let counted = |cause| value(&metrics, &format!("rollcall_dead_letters_total{{cause=\"{cause}\"}}"));
+        (counted("malformed_work") == Some(1.0) && counted("dropped") == Some(1.0)).then_some(())
+    });
+    aggregator.wait_until_it_says("it is no work message, and is dropped");
+    assert_eq!(aggregator.times_it_says("took the baton"), 1);
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    fleet.enqueue(&companies(&fleet, 5, ""), "m", "next", &["--wait"]).expect(0);
+}
+
+#[test]
+fn a_full_dead_queue_drops_nothing_though_a_policy_limits_its_length() {
+    let fleet = Fleet::fresh();
+    if fleet.rabbitmqctl("set_policy", &["--apply-to", "queues", "dead", "\\.dead\\.", r#"{"max-length":3}"#]).is_none() {
+        return;
+    }
+    fleet.rabbitmqctl("set_policy", &["--apply-to", "queues", "work", "\\.work\\.", r#"{"message-ttl":100}"#]);
+    fleet.enqueue(&companies(&fleet, 30, ""), "m", "j", &[]).expect(0);
+    let waiting_in = |queue: &str| fleet.waiting_in(&fleet.name(queue));
+    eventually("all have expired", || (waiting_in("work.m") == Some(0)).then_some(()));
+    eventually("the dead queue is full", || (waiting_in("dead.m") >= Some(3)).then_some(()));
+    let _aggregator = fleet.aggregator(&[]);
+    let record = fleet.finished("j");
+    record.assert_counted_once(30);
+    assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("expired_in_queue", 30)]);
+}

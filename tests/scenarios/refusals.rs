@@ -1,0 +1,60 @@
+//! What the broker refuses in mid-work: a right that is taken away, or a limit that is reached, ends no process, and is told until it
+//! is granted again.
+
+use rollcall_tests::{Fleet, SCORER, eventually};
+use serde_json::json;
+
+fn companies(fleet: &Fleet, count: usize, what: &str) -> std::path::PathBuf {
+    let rows: String = (0..count).map(|index| format!("c{index},{what}\n")).collect();
+    fleet.file(&format!("{what}-{count}.csv"), format!("company_id,do\n{rows}"))
+}
+
+#[test]
+fn a_right_that_is_taken_away_in_mid_work_is_waited_for_and_the_job_goes_on_when_it_is_given_back() {
+    let fleet = Fleet::fresh();
+    let mut aggregator = fleet.aggregator(&[]);
+    let mut consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
+    fleet.enqueue(&companies(&fleet, 100, "slow"), "m", "j", &[]).expect(0);
+    fleet.mid_job("j", 100);
+    if fleet.rabbitmqctl("set_permissions", &["guest", "^nothing$", ".*", ".*"]).is_none() {
+        return;
+    }
+    fleet.rabbitmqctl("close_all_connections", &["an operator cut it"]);
+    for process in [&aggregator, &consumer] {
+        process.wait_until_it_says("event=\"broker_refuses\"");
+    }
+    assert!(aggregator.ended().is_none() && consumer.ended().is_none(), "they wait");
+    fleet.rabbitmqctl("set_permissions", &["guest", ".*", ".*", ".*"]);
+    fleet.finished("j").assert_counted_once(100);
+}
+
+#[test]
+fn queues_of_one_model_that_cannot_be_had_hold_up_no_other_and_are_had_when_they_can() {
+    let fleet = Fleet::fresh();
+    let aggregator = fleet.aggregator(&[]);
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    fleet.enqueue(&companies(&fleet, 5, ""), "m", "first", &["--wait"]).expect(0);
+    fleet.enqueue(&companies(&fleet, 3, ""), "idle", "resumed", &[]).expect(0);
+    fleet.producer(&["pause", "resumed"]).expect(0);
+    if fleet.rabbitmqctl("set_vhost_limits", &[r#"{"max-queues": 1}"#]).is_none() {
+        return;
+    }
+    // A job of a model that has no queues yet, as another program may open it; and one whose queue of paused companies is not there.
+    let opened = json!({
+        "specversion": "1.0", "id": "other/opened", "source": "/", "type": "rollcall.job.opened", "subject": "other",
+        "time": "2027-01-01T00:00:00Z", "datacontenttype": "application/json",
+        "data": {"job": "other", "model": "other", "source": "-", "opened_at": "2027-01-01T00:00:00Z"},
+    });
+    fleet.somebody_publishes("events", "job.other.opened", "rollcall.job.opened", &json!({}), &opened.to_string());
+    fleet.producer(&["resume", "resumed"]).expect(0);
+    aggregator.wait_until_it_says("rollcall.dead.other");
+    aggregator.wait_until_it_says("rollcall.paused.resumed");
+    assert!(aggregator.stderr().contains("event=\"queue_refused\"") && aggregator.stderr().contains("queue limit"));
+    fleet.enqueue(&companies(&fleet, 5, ""), "m", "second", &[]).expect(0);
+    fleet.finished("second").assert_counted_once(5);
+    fleet.producer(&["cancel", "other"]).expect(0);
+    fleet.rabbitmqctl("clear_vhost_limits", &[]);
+    let queue = fleet.name("paused.resumed");
+    eventually("its queue is declared after all", || fleet.waiting_in(&queue));
+    assert_eq!(aggregator.times_it_says("took the baton"), 1);
+}
