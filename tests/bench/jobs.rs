@@ -9,9 +9,10 @@ use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Connection, ConnectionProperties};
 use rollcall_shared::message::{Event, Index, Job, JobEvent, Message, Opened, Priority, Sealed, Settings, Work};
 use rollcall_shared::topology::Topology;
-use rollcall_tests::{Fleet, Process, free_address, metrics, value, within};
+use rollcall_tests::{Fleet, within};
 use serde_json::{Value, json};
 
+use crate::aggregator::Aggregator;
 use crate::job::MODEL;
 use crate::report::{begin, number, table, write};
 use crate::scorers::costs_nothing;
@@ -32,16 +33,18 @@ struct Moment {
 pub fn run() {
     let jobs = number("BENCH_COMPANIES").map_or(JOBS, |companies| companies / COMPANIES);
     let fleet = Fleet::alone();
-    let mut aggregator = Counting::start(&fleet);
+    let mut aggregator = Aggregator::start(&fleet);
     let scorer = costs_nothing(&fleet);
     // Its queues are declared by a consumer that leaves.
     fleet.consumer(MODEL, &scorer, &["--threads", "1"]).terminate();
     publish(&fleet, jobs);
-    within(PATIENCE, "all jobs are known", || (aggregator.jobs("running") >= f64::from(jobs)).then_some(()));
+    within(PATIENCE, "all jobs are known", || (jobs_that_are("running", &aggregator) >= f64::from(jobs)).then_some(()));
     let mut moments = vec![measure(&fleet, &mut aggregator, "unfinished")];
     let began = Instant::now();
     let _consumer = fleet.consumer(MODEL, &scorer, &["--threads", "1"]);
-    within(PATIENCE, "all jobs are done", || (aggregator.jobs("running") == 0.0 && aggregator.counts()).then_some(()));
+    within(PATIENCE, "all jobs are done", || {
+        (jobs_that_are("running", &aggregator) == 0.0 && has_read_the_ledger(&aggregator)).then_some(())
+    });
     let done_seconds = began.elapsed().as_secs_f64();
     moments.push(measure(&fleet, &mut aggregator, "done"));
     tell(jobs, done_seconds, &moments);
@@ -103,15 +106,15 @@ async fn send(channel: &Channel, Message { exchange, routing_key, properties, bo
     channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await.unwrap();
 }
 
-fn measure(fleet: &Fleet, aggregator: &mut Counting, when: &'static str) -> Moment {
+fn measure(fleet: &Fleet, aggregator: &mut Aggregator, when: &'static str) -> Moment {
     let began = Instant::now();
     let listed = fleet.producer(&["status", "--output", "json"]).expect(0).json();
     let status_seconds = began.elapsed().as_secs_f64();
     let memory_kb = aggregator.process.peak_kb().unwrap_or_default();
-    let standby = Counting::start(fleet);
+    let standby = Aggregator::start(fleet);
     aggregator.process.kill_9();
     let killed = Instant::now();
-    within(PATIENCE, "the standby counts", || standby.counts().then_some(()));
+    within(PATIENCE, "the standby counts", || has_read_the_ledger(&standby).then_some(()));
     let takeover_seconds = killed.elapsed().as_secs_f64();
     *aggregator = standby;
     let jobs_listed = listed.as_array().map_or(0, Vec::len);
@@ -143,25 +146,12 @@ fn tell(jobs: u32, done_seconds: f64, moments: &[Moment]) {
     write("jobs", settings, json!({ "unfinished": of(0), "done": of(1), "all_done_seconds": done_seconds }));
 }
 
-/// An aggregator and where it tells how it is.
-struct Counting {
-    process: Process,
-    address: std::net::SocketAddr,
+/// How many jobs of that state it knows.
+fn jobs_that_are(state: &str, aggregator: &Aggregator) -> f64 {
+    aggregator.metric(&format!("rollcall_jobs{{state=\"{state}\"}}"))
 }
 
-impl Counting {
-    fn start(fleet: &Fleet) -> Counting {
-        let address = free_address();
-        let process = fleet.aggregator(&["--metrics-addr", &address.to_string()]);
-        process.wait_until_it_says("waiting for the baton");
-        Counting { process, address }
-    }
-
-    fn counts(&self) -> bool {
-        self.process.stderr().contains("read the ledger up to now")
-    }
-
-    fn jobs(&self, state: &str) -> f64 {
-        value(&metrics(self.address), &format!("rollcall_jobs{{state=\"{state}\"}}")).unwrap_or(0.0)
-    }
+/// Whether it has read the ledger up to its own marker.
+fn has_read_the_ledger(aggregator: &Aggregator) -> bool {
+    aggregator.process.stderr().contains("read the ledger up to now")
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "in a benchmark, the unexpected ends it")]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is a program for people at a terminal")]
 
+mod aggregator;
 mod bare_loop;
 mod job;
 mod jobs;

@@ -4,12 +4,12 @@
 //! offset beyond the last that its predecessor told. An aggregator tells its offset as soon as it counts, and then once a second.
 //! Three times in one job, since one time says little.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rollcall_tests::{Fleet, Process, free_address, metrics, value, within};
+use rollcall_tests::{Fleet, within};
 use serde_json::json;
 
+use crate::aggregator::Aggregator;
 use crate::report::{Size, begin, table, write};
 
 const COMPANIES: u32 = 1_000_000;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1_800);
 pub fn run() {
     let size = Size::asked_for(COMPANIES);
     let fleet = Fleet::alone();
-    let (mut active, mut standby) = (Counting::start(&fleet), Counting::start(&fleet));
+    let (mut active, mut standby) = (Aggregator::start(&fleet), Aggregator::start(&fleet));
     within(PATIENCE, "one of them counts", || (active.counts() || standby.counts()).then_some(()));
     if standby.counts() {
         std::mem::swap(&mut active, &mut standby);
@@ -37,13 +37,13 @@ pub fn run() {
     let mut takeovers = Vec::new();
     for takeover in 0..TAKEOVERS {
         within(PATIENCE, "the ledger is long enough", || {
-            (active.offset() > f64::from(size.companies + takeover * BEYOND)).then_some(())
+            (offset(&active) > f64::from(size.companies + takeover * BEYOND)).then_some(())
         });
-        let next = Counting::start(&fleet);
-        let told = active.offset();
+        let next = Aggregator::start(&fleet);
+        let told = offset(&active);
         active.process.kill_9();
         let killed = Instant::now();
-        within(PATIENCE, "the standby counts on", || (standby.counts() && standby.offset() > told).then_some(()));
+        within(PATIENCE, "the standby counts on", || (standby.counts() && offset(&standby) > told).then_some(()));
         takeovers.push((told, killed.elapsed().as_secs_f64()));
         active = std::mem::replace(&mut standby, next);
     }
@@ -64,26 +64,7 @@ fn tell(size: Size, takeovers: &[(f64, f64)]) {
     write("takeover", settings, json!({ "takeovers": each.collect::<Vec<_>>() }));
 }
 
-/// An aggregator and where it tells how far it is.
-struct Counting {
-    process: Process,
-    address: SocketAddr,
-}
-
-impl Counting {
-    fn start(fleet: &Fleet) -> Counting {
-        let address = free_address();
-        let process = fleet.aggregator(&["--metrics-addr", &address.to_string()]);
-        process.wait_until_it_says("waiting for the baton");
-        Counting { process, address }
-    }
-
-    fn counts(&self) -> bool {
-        value(&metrics(self.address), "rollcall_aggregator_active") == Some(1.0)
-    }
-
-    /// The ledger's offset up to which it has counted. There is little in the ledger but results.
-    fn offset(&self) -> f64 {
-        value(&metrics(self.address), "rollcall_ledger_offset").unwrap_or(0.0)
-    }
+/// The ledger's offset up to which it has counted. There is little in the ledger but results.
+fn offset(aggregator: &Aggregator) -> f64 {
+    aggregator.metric("rollcall_ledger_offset")
 }

@@ -30,6 +30,15 @@ fn wait(mut producer: Process) {
     producer.wait(DEADLINE).expect(0);
 }
 
+/// Checks that the only company of job `j` was scored once, in its first attempt.
+fn assert_scored_once(fleet: &Fleet) {
+    let record = fleet.finished("j");
+    record.assert_counted_once(1);
+    let done = &record.done[0]["data"];
+    assert_eq!((record.duplicates(), &done["retries"], &done["failed"]), (0, &json!(0), &json!(0)));
+    assert_eq!(record.bodies[0]["attempt"], 1);
+}
+
 #[test]
 fn a_consumer_that_lives_answers_over_its_next_connection_for_what_it_was_scoring() {
     let fleet = Fleet::fresh();
@@ -44,11 +53,7 @@ fn a_consumer_that_lives_answers_over_its_next_connection_for_what_it_was_scorin
         relay.cut(": work");
     }
     wait(producer);
-    let record = fleet.finished("j");
-    record.assert_counted_once(1);
-    let done = &record.done[0]["data"];
-    assert_eq!((record.duplicates(), &done["retries"], &done["failed"]), (0, &json!(0), &json!(0)));
-    assert_eq!(record.bodies[0]["attempt"], 1);
+    assert_scored_once(&fleet);
     eventually("nothing is left", || (fleet.waiting_in(&fleet.name("suspect.m")) == Some(0)).then_some(()));
 }
 
@@ -85,11 +90,7 @@ fn a_consumer_that_is_stopped_with_less_grace_than_a_score_takes_gives_the_compa
     }
     let _last = fleet.consumer("m", SCORER, &["--threads", "1", "--max-deliveries", "2"]);
     wait(producer);
-    let record = fleet.finished("j");
-    record.assert_counted_once(1);
-    let done = &record.done[0]["data"];
-    assert_eq!((record.duplicates(), &done["retries"], &done["failed"]), (0, &json!(0), &json!(0)));
-    assert_eq!(record.bodies[0]["attempt"], 1);
+    assert_scored_once(&fleet);
 }
 
 #[test]
