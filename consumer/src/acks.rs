@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::in_hand::AttemptId;
+
 /// Companies acknowledged together, at most. What a consumer that is killed has not acknowledged is scored again.
 const ACKNOWLEDGED_TOGETHER: usize = 64;
 
@@ -24,11 +26,13 @@ pub(crate) struct Acks {
     unacknowledged: HashMap<SubscriptionId, usize>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Slot {
     state: State,
     /// `None` until the delivery is known: those of several subscriptions may be handed out of order.
     subscription: Option<SubscriptionId>,
+    /// The company, and whether it came from the quarantine; `None` if the message is no work.
+    company: Option<(AttemptId, bool)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +70,26 @@ impl Acks {
     /// A delivery has arrived.
     pub(crate) fn arrived(&mut self, tag: u64, subscription: SubscriptionId) {
         while self.first + (self.slots.len() as u64) <= tag {
-            self.slots.push_back(Slot { state: State::Open, subscription: None });
+            self.slots.push_back(Slot { state: State::Open, subscription: None, company: None });
             self.open += 1;
         }
         if let Some(slot) = self.slot(tag) {
             slot.subscription = Some(subscription);
             *self.unacknowledged.entry(subscription).or_default() += 1;
         }
+    }
+
+    /// Notes which company a delivery is of, and whether it came from the quarantine.
+    pub(crate) fn identify(&mut self, tag: u64, attempt: AttemptId, quarantined: bool) {
+        if let Some(slot) = self.slot(tag) {
+            slot.company = Some((attempt, quarantined));
+        }
+    }
+
+    /// The companies of all deliveries that the broker will deliver again if the connection is lost now, each with whether it came from
+    /// the quarantine.
+    pub(crate) fn unacknowledged_companies(&self) -> impl Iterator<Item = &(AttemptId, bool)> {
+        self.slots.iter().filter(|slot| slot.state != State::Settled).filter_map(|slot| slot.company.as_ref())
     }
 
     /// Deliveries neither finished nor settled.
@@ -87,27 +104,29 @@ impl Acks {
 
     /// The result of a delivery is confirmed.
     pub(crate) fn finish(&mut self, tag: u64) {
-        if self.set(tag, State::Finished).is_some() {
+        if self.set(tag, State::Finished) {
             self.ahead += 1;
         }
     }
 
     /// A delivery was given back or refused on its own.
     pub(crate) fn settle(&mut self, tag: u64) {
-        let subscription = self.set(tag, State::Settled).and_then(|slot| slot.subscription);
-        self.acknowledged(subscription);
+        if self.set(tag, State::Settled) {
+            let subscription = self.slot(tag).and_then(|slot| slot.subscription);
+            self.acknowledged(subscription);
+        }
     }
 
     fn slot(&mut self, tag: u64) -> Option<&mut Slot> {
         tag.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()).and_then(|at| self.slots.get_mut(at))
     }
 
-    fn set(&mut self, tag: u64, to: State) -> Option<Slot> {
-        let slot = self.slot(tag).filter(|slot| slot.state == State::Open)?;
+    /// Changes the state of an open delivery; `false` if it is not open.
+    fn set(&mut self, tag: u64, to: State) -> bool {
+        let Some(slot) = self.slot(tag).filter(|slot| slot.state == State::Open) else { return false };
         slot.state = to;
-        let slot = *slot;
         self.open -= 1;
-        Some(slot)
+        true
     }
 
     fn acknowledged(&mut self, subscription: Option<SubscriptionId>) {
@@ -127,13 +146,14 @@ impl Acks {
             return due;
         }
         let mut last_finished = None;
-        while let Some(slot) = self.slots.front().copied().filter(|slot| slot.state != State::Open) {
+        while self.slots.front().is_some_and(|slot| slot.state != State::Open)
+            && let Some(slot) = self.slots.pop_front()
+        {
             if slot.state == State::Finished {
                 last_finished = Some(self.first);
                 self.ahead -= 1;
                 self.acknowledged(slot.subscription);
             }
-            self.slots.pop_front();
             self.first += 1;
         }
         due.extend(last_finished.map(|tag| Ack { tag, multiple: true }));
@@ -158,6 +178,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::intake::just_taken;
 
     const MULTIPLE: bool = true;
 
@@ -225,6 +246,20 @@ mod tests {
         acks.finish(2);
         assert_eq!(acks.due(false), [Ack { tag: 2, multiple: MULTIPLE }]);
         assert_eq!(acks.unacknowledged(other), 0);
+    }
+
+    #[test]
+    fn what_is_delivered_again_after_a_lost_connection_is_what_no_acknowledgement_was_sent_for() {
+        let mut acks = arrived(5, 100);
+        for tag in 1..=5 {
+            acks.identify(tag, AttemptId::of(&just_taken(u32::try_from(tag).unwrap(), "").work), tag == 4);
+        }
+        [1, 3].into_iter().for_each(|tag| acks.finish(tag));
+        acks.settle(5);
+        assert_eq!(acks.due(false), [Ack { tag: 1, multiple: MULTIPLE }]);
+        let left = |index| AttemptId::of(&just_taken(index, "").work);
+        let unacknowledged: Vec<_> = acks.unacknowledged_companies().cloned().collect();
+        assert_eq!(unacknowledged, [(left(2), false), (left(3), false), (left(4), true)]);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicRejectOptions};
 use rollcall_shared::broker::{BrokerError, COALESCE, Link, Publisher};
-use rollcall_shared::message::{Counted, Message, Model, ScoredCompany, ScoredResult, Work, bounded_headers};
+use rollcall_shared::message::{Counted, Job, Message, Model, ScoredCompany, ScoredResult, Work, bounded_headers};
 use rollcall_shared::telemetry::ConsumerMetrics;
 use rollcall_shared::topology::{RECHECK_AFTER, Topology};
 
@@ -21,8 +21,11 @@ use crate::in_hand::{AttemptId, InHand, Redelivery};
 use crate::intake::{Malformed, Taken};
 use crate::settle::Settle;
 
-/// How often to try again to declare a queue that the broker refuses.
-const DECLARE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How often to try again where the broker refuses to declare a queue, or a queue has no room.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// A queue that stays full is logged this often.
+const LOG_DEFERRALS_EVERY: Duration = Duration::from_secs(60);
 
 /// Where a company is to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +72,10 @@ pub(crate) struct Answers {
     declarations: Declarations,
     /// Outcomes to be published.
     pub(crate) scored: VecDeque<Scored>,
-    /// Companies whose queue the broker refuses, and since when.
-    deferred: Vec<(Taken, Place)>,
+    /// What is to go to queues that the broker refuses to declare, or that have no room, and when that was tried last.
+    deferred: Vec<(Answered, Message)>,
     deferred_at: Instant,
+    deferral_logged: Option<Instant>,
     refusals: u64,
     refused_at: Option<Instant>,
     metrics: Arc<ConsumerMetrics>,
@@ -92,18 +96,15 @@ enum Delivery {
 }
 
 enum What {
-    Result { outcome: &'static str, cause: String },
-    Moved { place: Place, attempt: Option<Box<AttemptId>> },
-}
-
-/// What the broker had not confirmed when the connection was lost.
-pub(crate) struct Unconfirmed {
-    pub(crate) attempt: AttemptId,
-    /// The result, which is to be published again; `None` for a company that was on its way to another queue, which the broker delivers
-    /// again.
-    pub(crate) result: Option<(Answered, Message)>,
-    /// Whether it was delivered to the session that has ended, and from the quarantine.
-    pub(crate) delivered: Option<bool>,
+    Result {
+        outcome: &'static str,
+        cause: String,
+    },
+    /// The company without its record, which the message has; `None` if the message is no work.
+    Moved {
+        place: Place,
+        company: Option<Box<Taken>>,
+    },
 }
 
 impl Answers {
@@ -117,7 +118,7 @@ impl Answers {
         metrics: Arc<ConsumerMetrics>,
     ) -> Answers {
         Answers {
-            publisher,
+            publisher: publisher.keep_nacked(),
             work,
             session,
             acks: Acks::new(),
@@ -128,6 +129,7 @@ impl Answers {
             scored: VecDeque::new(),
             deferred: Vec::new(),
             deferred_at: Instant::now(),
+            deferral_logged: None,
             refusals: 0,
             refused_at: None,
             metrics,
@@ -137,6 +139,11 @@ impl Answers {
     /// How many messages it can take now.
     pub(crate) fn room(&self) -> usize {
         self.publisher.room()
+    }
+
+    /// Whether the broker reads nothing that is published, since it is short of memory or disk.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.publisher.is_blocked()
     }
 
     /// Messages published and not yet confirmed.
@@ -209,22 +216,69 @@ impl Answers {
         self.publisher.publish(messages).await
     }
 
-    /// Moves companies whose queue the broker has refused, in case that it no longer does.
+    /// Moves companies whose queue was refused or full, in case that it no longer is.
     pub(crate) async fn move_deferred(&mut self) -> Result<(), BrokerError> {
-        if self.deferred.is_empty() || self.deferred_at.elapsed() < DECLARE_AGAIN_AFTER {
+        if self.deferred.is_empty() || self.deferred_at.elapsed() < TRY_AGAIN_AFTER {
             return Ok(());
         }
         self.deferred_at = Instant::now();
-        for chunk in self.take_deferred().chunks(COALESCE) {
+        self.declarations.ask_again();
+        let (companies, malformed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.deferred).into_iter().partition(|(answered, _)| answered.place().is_some());
+        for message in malformed {
+            self.make_room().await?;
+            self.publisher.publish(vec![message]).await?;
+        }
+        let companies: Vec<(Taken, Place)> = companies.into_iter().filter_map(company).collect();
+        for chunk in companies.chunks(COALESCE) {
             self.make_room().await?;
             self.move_to(chunk.iter().cloned()).await?;
         }
         Ok(())
     }
 
-    /// Takes out the companies whose queue the broker refuses, each with where it was to wait.
-    pub(crate) fn take_deferred(&mut self) -> Vec<(Taken, Place)> {
-        std::mem::take(&mut self.deferred)
+    /// Gives back, behind the others of their queue, the companies whose queue is refused or full and that are more than `most`: what is
+    /// held for them is missing to other jobs.
+    pub(crate) async fn give_back_deferred(&mut self, most: usize) -> Result<(), BrokerError> {
+        let is_away = |(answered, _): &(Answered, Message)| answered.place().is_some_and(|place| place != Place::Back);
+        let excess = self.deferred.iter().filter(|deferred| is_away(deferred)).count().saturating_sub(most);
+        if excess == 0 {
+            return Ok(());
+        }
+        let back: Vec<_> = self.deferred.extract_if(.., |deferred| is_away(deferred)).take(excess).filter_map(company).collect();
+        for chunk in back.chunks(COALESCE) {
+            self.make_room().await?;
+            self.move_to(chunk.iter().map(|(taken, _)| (taken.clone(), Place::Back))).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes out the companies whose queue is refused or full.
+    pub(crate) fn take_deferred(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.deferred).into_iter().filter_map(company).map(|(taken, _)| taken).collect()
+    }
+
+    /// Takes out the companies of a paused job whose queue is refused or full.
+    pub(crate) fn take_deferred_pauses(&mut self, job: &Job) -> Vec<Taken> {
+        let is_one = |(answered, _): &mut (Answered, Message)| {
+            answered.place() == Some(Place::Paused) && answered.company().is_some_and(|taken| taken.work.job == *job)
+        };
+        self.deferred.extract_if(.., is_one).filter_map(company).map(|(taken, _)| taken).collect()
+    }
+
+    /// Sets aside what full queues have refused.
+    fn defer_nacked(&mut self) {
+        let nacked = self.publisher.take_nacked();
+        let Some((_, first)) = nacked.first() else { return };
+        if self.deferral_logged.is_none_or(|logged| logged.elapsed() >= LOG_DEFERRALS_EVERY) {
+            self.deferral_logged = Some(Instant::now());
+            tracing::warn!(
+                event = "queue_full",
+                queue = first.routing_key,
+                "a queue takes no more, most likely by a policy; companies are held until it does. `rabbitmqctl list_queues name messages policy` shows it"
+            );
+        }
+        self.deferred.extend(nacked);
     }
 
     fn result(
@@ -250,12 +304,10 @@ impl Answers {
 
     /// The message that moves a company; `None` if its queue cannot be had, and the company waits here until it can.
     async fn moved(&mut self, taken: Taken, place: Place) -> Result<Option<(Answered, Message)>, BrokerError> {
-        if !self.declarations.declare(&self.topology, &self.model, &taken.work, place).await? {
-            self.deferred.push((taken, place));
-            return Ok(None);
-        }
         let routing_key = self.queue(&taken, place);
-        let attempt = Some(Box::new(AttemptId::of(&taken.work)));
+        let is_declared = self.declarations.declare(&self.topology, &self.model, &taken.work, place, &routing_key).await?;
+        let company = Taken { work: Work { record: Vec::new(), ..taken.work.clone() }, ..taken.clone() };
+        let what = What::Moved { place, company: Some(Box::new(company)) };
         let delivery = Delivery::Here { tag: taken.tag, suspect: taken.suspect };
         let Taken { deliveries, deliveries_alone, .. } = taken;
         let work = match place {
@@ -266,7 +318,13 @@ impl Answers {
             _ => Work { deliveries, deliveries_alone, ..taken.work },
         };
         let message = Message { exchange: String::new(), routing_key, properties: work.properties(), body: work.record };
-        Ok(Some((Answered { delivery, what: What::Moved { place, attempt } }, message)))
+        let moved = (Answered { delivery, what }, message);
+        if is_declared {
+            Ok(Some(moved))
+        } else {
+            self.deferred.push(moved);
+            Ok(None)
+        }
     }
 
     fn queue(&self, taken: &Taken, place: Place) -> String {
@@ -294,7 +352,7 @@ impl Answers {
         message.properties = properties;
         message.routing_key = self.topology.dead_queue(&self.model);
         let delivery = Delivery::Here { tag, suspect: false };
-        let answered = Answered { delivery, what: What::Moved { place: Place::Dead, attempt: None } };
+        let answered = Answered { delivery, what: What::Moved { place: Place::Dead, company: None } };
         self.publisher.publish(vec![(answered, message)]).await
     }
 
@@ -321,6 +379,7 @@ impl Answers {
         let mut answered: Vec<Answered> = oldest.into_iter().collect();
         let confirmed = self.publisher.confirmed_by_now(&mut answered);
         self.note_refusals();
+        self.defer_nacked();
         for Answered { delivery, what } in answered {
             match what {
                 What::Result { outcome, cause } => self.metrics.count_result(outcome, &cause),
@@ -371,27 +430,45 @@ impl Answers {
         Ok(())
     }
 
-    /// What was published and never confirmed. Its connection is gone.
-    pub(crate) fn into_unconfirmed(self) -> Vec<Unconfirmed> {
-        let unconfirmed = |(answered, message): (Answered, Message)| {
-            let attempt = answered.attempt(&message)?;
-            let delivered = match &answered.delivery {
-                Delivery::Here { suspect, .. } => Some(*suspect),
-                Delivery::Earlier(_) => None,
-            };
-            let is_result = matches!(answered.what, What::Result { .. });
-            let again = Answered { delivery: Delivery::Earlier(Box::new(attempt.clone())), ..answered };
-            Some(Unconfirmed { attempt, result: is_result.then_some((again, message)), delivered })
+    /// The results that were published and never confirmed, each with its attempt. Their connection is gone. A company that was on its way
+    /// to another queue is not among them: the broker delivers it again.
+    pub(crate) fn into_unconfirmed_results(self) -> Vec<(AttemptId, (Answered, Message))> {
+        let result = |(answered, message): (Answered, Message)| {
+            if !matches!(answered.what, What::Result { .. }) {
+                return None;
+            }
+            let attempt = AttemptId::from(Counted::read(&message.properties).ok()?);
+            let delivery = Delivery::Earlier(Box::new(attempt.clone()));
+            Some((attempt, (Answered { delivery, ..answered }, message)))
         };
-        self.publisher.into_unconfirmed().into_iter().filter_map(unconfirmed).collect()
+        self.publisher.into_unconfirmed().into_iter().filter_map(result).collect()
     }
 }
 
 impl Answered {
-    fn attempt(&self, message: &Message) -> Option<AttemptId> {
+    /// Where a company was to be moved to; `None` for anything else.
+    fn place(&self) -> Option<Place> {
         match &self.what {
-            What::Moved { attempt, .. } => attempt.as_deref().cloned(),
-            What::Result { .. } => Counted::read(&message.properties).ok().map(AttemptId::from),
+            What::Moved { place, company: Some(_) } => Some(*place),
+            _ => None,
         }
+    }
+
+    fn company(&self) -> Option<&Taken> {
+        match &self.what {
+            What::Moved { company, .. } => company.as_deref(),
+            What::Result { .. } => None,
+        }
+    }
+}
+
+/// The company of a message that was to move it, and where to.
+fn company((answered, message): (Answered, Message)) -> Option<(Taken, Place)> {
+    match answered.what {
+        What::Moved { place, company: Some(mut taken) } => {
+            taken.work.record = message.body;
+            Some((*taken, place))
+        }
+        _ => None,
     }
 }

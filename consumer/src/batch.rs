@@ -118,21 +118,21 @@ impl Desk {
 
     fn settle_failed(&mut self, batch: Vec<Taken>, failed: CallError, took: Duration) -> Result<(), Gone> {
         let room = Arc::clone(&self.room);
-        let mut in_hand = InHand { waiting: &room.waiting, batch };
-        let verdict = self.judge(&in_hand.batch, &failed);
-        let batch = std::mem::take(&mut in_hand.batch);
+        let batch = self.seat.keep_failed(batch);
+        let verdict = self.judge(&batch, &failed);
+        drop(batch);
+        let batch = self.seat.take_failed();
+        if batch.is_empty() {
+            return Ok(());
+        }
         let CallError { error, .. } = failed;
         match verdict {
             Verdict::Charge => room.pass_on(batch, vec![Err(error)], took),
-            Verdict::Again => {
-                room.waiting.add(batch);
-                Ok(())
-            }
+            Verdict::Again => room.add_again(batch),
             Verdict::OneByOne => {
                 let companies = batch.len();
-                room.waiting.add(batch.into_iter().map(|taken| Taken { alone: true, ..taken }));
                 tracing::warn!(fault = %error, companies, "the scorer failed on a batch; scoring its companies one by one");
-                Ok(())
+                room.add_again(batch.into_iter().map(|taken| Taken { alone: true, ..taken }))
             }
             Verdict::GiveBack => room.give_back(batch),
             Verdict::GiveBackAndPause => {
@@ -170,7 +170,7 @@ impl Desk {
                 return theirs;
             }
         };
-        if room.health.has_answered() {
+        if room.health.sample().is_some() {
             return if self.fails_on_sample(tries, batch) { Verdict::GiveBackAndPause } else { theirs };
         }
         // What has not ended yet may be the first answer.
@@ -255,6 +255,12 @@ impl Room {
         let batch = std::mem::take(&mut in_hand.batch).into_iter().zip(settled);
         let scored = batch.map(|(taken, settle)| Scored { taken, settle, scored_at: Arc::clone(&scored_at), duration });
         self.scored.send(scored.collect()).map_err(|_| Gone)
+    }
+
+    /// Lets companies wait to be scored again; gives them back if nothing is scored any more.
+    fn add_again(&self, batch: impl IntoIterator<Item = Taken>) -> Result<(), Gone> {
+        self.waiting.add(batch);
+        if self.waiting.is_closed() { self.give_back(self.waiting.clear()) } else { Ok(()) }
     }
 
     /// Gives companies back to their queues, uncharged.

@@ -26,6 +26,8 @@ pub(crate) type NewScorer = dyn Fn() -> Result<Box<dyn Scorer>, String> + Send;
 #[derive(Default)]
 pub(crate) struct Seat {
     seated: Mutex<Option<Seated>>,
+    /// A batch whose call has failed, until it is decided what is to be done with it.
+    failed: Mutex<Option<Arc<Vec<Taken>>>>,
 }
 
 /// What all threads are at, for whoever must answer for it.
@@ -39,16 +41,21 @@ impl Seats {
         self.lock().push(Arc::downgrade(seat));
     }
 
-    /// The companies in calls, without their records.
+    /// The companies in calls, and in calls that have failed. Those in calls are without their records.
     pub(crate) fn in_calls(&self) -> Vec<Taken> {
-        let in_call = |seat: Arc<Seat>| seat.lock().as_ref().map(|seated| seated.batch.clone()).unwrap_or_default();
-        self.lock().iter().filter_map(Weak::upgrade).flat_map(in_call).collect()
+        let in_call = |seat: &Seat| seat.lock().as_ref().map(|seated| seated.batch.clone()).unwrap_or_default();
+        let failed = |seat: &Seat| seat.lock_failed().as_deref().cloned().unwrap_or_default();
+        self.all().flat_map(|seat| [in_call(&seat), failed(&seat)]).flatten().collect()
     }
 
     /// Takes the companies out of their calls, with their records. What the calls come to is ignored.
     pub(crate) fn take_out(&self) -> Vec<Taken> {
-        let seated = self.lock().iter().filter_map(Weak::upgrade).filter_map(|seat| seat.stand_up()).collect::<Vec<_>>();
-        seated.into_iter().flat_map(Seated::into_batch).collect()
+        let in_call = |seat: &Seat| seat.stand_up().map(Seated::into_batch).unwrap_or_default();
+        self.all().flat_map(|seat| [in_call(&seat), seat.take_failed()]).flatten().collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = Arc<Seat>> {
+        self.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>().into_iter()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Seat>>> {
@@ -90,6 +97,18 @@ impl Seat {
         self.lock().take()
     }
 
+    /// Keeps a batch whose call has failed.
+    pub(crate) fn keep_failed(&self, batch: Vec<Taken>) -> Arc<Vec<Taken>> {
+        let batch = Arc::new(batch);
+        *self.lock_failed() = Some(Arc::clone(&batch));
+        batch
+    }
+
+    /// Takes it back; nothing where somebody else has taken it.
+    pub(crate) fn take_failed(&self) -> Vec<Taken> {
+        self.lock_failed().take().map(Arc::unwrap_or_clone).unwrap_or_default()
+    }
+
     /// Gives the batch so much more time.
     fn extend(&self, by: Duration) {
         if let Some(seated) = self.lock().as_mut() {
@@ -104,6 +123,10 @@ impl Seat {
 
     fn lock(&self) -> MutexGuard<'_, Option<Seated>> {
         self.seated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_failed(&self) -> MutexGuard<'_, Option<Arc<Vec<Taken>>>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -197,6 +220,7 @@ impl Watched {
                 (overdue, true) => (overdue.or_else(|| seat.stand_up()), Lost::Panicked),
                 (None, false) => continue,
             };
+            self.room.waiting.add(seat.take_failed().into_iter().map(|taken| Taken { alone: true, ..taken }));
             // What a stuck thread does to this seat from now on concerns nobody.
             (*seat, *thread) = (Arc::new(Seat::default()), None);
             self.room.take_back(seated, lost);

@@ -1,6 +1,7 @@
 //! Whether the scorer works at all: tells a company on which it fails from a scorer that fails on every company.
 //!
-//! Before the scorer has given its first answer that makes sense, nothing is known of it. A company on which it fails then goes back to its
+//! Before the scorer has scored its first company, nothing is known of it: to say of each that it cannot be scored is an answer, but a
+//! scorer that lacks its database gives the same. A company on which it fails then goes back to its
 //! queue, uncharged, and others come first; after [`GIVE_UP_AFTER`] different ones the scorer is given up. A company that comes back before
 //! there was any answer is taken for bad: where nobody else is there, the two cannot be told apart, and its job must end.
 //!
@@ -31,8 +32,6 @@ pub(crate) struct Health {
 
 #[derive(Default)]
 struct Known {
-    /// Whether there was any answer that makes sense.
-    has_answered: bool,
     /// A company that was scored, and when.
     sample: Option<(Instant, Company)>,
     /// Companies on which the scorer failed, each by itself, without any answer since the first of them.
@@ -62,7 +61,6 @@ impl Health {
     /// An answer makes sense.
     pub(crate) fn answered(&self, companies: &[Company], scores: &[Result<Prediction, ScoreError>]) {
         let mut known = self.lock();
-        known.has_answered = true;
         known.failed.clear();
         known.failing_since = None;
         if known.sample.as_ref().is_none_or(|(taken_at, _)| taken_at.elapsed() > SAMPLE_FOR)
@@ -72,17 +70,12 @@ impl Health {
         }
     }
 
-    /// Whether there was any answer that makes sense.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.lock().has_answered
-    }
-
     /// A company that was scored, to try a scorer with.
     pub(crate) fn sample(&self) -> Option<Company> {
         self.lock().sample.as_ref().map(|(_, company)| company.clone())
     }
 
-    /// The scorer failed on a company by itself before any answer. It is given up where it has done so on enough of them, unless
+    /// The scorer failed on a company by itself before it has scored any. It is given up where it has done so on enough of them, unless
     /// `is_awaited` says that a call which began before that moment may yet be answered.
     pub(crate) fn failed_unproven(&self, work: &Work, error: &ScoreError, is_awaited: impl Fn(Instant) -> bool) -> Unproven {
         let mut known = self.lock();
@@ -102,7 +95,7 @@ impl Health {
     pub(crate) fn give_up(&self, what: &str, error: &ScoreError) {
         self.lock().given_up.get_or_insert_with(|| {
             format!(
-                "expected the scorer {:?} to answer, found that it {what} in a row and has never answered, the last time with {error}; \
+                "expected the scorer {:?} to answer, found that it {what} in a row and has never scored one, the last time with {error}; \
                  run it by hand with the line {{\"id\":\"1\",\"instances\":[{{…}}]}} on its input, and mend it; no company was charged an attempt",
                 self.scorer
             )
@@ -208,7 +201,6 @@ mod tests {
             fail(&health, index, false);
         }
         health.answered(&[company("bad"), company("good")], &[Err(error()), Ok("1".to_owned().into())]);
-        assert!(health.has_answered());
         assert_eq!(health.sample(), Some(company("good")));
         fail(&health, 2, false);
         assert!(!shutdown.is_requested());

@@ -130,6 +130,11 @@ impl Carried {
         indices.0.insert(index.0);
     }
 
+    /// Whether there is nothing to answer for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_hand.attempts.is_empty() && self.scored.is_empty() && self.results.is_empty() && self.interrupted.is_empty()
+    }
+
     /// What every consumer is to be told of the deliveries that ended with the connection.
     pub(crate) fn interruptions(&self) -> Vec<Control> {
         let control = |((job, round, attempt, quarantined), indices): (&(Job, u32, u32, bool), &Indices)| Control {

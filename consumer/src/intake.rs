@@ -67,6 +67,8 @@ pub(crate) struct Intake {
     lanes: [Lane; 2],
     suspects: Subscription,
     deliveries: SelectAll<Deliveries>,
+    /// An error that came behind deliveries which were handed out first.
+    failed: Option<BrokerError>,
     session: u64,
     opened: u64,
 }
@@ -119,7 +121,7 @@ impl Intake {
         let suspects =
             Subscription { id: SubscriptionId(0), kind: Kind::Suspects, queue: topology.suspect_queue(model), prefetch: 1 };
         let lanes = [lane(Priority::Normal, 1), lane(Priority::High, 2)];
-        let mut intake = Intake { channel, lanes, suspects, deliveries: SelectAll::new(), session, opened: 3 };
+        let mut intake = Intake { channel, lanes, suspects, deliveries: SelectAll::new(), failed: None, session, opened: 3 };
         let first: Vec<Subscription> =
             intake.lanes.iter().flat_map(Lane::subscriptions).chain([&intake.suspects]).cloned().collect();
         for subscription in &first {
@@ -168,13 +170,20 @@ impl Intake {
 
     /// Waits for work, and takes with it what has already arrived. Safe to cancel.
     pub(crate) async fn next(&mut self) -> Result<Arrival, BrokerError> {
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
         let mut arrival = Arrival::default();
         // Nothing is awaited after the first: what has been taken would be lost with the future.
         let first = self.deliveries.next().await;
         self.sort(&mut arrival, first)?;
         while arrival.taken.len() < COALESCE {
             let Some(next) = self.deliveries.next().now_or_never() else { break };
-            self.sort(&mut arrival, next)?;
+            if let Err(failed) = self.sort(&mut arrival, next) {
+                // What has come before it is noted first, as held when the connection was lost.
+                self.failed = Some(failed);
+                break;
+            }
         }
         Ok(arrival)
     }
@@ -185,7 +194,12 @@ impl Intake {
             // The end of one that was cancelled here comes too.
             return if self.is_live(subscription) { Err(cancelled_by_broker()) } else { Ok(()) };
         };
-        let Delivery { delivery_tag: tag, properties, data, .. } = delivery?;
+        self.add(arrival, kind, subscription, delivery?);
+        Ok(())
+    }
+
+    fn add(&self, arrival: &mut Arrival, kind: Kind, subscription: SubscriptionId, delivery: Delivery) {
+        let Delivery { delivery_tag: tag, properties, data, .. } = delivery;
         arrival.tags.push((tag, subscription));
         match Work::read(&properties, Vec::new()) {
             Ok(mut work) => {
@@ -216,7 +230,6 @@ impl Intake {
                 arrival.malformed.push(Malformed { tag, message, why: error.to_string() });
             }
         }
-        Ok(())
     }
 
     /// Gives a message back, for another consumer. RabbitMQ 3.10 counts that as a delivery.
@@ -237,7 +250,7 @@ impl Intake {
         for subscription in self.live() {
             self.unsubscribe(subscription).await?;
         }
-        self.arrived_already()
+        Ok(self.arrived_already())
     }
 
     /// Waits until the broker's queues have taken in every acknowledgement that was sent. Returns what arrived with that: it is
@@ -257,18 +270,19 @@ impl Intake {
             self.subscribe(&one, last.clone()).await?;
             self.unsubscribe(&one).await?;
         }
-        self.arrived_already()
+        Ok(self.arrived_already())
     }
 
-    /// Takes what has arrived and was not handed out.
-    pub(crate) fn arrived_already(&mut self) -> Result<Arrival, BrokerError> {
+    /// Takes what has arrived and was not handed out. Where the connection is lost, each subscription ends with an error, behind what it
+    /// has delivered.
+    pub(crate) fn arrived_already(&mut self) -> Arrival {
         let mut arrival = Arrival::default();
-        while let Some(next) = self.deliveries.next().now_or_never().flatten() {
-            if next.2.is_some() {
-                self.sort(&mut arrival, Some(next))?;
+        while let Some((kind, subscription, delivery)) = self.deliveries.next().now_or_never().flatten() {
+            if let Some(Ok(delivery)) = delivery {
+                self.add(&mut arrival, kind, subscription, delivery);
             }
         }
-        Ok(arrival)
+        arrival
     }
 
     async fn subscribe(&mut self, subscription: &Subscription, arguments: FieldTable) -> Result<(), BrokerError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rollcall_shared::broker::supervise;
+use rollcall_shared::broker::{Backoff, BrokerError, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::telemetry::{self, ConsumerMetrics, Readiness};
 use tokio::sync::mpsc::unbounded_channel;
@@ -85,12 +85,38 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         session.run(&mut outcomes, &mut carried, &stopping).await
     })
     .await;
+    if ended.is_ok() && health.given_up().is_none() {
+        let answered = tokio::time::timeout(
+            patience,
+            answer_for(&mut carried, async |carried| {
+                let number = sessions.fetch_add(1, Ordering::Relaxed);
+                let session = Session { args: &args, room: &room, patience, ready: &ready, number };
+                session.run(&mut outcomes, carried, &stopping).await
+            }),
+        );
+        if answered.await.is_err() {
+            tracing::warn!(
+                "stopping without the broker: what was held when the connection was lost is delivered again, and counts as a delivery"
+            );
+        }
+    }
     abandon.store(true, Ordering::Relaxed);
     waiting.close();
     desks.leave(LEAVE).await;
     match health.given_up() {
         Some(why) => Err(Failure::Scorer(why)),
         None => Ok(ended?),
+    }
+}
+
+/// Asked to stop while the connection is lost, a consumer still has to say what it held: it connects once more, for as long as it takes.
+async fn answer_for(carried: &mut Carried, mut session: impl AsyncFnMut(&mut Carried) -> Result<(), BrokerError>) {
+    let mut backoff = Backoff::new();
+    while !carried.is_empty() {
+        if let Err(error) = session(carried).await {
+            tracing::debug!(%error, "still without a connection that holds");
+            tokio::time::sleep(backoff.pause()).await;
+        }
     }
 }
 

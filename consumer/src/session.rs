@@ -13,12 +13,13 @@ use rollcall_shared::telemetry::Readiness;
 use rollcall_shared::topology::{Backlog, Topology};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::acks::Acks;
 use crate::admit::{Admission, Standing, admit};
 use crate::answer::{Answers, Place};
 use crate::batch::{Room, Scored};
 use crate::cli::ConsumerArgs;
 use crate::hold::Target;
-use crate::in_hand::Carried;
+use crate::in_hand::{AttemptId, Carried};
 use crate::intake::{Arrival, Intake, Taken};
 use crate::orders::OrderLog;
 use crate::status::StatusRequests;
@@ -190,7 +191,7 @@ impl Session<'_> {
         self.fit(open).await?;
         let target = self.room.hold.target();
         let age = (self.args.hold / GIVE_BACK_AFTER_PART).min(GIVE_BACK_AFTER_AT_MOST);
-        let has_excess = self.room.waiting.has_excess(target.waiting, age);
+        let has_excess = self.room.waiting.has_excess(target.waiting, self.ours_for(age));
         if (has_excess || self.room.hold.wants_larger_batch()) && open.asked.elapsed() >= ASK_EVERY {
             open.asked = Instant::now();
             let backlog = open.topology.backlog(&open.questions, &self.args.model).await?;
@@ -204,11 +205,12 @@ impl Session<'_> {
             }
         }
         open.answers.move_deferred().await?;
+        open.answers.give_back_deferred(target.companies / 2).await?;
         self.room.metrics.hold_target.set(gauge(target.companies));
         self.room.metrics.batch_target.set(gauge(self.room.hold.batch()));
         self.room.metrics.seconds_per_company.set(self.room.hold.seconds_per_company().unwrap_or_default());
         if self.ready.fault().is_some() {
-            let held = self.ours(self.room.waiting.remove_older_than(GIVE_BACK_WHILE_BROKEN));
+            let held = self.room.waiting.remove(self.ours_for(GIVE_BACK_WHILE_BROKEN));
             self.send_back(&mut open.answers, held).await?;
         }
         self.give_back_old(&mut open.answers).await
@@ -229,7 +231,7 @@ impl Session<'_> {
             (Waits::Alone, backlog.suspects),
         ] {
             let excess = if ready == 0 || open.has_overshot {
-                self.ours(self.room.waiting.remove_excess(of, target.waiting, age))
+                self.room.waiting.remove_excess(of, target.waiting, self.ours_for(age))
             } else {
                 Vec::new()
             };
@@ -253,9 +255,7 @@ impl Session<'_> {
 
     /// Notes what has arrived, and refuses what is no work.
     async fn note(&self, open: &mut Open, arrival: &mut Arrival) -> Result<(), BrokerError> {
-        for (tag, subscription) in arrival.tags.drain(..) {
-            open.answers.acks.arrived(tag, subscription);
-        }
+        note(&mut open.answers.acks, arrival);
         for malformed in arrival.malformed.drain(..) {
             open.answers.bury(malformed).await?;
         }
@@ -315,21 +315,23 @@ impl Session<'_> {
         if finished { open.answers.acknowledge().await } else { Ok(()) }
     }
 
-    /// Whether this session took it: a tag of an earlier one is somebody else's on this session's channel. A scorer may be at
-    /// companies of an earlier session, and put them back to be scored alone.
+    /// Whether this session took it. A call that began in an earlier session may fail in this one, and its companies then wait to be
+    /// scored alone; they stay there, since their redelivery is acknowledged with their result.
     fn is_ours(&self, taken: &Taken) -> bool {
         taken.session == self.number
     }
 
-    fn ours(&self, mut companies: Vec<Taken>) -> Vec<Taken> {
-        companies.retain(|taken| self.is_ours(taken));
-        companies
+    /// Names the companies of this session that were taken so long ago.
+    fn ours_for(&self, age: Duration) -> impl Fn(&Taken) -> bool {
+        let session = self.number;
+        move |taken| taken.session == session && taken.taken_at.elapsed() >= age
     }
 
     /// An order holds for what has been taken and not begun, too.
     async fn obey(&self, open: &mut Open, job: Option<Job>) -> Result<(), BrokerError> {
         let Some(job) = job else { return Ok(()) };
-        let concerned = self.ours(self.room.waiting.remove(|taken| taken.work.job == job));
+        let mut concerned = self.room.waiting.remove(|taken| self.is_ours(taken) && taken.work.job == job);
+        concerned.extend(open.answers.take_deferred_pauses(&job));
         self.admit(open, concerned).await
     }
 
@@ -361,7 +363,7 @@ impl Session<'_> {
     /// The broker closes the channel of a consumer that holds a company for too long. What has not been begun in half that
     /// time goes back, so that the other half is left for scoring it.
     async fn give_back_old(&self, answers: &mut Answers) -> Result<(), BrokerError> {
-        let old = self.ours(self.room.waiting.remove_older_than(self.args.consumer_timeout / 2));
+        let old = self.room.waiting.remove(self.ours_for(self.args.consumer_timeout / 2));
         if old.is_empty() {
             return Ok(());
         }
@@ -380,6 +382,17 @@ impl Session<'_> {
             answers.move_to(chunk.iter().cloned().map(|taken| (taken, place))).await?;
         }
         Ok(())
+    }
+}
+
+/// Notes which deliveries have arrived, and what they are. Nothing is awaited between a delivery's arrival and this: a connection that is
+/// lost later has interrupted them.
+fn note(acks: &mut Acks, arrival: &mut Arrival) {
+    for (tag, subscription) in arrival.tags.drain(..) {
+        acks.arrived(tag, subscription);
+    }
+    for taken in &arrival.taken {
+        acks.identify(taken.tag, AttemptId::of(&taken.work), taken.suspect);
     }
 }
 

@@ -110,7 +110,7 @@ impl Waiting {
 
     /// Takes out all that nobody has begun to score.
     pub(crate) fn clear(&self) -> Vec<Taken> {
-        self.lock().remove(|_| true)
+        self.remove(|_| true)
     }
 
     /// Takes out those that `unwanted` names.
@@ -118,33 +118,26 @@ impl Waiting {
         self.lock().remove(unwanted)
     }
 
-    /// Takes out those that have waited for longer than `age`.
-    pub(crate) fn remove_older_than(&self, age: Duration) -> Vec<Taken> {
-        self.lock().remove(|taken| taken.taken_at.elapsed() > age)
-    }
-
-    /// Takes out of a queue, where more than twice `allowed` wait in it, those behind the first `allowed` that have been here for `age`.
-    /// What came by the queue of suspects stays: it comes one at a time.
-    pub(crate) fn remove_excess(&self, of: Waits, allowed: usize, age: Duration) -> Vec<Taken> {
+    /// Takes out of a queue, where more than twice `allowed` wait in it, those behind the first `allowed` that `may_go`. What came by the
+    /// queue of suspects stays: it comes one at a time.
+    pub(crate) fn remove_excess(&self, of: Waits, allowed: usize, may_go: impl Fn(&Taken) -> bool) -> Vec<Taken> {
         let mut queues = self.lock();
         let queue = queues.of(of);
         if queue.len() <= 2 * allowed {
             return Vec::new();
         }
         let behind = queue.split_off(allowed);
-        let (excess, stays): (Vec<_>, Vec<_>) =
-            behind.into_iter().partition(|taken| !taken.suspect && taken.taken_at.elapsed() >= age);
+        let (excess, stays): (Vec<_>, Vec<_>) = behind.into_iter().partition(|taken| !taken.suspect && may_go(taken));
         queue.extend(stays);
         excess
     }
 
     /// Whether [`Waiting::remove_excess`] would take anything out of any queue.
-    pub(crate) fn has_excess(&self, allowed: usize, age: Duration) -> bool {
+    pub(crate) fn has_excess(&self, allowed: usize, may_go: impl Fn(&Taken) -> bool) -> bool {
         let mut queues = self.lock();
         Waits::ALL.into_iter().any(|of| {
             let queue = queues.of(of);
-            let is_excess = |taken: &Taken| !taken.suspect && taken.taken_at.elapsed() >= age;
-            queue.len() > 2 * allowed && queue.iter().skip(allowed).any(is_excess)
+            queue.len() > 2 * allowed && queue.iter().skip(allowed).any(|taken| !taken.suspect && may_go(taken))
         })
     }
 
@@ -199,10 +192,11 @@ mod tests {
         waiting.add((0..6).map(|index| taken(index, Priority::Normal, false)));
         waiting.add((6..9).map(|index| taken(index, Priority::High, false)));
         let normal = Waits::Batched(Priority::Normal);
-        assert!(!waiting.has_excess(3, Duration::ZERO) && waiting.remove_excess(normal, 3, Duration::ZERO).is_empty());
-        assert!(!waiting.has_excess(2, Duration::from_secs(60)));
-        assert!(waiting.has_excess(2, Duration::ZERO));
-        assert_eq!(indices(&waiting.remove_excess(normal, 2, Duration::ZERO)), [2, 3, 4, 5]);
+        let all = |_: &Taken| true;
+        assert!(!waiting.has_excess(3, all) && waiting.remove_excess(normal, 3, all).is_empty());
+        assert!(!waiting.has_excess(2, |_| false) && waiting.remove_excess(normal, 2, |_| false).is_empty());
+        assert!(waiting.has_excess(2, all));
+        assert_eq!(indices(&waiting.remove_excess(normal, 2, all)), [2, 3, 4, 5]);
         assert_eq!(indices(&waiting.clear()), [6, 7, 8, 0, 1]);
     }
 
@@ -218,6 +212,6 @@ mod tests {
     fn of_what_is_scored_alone_a_suspect_stays() {
         let waiting = Waiting::default();
         waiting.add([Taken { suspect: true, ..taken(0, Priority::Normal, true) }, taken(1, Priority::Normal, true)]);
-        assert_eq!(indices(&waiting.remove_excess(Waits::Alone, 0, Duration::ZERO)), [1]);
+        assert_eq!(indices(&waiting.remove_excess(Waits::Alone, 0, |_| true)), [1]);
     }
 }

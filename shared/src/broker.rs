@@ -25,6 +25,17 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
 use crate::lifecycle::Exit;
 
+/// What to do where the broker refuses a declaration, by the reason that it gives.
+fn what_to_do(reason: &str) -> &'static str {
+    if reason.contains("limit") {
+        "raise the limit (`rabbitmqctl set_vhost_limits`), or delete queues that are no longer used"
+    } else if reason.contains("ACCESS_REFUSED") {
+        "let the user in AMQP_URL configure it (`rabbitmqctl set_permissions`)"
+    } else {
+        "delete it or choose another --prefix"
+    }
+}
+
 /// What can go wrong between a process and the broker.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -55,7 +66,7 @@ pub enum BrokerError {
     },
     /// A queue or exchange exists with other arguments, or may not be declared.
     #[error(
-        "cannot declare {kind} {name:?}: {reason}; delete it or choose another --prefix; where access is refused, let the user in AMQP_URL configure it"
+        "cannot declare {kind} {name:?}: {reason}; {}", what_to_do(.reason)
     )]
     Topology {
         /// Exchange, queue or binding.

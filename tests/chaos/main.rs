@@ -35,6 +35,9 @@ const BROKER_ONE_IN: u32 = 8;
 /// One act in so many is a stranger's.
 const STRANGERS_ONE_IN: u32 = 3;
 
+/// In a run of this length, everybody who makes trouble has done so.
+const EVERYBODY_ACTS_WITHIN: Duration = Duration::from_secs(240);
+
 /// What is under way when the killing stops has this long to end.
 const SETTLE: Duration = Duration::from_secs(180);
 
@@ -101,6 +104,9 @@ fn run(broker: &Broker, fleet: &Fleet, seed: u64, time: Duration) -> Result<Figu
     let (hung, operator) = settle(broker, &mut crew)?;
     let figures = judge(&crew)?;
     operator?;
+    if time >= EVERYBODY_ACTS_WITHIN {
+        figures.check_that_all_acted()?;
+    }
     nothing_left(broker)?;
     if hung { Err("a job did not end, although the ledger says that it did".to_owned()) } else { Ok(figures) }
 }

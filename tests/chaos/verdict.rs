@@ -57,6 +57,27 @@ pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
 }
 
 impl Figures {
+    /// Checks that everybody who was to make trouble did.
+    ///
+    /// # Errors
+    /// Who did not.
+    pub(crate) fn check_that_all_acted(&self) -> Result<(), String> {
+        let Kills { consumers, aggregators, producers, brokers, restarts } = self.kills;
+        let acts = [
+            ("consumers killed", consumers),
+            ("aggregators killed", aggregators),
+            ("producers killed", producers),
+            ("brokers killed", brokers),
+            ("consumers restarted with little grace", restarts),
+            ("subscribers with full queues", self.subscriptions),
+            ("connections closed by the operator", self.closed),
+        ];
+        match acts.into_iter().find(|&(_, times)| times == 0) {
+            Some((what, _)) => Err(format!("expected {what}, found none in all that time")),
+            None => Ok(()),
+        }
+    }
+
     fn add(&mut self, record: &JobRecord, companies: u64) -> Result<(), String> {
         self.duplicates += record.duplicates() as u64;
         record.check(companies)?;

@@ -152,6 +152,25 @@ fn a_producer_whose_link_is_cut_in_mid_file_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_producer_whose_link_is_cut_after_it_has_read_its_file_seals_its_job_all_the_same() {
+    let fleet = Fleet::fresh();
+    let relay = Relay::before(fleet.url());
+    let aggregator = fleet.aggregator(&[]);
+    aggregator.wait_until_it_says("counting");
+    // At the end of its file, the producer waits for some seconds to hear whose the name is.
+    aggregator.freeze();
+    let companies = fleet.companies(50);
+    let mut producer = fleet.behind(&relay).start_enqueue(&companies, "questionnaire", "j", &[]);
+    eventually("it has enqueued its file", || (fleet.waiting_in(&fleet.name("work.questionnaire")) == Some(50)).then_some(()));
+    relay.cut("rollcall producer j");
+    producer.wait_until_it_says("lost the connection");
+    aggregator.thaw();
+    let _consumer = fleet.demo_consumer();
+    producer.wait(DEADLINE).expect(0);
+    fleet.finished("j").assert_counted_once(50);
+}
+
+#[test]
 fn a_consumer_behind_a_frozen_link_loses_its_work_to_another_and_comes_back() {
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());

@@ -79,6 +79,27 @@ fn a_scorer_that_works_for_nobody_ends_its_consumer_with_one_error_and_costs_no_
 }
 
 #[test]
+fn a_scorer_that_has_only_answered_with_errors_before_it_breaks_is_broken_too() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let error = "{'error': {'cause': 'no_database', 'message': 'down', 'retryable': True}}";
+    let answer = format!(
+        "os.path.exists(folder + '/said') and os._exit(3)\n    open(folder + '/said', 'w')\n    \
+         print(json.dumps({{'id': b['id'], 'predictions': [{error}] * len(p)}}), flush=True)"
+    );
+    let scorer = python(&fleet, "scorer.py", "", &answer);
+    fleet.enqueue(&plain(&fleet, 20), "m", "j", &["--retry-delays", "1s"]).expect(0);
+    let ended = fleet.program("consumer", &["--model", "m", "--scorer", &scorer, "--threads", "1", "--batch", "1"]).wait(SOON);
+    assert!(ended.expect(2).error().contains("never scored one"));
+    let _mended = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    let record = fleet.finished("j");
+    record.assert_counted_once(20);
+    assert!(record.causes().is_empty(), "{:?}", record.causes());
+    let charged = record.bodies.iter().filter(|body| body["attempt"] != 1).count();
+    assert_eq!(charged, 1, "only the one that the scorer answered for");
+}
+
+#[test]
 fn a_scorer_that_breaks_after_it_has_worked_pauses_its_consumer_which_says_so_and_goes_on_when_it_works_again() {
     let ways = [
         ("dies", "os.path.exists(folder + '/broken') and os._exit(3)", WELL),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rollcall_tests::{Fleet, Process, Relay, SCORER, eventually};
+use rollcall_tests::{Fleet, Process, Relay, SCORER, eventually, free_address, metrics, value};
 use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -30,6 +30,13 @@ fn wait(mut producer: Process) {
     producer.wait(DEADLINE).expect(0);
 }
 
+/// Waits until all of job `j` is enqueued, and taken by a consumer.
+fn wait_until_taken(fleet: &Fleet) {
+    let is_sealed = || fleet.status("j")["total"].is_number();
+    let is_taken = || fleet.waiting_in(&fleet.name("work.m")) == Some(0);
+    eventually("it is taken", || (is_sealed() && is_taken()).then_some(()));
+}
+
 /// Checks that the only company of job `j` was scored once, in its first attempt.
 fn assert_scored_once(fleet: &Fleet) {
     let record = fleet.finished("j");
@@ -46,7 +53,7 @@ fn a_consumer_that_lives_answers_over_its_next_connection_for_what_it_was_scorin
     let _aggregator = fleet.aggregator(&[]);
     let consumer = fleet.behind(&relay).consumer("m", SCORER, &["--threads", "1", "--max-deliveries", "2"]);
     let producer = fleet.start_enqueue(&long_companies(&fleet, 1), "m", "j", &["--wait"]);
-    eventually("it is being scored", || (fleet.waiting_in(&fleet.name("work.m")) == Some(0)).then_some(()));
+    wait_until_taken(&fleet);
     let before = consumer.times_it_says("taking work");
     for cut in 0..6 {
         eventually("it takes work again", || (consumer.times_it_says("taking work") >= before + cut).then_some(()));
@@ -82,7 +89,7 @@ fn a_consumer_that_is_stopped_with_less_grace_than_a_score_takes_gives_the_compa
     let arguments = ["--threads", "1", "--grace", "1s", "--max-deliveries", "2"];
     for _ in 0..4 {
         let mut consumer = fleet.consumer("m", SCORER, &arguments);
-        eventually("it is being scored", || (fleet.waiting_in(&fleet.name("work.m")) == Some(0)).then_some(()));
+        wait_until_taken(&fleet);
         consumer.wait_until_it_says("scorer is ready");
         consumer.terminate();
         consumer.wait(Duration::from_secs(10)).expect(0);
@@ -168,4 +175,121 @@ fn a_record_of_the_ledger_that_nobody_can_read_stops_no_count() {
     fleet.somebody_publishes("results", "m.foreign.succeeded", "rollcall.result.v1", &headers, "{}");
     aggregator.wait_until_it_says("record_unreadable");
     fleet.enqueue(&file, "m", "after", &["--wait"]).expect(0);
+}
+
+#[test]
+fn a_subscriber_whose_queue_confirms_nothing_holds_up_its_results_for_some_seconds_and_no_session_is_lost() {
+    let fleet = Fleet::fresh();
+    let aggregator = fleet.aggregator(&[]);
+    let consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    fleet.bind_bounded("mine", "results", 1_000_000);
+    if !fleet.freeze_queue("mine") {
+        return;
+    }
+    let rows: String = (0..200).map(|index| format!("c{index}\n")).collect();
+    wait(fleet.start_enqueue(&fleet.file("c.csv", format!("company_id\n{rows}")), "m", "j", &["--wait"]));
+    let record = fleet.finished("j");
+    record.assert_counted_once(200);
+    assert_eq!(record.done[0]["data"]["duplicates"], 0);
+    consumer.wait_until_it_says("event=\"subscriber_refuses\"");
+    for process in [&aggregator, &consumer] {
+        assert_eq!(process.times_it_says("lost the connection"), 0, "{}", process.stderr());
+    }
+    eventually("the work is acknowledged", || (fleet.waiting_in(&fleet.name("work.m")) == Some(0)).then_some(()));
+}
+
+/// A scorer that dies of every batch of more than one company once the file `go` is there, and scores one in 0.3 s.
+const DIES_OF_BATCHES: &str = "
+import json, os, sys, time
+folder = sys.argv[1]
+for line in sys.stdin:
+    b = json.loads(line)
+    if len(b['instances']) > 1:
+        open(folder + '/begun', 'w')
+        while not os.path.exists(folder + '/go'):
+            time.sleep(0.02)
+        os._exit(3)
+    time.sleep(0.3)
+    print(json.dumps({'id': b['id'], 'predictions': [1]}), flush=True)
+";
+
+fn scorer_that_dies_of_batches(fleet: &Fleet) -> String {
+    format!("command:/usr/bin/python3 {} {}", fleet.file("batches.py", DIES_OF_BATCHES).display(), fleet.path("").display())
+}
+
+/// Lets another consumer end job `j`, and checks that none of its companies has been charged a delivery: for that one, a single delivery is
+/// reason enough to put a company into the quarantine.
+fn assert_nobody_is_charged(fleet: &Fleet, scorer: &str, producer: Process, companies: u64) {
+    let address = free_address();
+    let address_text = address.to_string();
+    let arguments = ["--threads", "1", "--batch", "1", "--max-deliveries", "1", "--metrics-addr", &address_text];
+    let _other = fleet.consumer("m", scorer, &arguments);
+    wait(producer);
+    let record = fleet.finished("j");
+    record.assert_counted_once(companies);
+    assert!(record.causes().is_empty(), "{:?}", record.causes());
+    assert_eq!(value(&metrics(address), "rollcall_moved_total{to=\"suspects\"}"), None, "companies were charged");
+}
+
+#[test]
+fn a_batch_that_fails_after_its_connection_was_cut_loses_no_company_to_an_order_about_its_job() {
+    let fleet = Fleet::fresh();
+    let relay = Relay::before(fleet.url());
+    let _aggregator = fleet.aggregator(&[]);
+    let arguments = ["--threads", "1", "--batch", "16", "--hold", "1d"];
+    let consumer = fleet.behind(&relay).consumer("m", &scorer_that_dies_of_batches(&fleet), &arguments);
+    let rows: String = (0..16).map(|index| format!("c{index}\n")).collect();
+    let producer = fleet.start_enqueue(&fleet.file("c.csv", format!("company_id\n{rows}")), "m", "j", &["--wait"]);
+    eventually("a batch is being scored", || fleet.path("begun").exists().then_some(()));
+    let before = consumer.times_it_says("taking work");
+    relay.cut(": work");
+    eventually("it takes work again", || (consumer.times_it_says("taking work") > before).then_some(()));
+    std::fs::write(fleet.path("go"), "").unwrap();
+    consumer.wait_until_it_says("scoring its companies one by one");
+    for order in ["pause", "resume"] {
+        fleet.producer(&[order, "j"]).expect(0);
+    }
+    wait(producer);
+    let record = fleet.finished("j");
+    record.assert_counted_once(16);
+    assert_eq!((record.causes().len(), &record.done[0]["data"]["retries"]), (0, &json!(0)));
+}
+
+#[test]
+fn a_consumer_that_is_stopped_while_a_batch_fails_gives_its_companies_back_uncharged() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let scorer = scorer_that_dies_of_batches(&fleet);
+    let arguments = ["--threads", "1", "--batch", "16", "--hold", "1d", "--grace", "3s", "--max-deliveries", "1"];
+    let mut consumer = fleet.consumer("m", &scorer, &arguments);
+    let rows: String = (0..40).map(|index| format!("c{index}\n")).collect();
+    let producer = fleet.start_enqueue(&fleet.file("c.csv", format!("company_id\n{rows}")), "m", "j", &["--wait"]);
+    eventually("a batch is being scored", || fleet.path("begun").exists().then_some(()));
+    consumer.terminate();
+    consumer.wait_until_it_says("stopping: finishing what is being scored");
+    std::fs::write(fleet.path("go"), "").unwrap();
+    consumer.wait(Duration::from_secs(15)).expect(0);
+    assert_eq!(consumer.times_it_says("stopping in the middle"), 0, "{}", consumer.stderr());
+    assert_nobody_is_charged(&fleet, &scorer, producer, 40);
+}
+
+#[test]
+fn a_consumer_that_is_stopped_while_its_connection_is_lost_says_what_it_held() {
+    let fleet = Fleet::fresh();
+    let relay = Relay::before(fleet.url());
+    let _aggregator = fleet.aggregator(&[]);
+    let arguments = ["--threads", "1", "--grace", "20s", "--max-deliveries", "1", "--log", "info,rollcall_shared=debug"];
+    let mut consumer = fleet.behind(&relay).consumer("m", SCORER, &arguments);
+    let producer = fleet.start_enqueue(&long_companies(&fleet, 3), "m", "j", &["--wait"]);
+    wait_until_taken(&fleet);
+    consumer.wait_until_it_says("scorer is ready");
+    // Nothing listens there, and the consumer's pauses between two attempts become long: it is stopped in one.
+    relay.lead_to("amqp://guest:guest@127.0.0.1:1/%2f");
+    relay.cut_all();
+    let attempts = || consumer.times_it_says("still without a connection that holds");
+    eventually("it has tried in vain, and pauses for seconds", || (attempts() >= 4).then_some(()));
+    consumer.terminate();
+    relay.lead_to(fleet.url());
+    consumer.wait(Duration::from_secs(30)).expect(0);
+    assert_nobody_is_charged(&fleet, SCORER, producer, 3);
 }

@@ -129,3 +129,49 @@ fn a_full_dead_queue_drops_nothing_though_a_policy_limits_its_length() {
     record.assert_counted_once(30);
     assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("expired_in_queue", 30)]);
 }
+
+/// Sets a policy that lets a queue whose name ends so have so many companies, and refuses more; false where the broker is not ours.
+fn bound(fleet: &Fleet, queue: &str, most: u32) -> bool {
+    let definition = format!(r#"{{"max-length":{most},"overflow":"reject-publish"}}"#);
+    fleet.rabbitmqctl("set_policy", &["--apply-to", "queues", "bound", queue, &definition]).is_some()
+}
+
+#[test]
+fn companies_that_a_full_queue_of_retries_refuses_are_held_and_other_jobs_go_on() {
+    let fleet = Fleet::fresh();
+    if !bound(&fleet, "\\.retry\\.", 1) {
+        return;
+    }
+    let _aggregator = fleet.aggregator(&[]);
+    let consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
+    let retry = ["--retry-delays", "3s", "--max-attempts", "2"];
+    fleet.enqueue(&companies(&fleet, 8, "busy"), "m", "refused", &retry).expect(0);
+    consumer.wait_until_it_says("event=\"queue_full\"");
+    let slow = fleet.file("slow.csv", "company_id,do\nacme,slow\n");
+    fleet.enqueue(&slow, "m", "other", &["--wait"]).expect(0);
+    let record = fleet.finished("refused");
+    record.assert_counted_once(8);
+    assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("busy", 8)]);
+    assert!(record.bodies.iter().all(|body| body["attempt"] == 2), "each has had both of its attempts");
+    assert_eq!(consumer.times_it_says("lost the connection"), 0);
+}
+
+#[test]
+fn resumed_companies_that_a_full_queue_of_work_refuses_are_put_back_when_it_has_room_by_the_same_leader() {
+    let fleet = Fleet::fresh();
+    let aggregator = fleet.aggregator(&[]);
+    fleet.enqueue(&companies(&fleet, 3_000, ""), "m", "j", &[]).expect(0);
+    fleet.producer(&["pause", "j"]).expect(0);
+    let mut consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    eventually("all are set aside", || (fleet.waiting_in(&fleet.name("paused.j")) == Some(3_000)).then_some(()));
+    consumer.terminate();
+    consumer.wait(std::time::Duration::from_secs(20)).expect(0);
+    if !bound(&fleet, "\\.work\\.", 5) {
+        return;
+    }
+    fleet.producer(&["resume", "j"]).expect(0);
+    aggregator.wait_until_it_says("event=\"queue_full\"");
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    fleet.finished("j").assert_counted_once(3_000);
+    assert_eq!((aggregator.times_it_says("took the baton"), aggregator.times_it_says("lost the connection")), (1, 0));
+}

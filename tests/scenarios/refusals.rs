@@ -58,3 +58,23 @@ fn queues_of_one_model_that_cannot_be_had_hold_up_no_other_and_are_had_when_they
     eventually("its queue is declared after all", || fleet.waiting_in(&queue));
     assert_eq!(aggregator.times_it_says("took the baton"), 1);
 }
+
+#[test]
+fn a_paused_job_whose_queue_cannot_be_had_holds_up_no_other_job_of_its_model_and_is_scored_when_it_is_resumed() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1", "--prefetch", "4"]);
+    fleet.enqueue(&companies(&fleet, 60, "slow"), "m", "paused", &[]).expect(0);
+    if fleet.rabbitmqctl("set_vhost_limits", &[r#"{"max-queues": 1}"#]).is_none() {
+        return;
+    }
+    fleet.producer(&["pause", "paused"]).expect(0);
+    consumer.wait_until_it_says("event=\"queue_refused\"");
+    assert!(consumer.stderr().contains("set_vhost_limits"), "{}", consumer.stderr());
+    fleet.enqueue(&companies(&fleet, 10, "slow"), "m", "other", &[]).expect(0);
+    fleet.finished("other").assert_counted_once(10);
+    assert!(fleet.ledger("paused").done.is_empty());
+    fleet.producer(&["resume", "paused"]).expect(0);
+    fleet.finished("paused").assert_counted_once(60);
+    fleet.rabbitmqctl("clear_vhost_limits", &[]);
+}

@@ -228,12 +228,19 @@ impl Fleet {
         ctl.args(["ctl", &broker, "-q", command]);
         if command.ends_with("_vhost") {
             ctl.arg(self.vhost_name());
-        } else {
+        } else if command != "eval" {
             ctl.args(["-p", self.vhost_name()]);
         }
         let said = ctl.args(arguments).output().unwrap();
         assert!(said.status.success(), "rabbitmqctl {command} {arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
         Some(String::from_utf8_lossy(&said.stdout).into_owned())
+    }
+
+    /// Lets the process of a queue stand still, so that it confirms nothing; false where the broker is not ours to administer.
+    pub fn freeze_queue(&self, queue: &str) -> bool {
+        let (vhost, queue) = (self.vhost_name(), self.name(queue));
+        let process = format!("rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>))");
+        self.rabbitmqctl("eval", &[&format!("{{ok, Q}} = {process}, sys:suspend(amqqueue:get_pid(Q)).")]).is_some()
     }
 
     fn vhost_name(&self) -> &str {

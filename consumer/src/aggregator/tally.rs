@@ -89,7 +89,7 @@ pub(super) async fn session(
         announcer: Announcer::new(publishing.channel().await?, &topology),
         orders: Orders::new(&topology),
         dead: DeadLetters::new(),
-        paused: PausedCompanies::new(),
+        paused: PausedCompanies::new(Publisher::on(&publishing, publishing.channel().await?).await?),
         silence: Silence::new(),
         stalls: Stalls::new(&reading, &publishing, &topology),
         bindings: Bindings::new(&reading, &topology),
@@ -227,7 +227,7 @@ impl Tally<'_> {
                     question?.answer(&self.ledger, self.stalls.found()).await?;
                 }
                 dead = self.dead.next() => self.fail(dead).await?,
-                resumed = self.paused.next(&self.topology) => resumed.put_back(&mut self.publisher).await?,
+                resumed = self.paused.next(&self.topology) => self.paused.put_back(resumed).await?,
                 looked = self.stalls.next() => self.stalls.take_in(looked),
                 () = self.bindings.done() => {}
                 _ = second.tick() => {
@@ -340,6 +340,7 @@ impl Tally<'_> {
         self.dead.subscribe(self.reading, &self.topology, self.ledger.models()).await?;
         self.dead.tell(Instant::now());
         self.paused.follow(self.reading, &self.topology, &self.ledger).await?;
+        self.paused.try_again().await?;
         let forgotten = self.ledger.take_forgotten();
         self.orders.lift(&mut self.publisher, &forgotten).await?;
         if self.orders.is_time_to_repeat() {

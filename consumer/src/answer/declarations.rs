@@ -18,15 +18,22 @@ pub(super) struct Declarations {
     link: Link,
     channel: Option<Channel>,
     declared: HashSet<String>,
+    /// Those that were refused since [`Declarations::ask_again`].
+    refused: HashSet<String>,
     logged: Option<Instant>,
 }
 
 impl Declarations {
     pub(super) fn new(link: Link) -> Declarations {
-        Declarations { link, channel: None, declared: HashSet::new(), logged: None }
+        Declarations { link, channel: None, declared: HashSet::new(), refused: HashSet::new(), logged: None }
     }
 
-    /// Declares the queue of a place, unless it is known to be there; `false` if the broker refuses it.
+    /// Asks again for queues that the broker has refused.
+    pub(super) fn ask_again(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Declares the queue `name` of a place, unless it is known to be there; `false` if the broker refuses it.
     ///
     /// # Errors
     /// [`BrokerError`], except where the broker refuses.
@@ -36,16 +43,13 @@ impl Declarations {
         model: &Model,
         work: &Work,
         place: Place,
+        name: &str,
     ) -> Result<bool, BrokerError> {
-        let name = match place {
-            Place::Retry(delay) => topology.retry_queue(model, work.priority, delay),
-            Place::Recheck => topology.retry_queue(model, work.priority, RECHECK_AFTER),
-            // Each time: the aggregator deletes it when the job has ended, and the job may be redriven.
-            Place::Paused => String::new(),
-            Place::Suspects | Place::Dead | Place::Back => return Ok(true),
-        };
-        if self.declared.contains(&name) {
+        if matches!(place, Place::Suspects | Place::Dead | Place::Back) || self.declared.contains(name) {
             return Ok(true);
+        }
+        if self.refused.contains(name) {
+            return Ok(false);
         }
         let channel = match self.channel.take().filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
@@ -59,10 +63,14 @@ impl Declarations {
         match declared {
             Ok(()) => {
                 self.channel = Some(channel);
-                self.declared.extend(Some(name).filter(|name| !name.is_empty()));
+                // That of a paused job is declared each time: the aggregator deletes it when the job has ended, and the job may be redriven.
+                if place != Place::Paused {
+                    self.declared.insert(name.to_owned());
+                }
                 Ok(true)
             }
             Err(refused @ BrokerError::Topology { .. }) => {
+                self.refused.insert(name.to_owned());
                 if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
                     self.logged = Some(Instant::now());
                     tracing::warn!(event = "queue_refused", error = %refused, job = %work.job, "companies are held until their queue can be declared");

@@ -7,7 +7,7 @@ use rollcall_shared::message::ConsumerStatus;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Open, Session};
+use super::{Open, Session, note};
 use crate::answer::Place;
 use crate::batch::Scored;
 use crate::in_hand::{AttemptId, Carried};
@@ -27,15 +27,19 @@ impl Session<'_> {
         }
         let mut unseen = open.intake.close().await?;
         self.note(open, &mut unseen).await?;
-        let unbegun = unseen.taken.into_iter().chain(self.ours(self.room.waiting.clear()));
-        let (again, first): (Vec<Taken>, Vec<Taken>) = unbegun.partition(|taken| taken.deliveries > 0);
-        for taken in first {
+        let is_blocked = open.answers.is_blocked();
+        let (ours, earlier): (Vec<Taken>, Vec<Taken>) =
+            self.room.waiting.clear().into_iter().partition(|taken| self.is_ours(taken));
+        let redelivered = earlier.iter().filter_map(|taken| open.answers.in_hand.remove(&AttemptId::of(&taken.work)));
+        let unbegun = unseen.taken.into_iter().chain(ours).chain(redelivered);
+        // RabbitMQ 3.10 counts a return as a delivery, and so only what can't be published is returned.
+        let (returned, sent_back): (Vec<Taken>, Vec<Taken>) = unbegun.partition(|taken| is_blocked && taken.deliveries == 0);
+        for taken in returned {
             open.intake.give_back(taken.tag).await?;
             open.answers.acks.settle(taken.tag);
         }
-        self.send_back(&mut open.answers, again).await?;
-        let deferred = open.answers.take_deferred().into_iter().map(|(taken, _)| taken).collect();
-        self.send_back(&mut open.answers, deferred).await?;
+        let deferred = open.answers.take_deferred();
+        self.send_back(&mut open.answers, sent_back.into_iter().chain(deferred).collect()).await?;
         open.answers.acks.allow(0);
         open.answers.settle(None).await?;
         tracing::info!(companies = open.answers.acks.open(), "stopping: finishing what is being scored");
@@ -79,8 +83,9 @@ impl Session<'_> {
     async fn give_back_begun(&self, open: &mut Open) -> Result<(), BrokerError> {
         // Their threads find no more to do.
         self.room.waiting.close();
-        let begun = self.ours(self.room.seats.take_out());
-        let begun: Vec<Taken> = begun.into_iter().chain(open.answers.in_hand.drain_redelivered()).collect();
+        // A batch that failed meanwhile waits again.
+        let begun = self.room.seats.take_out().into_iter().chain(self.room.waiting.clear()).filter(|taken| self.is_ours(taken));
+        let begun: Vec<Taken> = begun.chain(open.answers.in_hand.drain_redelivered()).collect();
         tracing::warn!(
             event = "gave_back_begun",
             companies = begun.len(),
@@ -93,36 +98,24 @@ impl Session<'_> {
     pub(super) fn carry(&self, open: Open, scored: &mut UnboundedReceiver<Vec<Scored>>) -> Carried {
         let Open { mut intake, mut answers, .. } = open;
         let mut carried = Carried::default();
-        let unseen = intake.arrived_already().map(|unseen| unseen.taken).unwrap_or_default();
-        let unbegun = self.ours(self.room.waiting.clear());
-        let deferred = answers.take_deferred().into_iter().map(|(taken, _)| taken);
-        for taken in unseen.into_iter().chain(unbegun).chain(deferred).chain(answers.in_hand.drain_redelivered()) {
-            carried.interrupt(&AttemptId::of(&taken.work), taken.suspect);
+        note(&mut answers.acks, &mut intake.arrived_already());
+        for (attempt, quarantined) in answers.acks.unacknowledged_companies() {
+            carried.interrupt(attempt, *quarantined);
         }
+        // What nobody has begun is delivered again.
+        self.room.waiting.clear();
         let in_calls = self.room.seats.in_calls();
         carried.scored.extend(answers.scored.drain(..));
         while let Ok(more) = scored.try_recv() {
             carried.scored.extend(more);
         }
-        let mut in_hand: Vec<AttemptId> = Vec::new();
         for taken in in_calls.iter().chain(carried.scored.iter().map(|scored| &scored.taken)) {
-            in_hand.push(AttemptId::of(&taken.work));
+            carried.in_hand.insert(AttemptId::of(&taken.work));
         }
-        for taken in
-            self.ours(in_calls).iter().chain(&self.ours(carried.scored.iter().map(|scored| scored.taken.clone()).collect()))
-        {
-            carried.interrupt(&AttemptId::of(&taken.work), taken.suspect);
+        for (attempt, result) in answers.into_unconfirmed_results() {
+            carried.in_hand.insert(attempt);
+            carried.results.push(result);
         }
-        for unconfirmed in answers.into_unconfirmed() {
-            if let Some(quarantined) = unconfirmed.delivered {
-                carried.interrupt(&unconfirmed.attempt, quarantined);
-            }
-            if let Some(result) = unconfirmed.result {
-                in_hand.push(unconfirmed.attempt);
-                carried.results.push(result);
-            }
-        }
-        in_hand.into_iter().for_each(|attempt| carried.in_hand.insert(attempt));
         carried
     }
 }

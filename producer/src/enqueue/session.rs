@@ -74,6 +74,8 @@ pub(crate) struct Enqueuing {
     rows: Rows,
     /// Companies taken from the file: the job's total, once the broker has stored them all.
     taken: u64,
+    /// Whether the file has no more. It says so once, and a connection may be lost afterwards.
+    is_read: bool,
     /// Companies that the broker has stored, for whoever watches.
     enqueued: Arc<AtomicU64>,
     /// How many of them the ledger has been told of, and when.
@@ -95,7 +97,19 @@ impl Enqueuing {
         enqueued.store(taken, Ordering::Relaxed);
         let (trace, told) = (Uuid::now_v7(), (taken, Instant::now()));
         let claim = Claim::to(matches!(part, Part::Whole { name_is_given: true }));
-        Enqueuing { opened, part, rows, taken, enqueued, told, trace, claim, phase: Some(phase), again: Vec::new() }
+        Enqueuing {
+            opened,
+            part,
+            rows,
+            taken,
+            is_read: false,
+            enqueued,
+            told,
+            trace,
+            claim,
+            phase: Some(phase),
+            again: Vec::new(),
+        }
     }
 
     /// The job.
@@ -238,6 +252,9 @@ impl Enqueuing {
                     return Ok(ending);
                 }
             }
+            if self.is_read {
+                return self.end(link, topology, shutdown).await;
+            }
             let batch = tokio::select! {
                 batch = self.rows.next() => batch,
                 // The rows may come from somebody who pauses.
@@ -260,17 +277,20 @@ impl Enqueuing {
                 }
                 Next::Bad(bad) => return Ok(Ending::BadInput(bad)),
                 Next::Failed(failure) => return Ok(Ending::Failed(failure)),
-                Next::End => {
-                    // What is sealed cannot be taken back.
-                    self.ask_whose_name(Patience::UntilRead, link, topology, shutdown).await?;
-                    if self.claim.is_unknown() {
-                        tracing::warn!(job = %self.opened.job, "no aggregator has said whether another producer opened a job of this name first; if so, none of these companies is counted");
-                    }
-                    return Ok(self.refused(shutdown).unwrap_or(Ending::Sealed));
-                }
+                Next::End => self.is_read = true,
                 Next::Crashed => return Ok(Ending::Crashed),
             }
         }
+    }
+
+    /// How the job ends once its file is read.
+    async fn end(&mut self, link: &Link, topology: &Topology, shutdown: &Shutdown) -> Result<Ending, BrokerError> {
+        // What is sealed cannot be taken back.
+        self.ask_whose_name(Patience::UntilRead, link, topology, shutdown).await?;
+        if self.claim.is_unknown() {
+            tracing::warn!(job = %self.opened.job, "no aggregator has said whether another producer opened a job of this name first; if so, none of these companies is counted");
+        }
+        Ok(self.refused(shutdown).unwrap_or(Ending::Sealed))
     }
 
     async fn publish(&mut self, publisher: &mut Publisher<Sent>, messages: Vec<(Sent, Message)>) -> Result<(), BrokerError> {

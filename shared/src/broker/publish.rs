@@ -58,6 +58,10 @@ pub struct Publisher<T> {
     heard: Instant,
     /// What the broker did not take.
     unsent: Vec<(T, Message)>,
+    /// What a full queue has refused; `None` if that is an error.
+    nacked: Option<Vec<(T, Message)>>,
+    /// When the broker was last seen to read nothing.
+    unblocked: Instant,
 }
 
 /// The ledger's queue, and the exchanges whose messages it is bound to.
@@ -93,6 +97,8 @@ impl<T> Publisher<T> {
             refusals_logged: None,
             heard,
             unsent: Vec::new(),
+            nacked: None,
+            unblocked: heard,
         })
     }
 
@@ -104,9 +110,25 @@ impl<T> Publisher<T> {
         Publisher { ledger: Some(ledger), ..self }
     }
 
+    /// Keeps what a queue refuses, as a full one does, for [`Publisher::take_nacked`], in place of an error.
+    #[must_use]
+    pub fn keep_nacked(self) -> Publisher<T> {
+        Publisher { nacked: Some(Vec::new()), ..self }
+    }
+
+    /// What queues have refused since it was asked last.
+    pub fn take_nacked(&mut self) -> Vec<(T, Message)> {
+        self.nacked.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Messages published and not yet confirmed.
     pub fn pending(&self) -> usize {
         self.pending.len() + self.refused.len()
+    }
+
+    /// Whether the broker reads nothing, since it is short of memory or disk.
+    pub fn is_blocked(&self) -> bool {
+        self.connection.blocked()
     }
 
     /// How many messages more the window holds. None where those in it are too large together, however few they are.
@@ -173,7 +195,7 @@ impl<T> Publisher<T> {
     /// What was published and never confirmed, to be sent again.
     pub fn into_unconfirmed(self) -> Vec<(T, Message)> {
         let pending = self.pending.into_iter().map(|pending| (pending.ticket, pending.message));
-        pending.chain(self.refused).chain(self.unsent).collect()
+        pending.chain(self.refused).chain(self.unsent).chain(self.nacked.into_iter().flatten()).collect()
     }
 
     /// Waits for the oldest unconfirmed message and returns its ticket; `None` if all are confirmed. Cancel-safe.
@@ -182,8 +204,9 @@ impl<T> Publisher<T> {
     /// [`BrokerError`] where the broker refused it, no queue took it, the broker forgot it, or the connection was lost.
     pub async fn confirmed(&mut self) -> Result<Option<T>, BrokerError> {
         loop {
-            self.publish_refused().await?;
             // The caller may cancel before a timer fires: check before awaiting.
+            self.give_up_on_subscribers();
+            self.publish_refused().await?;
             let forgotten = self.is_forgotten();
             let Some(oldest) = self.pending.front_mut() else { return Ok(None) };
             let confirmation = if forgotten {
@@ -201,18 +224,23 @@ impl<T> Publisher<T> {
                     let seconds = FORGOTTEN_AFTER.as_secs();
                     return Err(BrokerError::Lost(format!("no confirm for {seconds} s: the broker has forgotten a message")));
                 }
-                None => self.give_up_on_subscribers(),
+                None => {}
             }
         }
     }
 
     fn is_forgotten(&mut self) -> bool {
-        // Short of memory or disk the broker reads nothing, for as long as that takes.
-        if self.connection.blocked() {
-            self.heard = Instant::now();
-        }
-        let since = self.pending.front().map_or(self.heard, |oldest| oldest.published.max(self.heard));
+        let heard = self.heard.max(self.unblocked());
+        let since = self.pending.front().map_or(heard, |oldest| oldest.published.max(heard));
         since.elapsed() >= FORGOTTEN_AFTER
+    }
+
+    /// Short of memory or disk the broker reads nothing, for as long as that takes; when that was last so.
+    fn unblocked(&mut self) -> Instant {
+        if self.connection.blocked() {
+            self.unblocked = Instant::now();
+        }
+        self.unblocked
     }
 
     /// Adds the tickets of messages whose confirms have already arrived, oldest first, without waiting.
@@ -242,6 +270,10 @@ impl<T> Publisher<T> {
             // The broker acks what it could not route, after returning it.
             Confirmation::Ack(_) => BrokerError::Unroutable { exchange, routing_key },
             Confirmation::Nack(_) if self.is_for_ledger(&message) => return Ok(self.redirect(ticket, message)),
+            Confirmation::Nack(_) if self.nacked.is_some() && !self.is_at_ledger(&message) => {
+                self.nacked.get_or_insert_default().push((ticket, message));
+                return Ok(None);
+            }
             Confirmation::Nack(_) | Confirmation::NotRequested => BrokerError::Nacked { exchange, routing_key },
         };
         self.unsent.push((ticket, message));
@@ -258,9 +290,15 @@ impl<T> Publisher<T> {
         self.ledger.as_ref().is_some_and(|ledger| ledger.exchanges.contains(&message.exchange))
     }
 
+    /// Whether it goes to the ledger by itself. There is no other place for it.
+    fn is_at_ledger(&self, message: &Message) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| message.exchange.is_empty() && ledger.queue == message.routing_key)
+    }
+
     /// Sets aside, for the ledger alone, messages whose confirms a subscriber's queue may be holding back.
     fn give_up_on_subscribers(&mut self) {
-        let is_held_back = |oldest: &Pending<T>| oldest.published.elapsed() >= HELD_BACK_AFTER;
+        let unblocked = self.unblocked();
+        let is_held_back = |oldest: &Pending<T>| oldest.published.max(unblocked).elapsed() >= HELD_BACK_AFTER;
         while self.pending.front().is_some_and(|oldest| is_held_back(oldest) && self.is_for_ledger(&oldest.message)) {
             let Some(Pending { ticket, message, .. }) = self.take_oldest() else { return };
             // Without its ticket, what is not redirected is only waited for no longer.

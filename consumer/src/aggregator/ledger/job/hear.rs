@@ -22,7 +22,10 @@ impl JobCount {
                 if position > self.total.unwrap_or(MOST_COMPANIES) {
                     return Err(Ignored::Contradiction);
                 }
-                self.enqueued = self.enqueued.max(position);
+                // The done event of a job that is due tells what was known when that was so.
+                if !self.is_due() {
+                    self.enqueued = self.enqueued.max(position);
+                }
             }
             JobEvent::Sealed(sealed) => return self.seal(&sealed),
             JobEvent::Cancelled(cancelled) => return self.cancel(cancelled),

@@ -88,3 +88,14 @@ fn the_rate_of_a_job_that_was_redriven_is_known_after_its_companies_are_forgotte
     ledger.jobs.values_mut().for_each(JobCount::forget);
     assert_eq!(ledger.job(&job()).unwrap().status(&job(), None, 0).companies_per_second, Some(1.0));
 }
+
+#[test]
+fn how_far_a_producer_has_come_changes_nothing_in_a_done_event_that_is_on_its_way() {
+    let cut = [opened(), enqueued(2), result(0, Succeeded), result(1, Failed), cancelled(None)];
+    let mut ledger = live(cut.into_iter().chain([redriven_without_file(1, "a", "1")]));
+    take(&mut ledger, in_round(1, result(1, Succeeded)));
+    let done = done(&ledger);
+    take(&mut ledger, enqueued(3));
+    assert_eq!(take(&mut ledger, done), Applied::To(job()));
+    assert_eq!((state(&ledger), counts(&ledger)), (State::Cancelled, [2, 2, 0, 0, 0]));
+}
