@@ -71,7 +71,12 @@ fn cases() -> impl Strategy<Value = (Vec<Definition>, Vec<Option<u8>>, u64, u32)
             parents.retain(|&parent| parent < place);
             parents.sort_unstable();
             parents.dedup();
-            let rows: usize = parents.iter().map(|&parent| definitions[parent].states.len()).product();
+            let rows = |parents: &[usize]| parents.iter().map(|&parent| definitions[parent].states.len()).product::<usize>();
+            // Three parents of 255 states each would take all of the machine's memory.
+            while rows(&parents) * count > 100_000 {
+                parents.pop();
+            }
+            let rows = rows(&parents);
             let probabilities = (0..rows).flat_map(|row| with_gaps(distribution(count, seed.wrapping_add(row as u64)))).collect();
             let states = (0..count).map(|state| format!("s{state}")).collect();
             definitions.push(Definition { name: format!("v{place}"), states, parents, probabilities, line: 0 });
