@@ -95,7 +95,8 @@ fn a_producer_that_is_to_ignore_hangups_goes_on() {
     let producer = fleet.producer_command(&["enqueue", "-", "-m", "m", "--job", "j"]);
     let (input, mut rows) = pipe().unwrap();
     let mut nohup = fleet.command("env");
-    nohup.arg("--ignore-signal=HUP").arg(producer.get_program()).args(producer.get_args()).stdin(input);
+    // The program behind `env` and its first argument.
+    nohup.arg("--ignore-signal=HUP").args(producer.get_args().skip(1)).stdin(input);
     let mut producer = fleet.start("producer", nohup);
     rows.write_all(format!("company_id\n{}", (0..LOOKED_AT).map(|row| format!("{row}\n")).collect::<String>()).as_bytes())
         .unwrap();

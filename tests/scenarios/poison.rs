@@ -47,8 +47,9 @@ fn companies_that_kill_their_consumers_fail_and_their_neighbours_do_not() {
     let poison = [3, 150];
     let file = companies(&fleet, 300, &poison);
     let deaths = assert_only_poison_failed(&fleet, &file, 300, &poison, &["--threads", "1", "--batch", "8"]);
-    // Each at most five times, and sometimes both in one death.
-    assert!((5..=10).contains(&deaths), "{deaths} consumers died");
+    // Each at most five times, and sometimes both in one death. One whose consumer dies while it is moved to the quarantine is there twice:
+    // its second copy has at most three deliveries left.
+    assert!((5..=16).contains(&deaths), "{deaths} consumers died");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn a_job_whose_queue_was_purged_is_told_everywhere_and_mended_by_the_command_tha
 #[test]
 fn a_job_that_has_only_to_wait_is_not_told_as_stalled_though_one_that_came_later_is() {
     let fleet = Fleet::fresh();
-    let aggregator = fleet.aggregator(&[]);
+    let aggregator = fleet.aggregator(&["--log", "info,rollcall_consumer=debug"]);
     let enqueue = |what: &str, model: &str, more: &[&str]| {
         fleet.enqueue(&companies(&fleet, 3, what), model, model, more).expect(0);
     };
@@ -115,6 +115,8 @@ fn a_job_that_has_only_to_wait_is_not_told_as_stalled_though_one_that_came_later
     frozen.freeze();
     stopping.terminate();
     // The aggregator asks each minute, and as soon as there is a job.
+    let is_asked = |line: &str| line.contains("event=\"looked\" model=retrying") && line.contains("420s");
+    eventually("it has said after which delays it tries again", || aggregator.stderr().lines().any(is_asked).then_some(()));
     drop(retrying);
     // The last of them to come is lost, and is told only when all others have been quiet for longer.
     fleet.enqueue(&companies(&fleet, 3, "slow"), "lost", "lost", &[]).expect(0);

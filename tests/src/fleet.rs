@@ -129,6 +129,14 @@ impl Fleet {
         command
     }
 
+    /// One of the programs as at a terminal: a script that runs the tests in its background hands down that Ctrl-C is ignored, and `nohup`
+    /// that SIGHUP is.
+    fn own_command(&self, name: &str) -> Command {
+        let mut command = self.command("env");
+        command.arg("--default-signal=INT,HUP").arg(binary(name));
+        command
+    }
+
     /// Starts a command.
     pub fn start(&self, name: &str, command: Command) -> Process {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
@@ -137,14 +145,14 @@ impl Fleet {
 
     /// Starts an aggregator.
     pub fn aggregator(&self, arguments: &[&str]) -> Process {
-        let mut command = self.command(binary("aggregator"));
+        let mut command = self.own_command("aggregator");
         command.args(arguments);
         self.start("aggregator", command)
     }
 
     /// Starts a consumer of `model` and waits until it takes work.
     pub fn consumer(&self, model: &str, scorer: &str, arguments: &[&str]) -> Process {
-        let mut command = self.command(binary("consumer"));
+        let mut command = self.own_command("consumer");
         command.args(["--model", model, "--scorer", scorer]).args(arguments).current_dir(project());
         let consumer = self.start("consumer", command);
         consumer.wait_until_it_says("taking work");
@@ -158,7 +166,7 @@ impl Fleet {
 
     /// One of the programs with `arguments`, in the project's folder, not yet started.
     pub fn program_command<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Command {
-        let mut command = self.command(binary(name));
+        let mut command = self.own_command(name);
         command.args(arguments).current_dir(project());
         command
     }
@@ -170,9 +178,8 @@ impl Fleet {
 
     /// The producer with `arguments`, not yet started.
     pub fn producer_command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
-        // As at a terminal: a script that runs the tests in its background hands down that Ctrl-C is ignored.
-        let mut command = self.command("env");
-        command.arg("--default-signal=INT").arg(binary("producer")).args(arguments).current_dir(self.folder.path());
+        let mut command = self.own_command("producer");
+        command.args(arguments).current_dir(self.folder.path());
         command
     }
 

@@ -76,6 +76,7 @@ pub(super) async fn look(links: Links<'_>, topology: Topology, plan: Plan) -> Lo
         Err(_) => Found::Unknown,
     };
     queues.close().await;
+    tracing::debug!(event = "looked", model = %plan.model, everything = plan.everything, ?found, ?delays, "looked where its companies are");
     Looked { model: plan.model, began, everything: plan.everything, found, delays }
 }
 
