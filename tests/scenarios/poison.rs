@@ -57,5 +57,6 @@ fn a_company_is_delivered_as_often_as_the_consumer_allows() {
     let fleet = Fleet::fresh();
     let file = companies(&fleet, 20, &[7]);
     let deaths = assert_only_poison_failed(&fleet, &file, 20, &[7], &["--threads", "1", "--max-deliveries", "1"]);
-    assert!(deaths <= 2, "{deaths} consumers died");
+    // In its batch and then alone; and once more if its consumer dies while the company is moved to the quarantine, and so is there twice.
+    assert!(deaths <= 3, "{deaths} consumers died");
 }
