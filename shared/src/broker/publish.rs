@@ -153,7 +153,7 @@ impl<T> Publisher<T> {
     /// [`BrokerError::Lost`]: some may have been sent. All are among the unconfirmed.
     pub async fn publish(&mut self, messages: Vec<(T, Message)>) -> Result<(), BrokerError> {
         self.publish_refused().await?;
-        let sends = messages.iter().map(|(_, message)| send(&self.channel, message));
+        let sends = messages.iter().map(|(_, message)| publish_mandatory(&self.channel, message));
         let confirms = join_all(sends).await;
         let (mut sent, published) = (Ok(()), Instant::now());
         for ((ticket, message), confirm) in messages.into_iter().zip(confirms) {
@@ -337,7 +337,7 @@ impl<T> Publisher<T> {
     /// Publishes to the ledger what was refused. Cancel-safe: a message that is published and then cancelled is published again.
     async fn publish_refused(&mut self) -> Result<(), BrokerError> {
         while let Some((_, message)) = self.refused.front() {
-            let confirm = send(&self.channel, message).await?;
+            let confirm = publish_mandatory(&self.channel, message).await?;
             if let Some((ticket, message)) = self.refused.pop_front() {
                 self.pending_bytes += message.body.len();
                 self.pending.push_back(Pending { ticket, message, confirm, published: Instant::now() });
@@ -357,7 +357,8 @@ pub async fn publish_unconfirmed(channel: &Channel, message: Message) -> Result<
     Ok(())
 }
 
-async fn send(channel: &Channel, message: &Message) -> lapin::Result<PublisherConfirm> {
+/// Publishes a message that the broker returns where no queue takes it.
+pub(super) async fn publish_mandatory(channel: &Channel, message: &Message) -> lapin::Result<PublisherConfirm> {
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let (exchange, key) = (message.exchange.as_str().into(), message.routing_key.as_str().into());
     channel.basic_publish(exchange, key, options, &message.body, message.properties.clone()).await

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::BasicConsumeOptions;
+use lapin::options::{BasicConsumeOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel};
+use lapin::{BasicProperties, Channel, Confirmation};
 
-use super::{BrokerError, publish_unconfirmed};
+use super::BrokerError;
+use super::publish::publish_mandatory;
 use crate::message::{ConsumerStatus, Message, Model, read_json};
 use crate::topology::Topology;
 
@@ -29,7 +30,11 @@ pub async fn roll_call(
     let mut replies = channel.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await?;
     let properties = BasicProperties::default().with_reply_to("amq.rabbitmq.reply-to".into());
     let request = Message { exchange: topology.consumers(), routing_key: model.to_string(), properties, body: b"{}".to_vec() };
-    publish_unconfirmed(channel, request).await?;
+    // The broker returns at once what no consumer is subscribed to.
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    if let Confirmation::Ack(Some(_)) = publish_mandatory(channel, &request).await?.await? {
+        return Ok(Vec::new());
+    }
     let mut answers = Vec::new();
     let all = async {
         while expected.is_none_or(|expected| answers.len() < expected) {
