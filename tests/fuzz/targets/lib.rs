@@ -22,6 +22,8 @@ pub fn read_companies(format: Format, bytes: &[u8]) {
     // The length says how: it changes with the input, and takes nothing away from it.
     let options = ReadOptions {
         format: Some(format),
+        delimiter: bytes.len().is_multiple_of(7).then_some(b';'),
+        columns: if bytes.len().is_multiple_of(11) { vec!["a".to_owned()] } else { Vec::new() },
         id_column: (bytes.len().is_multiple_of(3)).then(|| "id".to_owned()),
         allow_duplicate_ids: bytes.len().is_multiple_of(2),
         max_record_bytes: if bytes.len().is_multiple_of(5) { 16 } else { 4096 },
