@@ -36,12 +36,12 @@ pub fn run() {
     let mut aggregator = Aggregator::start(&fleet);
     let scorer = costs_nothing(&fleet);
     // Its queues are declared by a consumer that leaves.
-    fleet.consumer(MODEL, &scorer, &["--threads", "1"]).terminate();
+    fleet.consumer(MODEL, &scorer, &["--threads", "1", "--allow-no-evidence"]).terminate();
     publish(&fleet, jobs);
     within(PATIENCE, "all jobs are known", || (jobs_that_are("running", &aggregator) >= f64::from(jobs)).then_some(()));
     let mut moments = vec![measure(&fleet, &mut aggregator, "unfinished")];
     let began = Instant::now();
-    let _consumer = fleet.consumer(MODEL, &scorer, &["--threads", "1"]);
+    let _consumer = fleet.consumer(MODEL, &scorer, &["--threads", "1", "--allow-no-evidence"]);
     within(PATIENCE, "all jobs are done", || {
         (jobs_that_are("running", &aggregator) == 0.0 && has_read_the_ledger(&aggregator)).then_some(())
     });

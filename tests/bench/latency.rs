@@ -36,7 +36,7 @@ pub fn run() {
     let companies = number("BENCH_COMPANIES").unwrap_or(COMPANIES).min(COMPANIES);
     let fleet = Fleet::alone();
     let scorer = costs_nothing(&fleet);
-    let consumers = Consumers::new(1, &scorer, &["--particles", "1", "--threads", "1"]);
+    let consumers = Consumers::new(1, &scorer, &["--particles", "1", "--threads", "1", "--allow-no-evidence"]);
     let (_aggregator, _consumer) = (counting_aggregator(&fleet), consumers.start(&fleet, MODEL));
     let mut latencies = Latencies { subscriber: Subscriber::of(&fleet), fleet: fleet.clone(), jobs: 0 };
     let idle = latencies.measure(companies);

@@ -50,7 +50,7 @@ pub fn run() {
 fn jobs(scorer: &str, large: &Path, small: &Path, at_once: bool) -> (f64, f64) {
     let fleet = Fleet::alone();
     let _aggregator = counting_aggregator(&fleet);
-    let _consumer = fleet.consumer(MODEL, scorer, &["--particles", "1", "--threads", "1"]);
+    let _consumer = fleet.consumer(MODEL, scorer, &["--particles", "1", "--threads", "1", "--allow-no-evidence"]);
     fleet.start_enqueue(small, MODEL, "warm-up", &["--wait", "--priority", "auto"]).wait(PATIENCE).expect(0);
     let_broker_rest();
     let alone = (!at_once)

@@ -30,7 +30,7 @@ pub fn run() {
     let warm_up = files.path("warm-up.csv");
     std::fs::rename(companies_file(&files, WARM_UP), &warm_up).unwrap();
     let file = companies_file(&files, size.companies);
-    let mut consumers = Consumers::new(1, &costs_nothing(&files), &["--particles", "1", "--threads", "1"]);
+    let mut consumers = Consumers::new(1, &costs_nothing(&files), &["--particles", "1", "--threads", "1", "--allow-no-evidence"]);
     consumers.warm_up = Some(warm_up);
     let (mut jobs, mut bytes) = (Vec::new(), None);
     let mut peers: Vec<Vec<Value>> = vec![Vec::new(); PROGRAMS.len()];

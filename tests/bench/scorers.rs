@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 const STATE_BYTES: usize = 1_300;
 
 /// A network of one variable with one state, whose name is as long as a prediction may be: all that remains to be done for a company is
-/// its way.
+/// its way. No field of a company is a variable of it, and so its consumers are started with `--allow-no-evidence`.
 pub fn costs_nothing(fleet: &Fleet) -> String {
     let network = format!(
         "network nothing {{ }}\nvariable answer {{ type discrete [ 1 ] {{ {} }}; }}\nprobability ( answer ) {{ table 1.0; }}\n",
