@@ -38,8 +38,9 @@ pub fn run() {
     // Its queues are declared by a consumer that leaves.
     fleet.consumer(MODEL, &scorer, &["--threads", "1", "--allow-no-evidence"]).terminate();
     publish(&fleet, jobs);
-    within(PATIENCE, "all jobs are known", || (jobs_that_are("running", &aggregator) >= f64::from(jobs)).then_some(()));
+    wait_until_known(&aggregator, jobs);
     let mut moments = vec![measure(&fleet, &mut aggregator, "unfinished")];
+    wait_until_known(&aggregator, jobs);
     let began = Instant::now();
     let _consumer = fleet.consumer(MODEL, &scorer, &["--threads", "1", "--allow-no-evidence"]);
     within(PATIENCE, "all jobs are done", || {
@@ -48,6 +49,11 @@ pub fn run() {
     let done_seconds = began.elapsed().as_secs_f64();
     moments.push(measure(&fleet, &mut aggregator, "done"));
     tell(jobs, done_seconds, &moments);
+}
+
+/// Waits until the aggregator counts so many jobs as running; it says so once a second.
+fn wait_until_known(aggregator: &Aggregator, jobs: u32) {
+    within(PATIENCE, "all jobs are known", || (jobs_that_are("running", aggregator) >= f64::from(jobs)).then_some(()));
 }
 
 /// Opens, enqueues and seals so many jobs, as as many producers would.
