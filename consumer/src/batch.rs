@@ -13,9 +13,9 @@ use crate::features::Features;
 use crate::health::{Health, Unproven};
 use crate::hold::Hold;
 use crate::intake::Taken;
-use crate::score::{Blame, CallError, Company, Prediction, ScoreError, Scorer, Scores};
 use crate::settle::{Settle, settle};
 use crate::waiting::Waiting;
+use rollcall_score::{Blame, CallError, Company, Prediction, ScoreError, Scorer, Scores};
 
 /// A scorer fails so often in a row, on a new process each time, before it is taken to be broken.
 const TRIES: u32 = 3;

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::batch::{Desk, Room, fault};
 use crate::hold::Call;
 use crate::intake::Taken;
-use crate::score::{Company, Scorer};
+use rollcall_score::{Company, Scorer};
 
 /// How often somebody looks for threads that are stuck.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

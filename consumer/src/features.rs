@@ -11,7 +11,7 @@ use rollcall_shared::message::{Job, Work};
 use rollcall_shared::telemetry::ConsumerMetrics;
 
 use crate::intake::Taken;
-use crate::score::{Prediction, ScoreError};
+use rollcall_score::{Prediction, ScoreError};
 
 /// Jobs to remember; beyond that all are forgotten, and learned anew from their next companies.
 const MOST_JOBS: usize = 1_000;

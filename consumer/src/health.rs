@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rollcall_shared::lifecycle::Stop;
 use rollcall_shared::message::{Index, Job, Work};
 
-use crate::score::{Company, Prediction, ScoreError};
+use rollcall_score::{Company, Prediction, ScoreError};
 
 /// One company may be bad, and its neighbour too.
 const GIVE_UP_AFTER: usize = 3;

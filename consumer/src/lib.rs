@@ -1,4 +1,4 @@
-//! Scores companies (the consumer) and counts their results (the aggregator). The two share no state: only the broker.
+//! Scores companies: takes them from the broker, hands them to a scorer, and publishes the results.
 
 pub mod cli;
 pub mod run;
@@ -20,17 +20,13 @@ mod settle;
 mod status;
 mod waiting;
 
-pub mod score;
-
-pub mod aggregator;
-
 use std::process::ExitCode;
 
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::lifecycle::Exit;
 use rollcall_shared::terminal::{flush_stderr, to_stderr};
 
-/// Why a process ended other than well.
+/// Why a consumer ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It was started in a way that cannot work.

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use rollcall_consumer::cli::ConsumerArgs;
-use rollcall_consumer::score::command::launch;
 use rollcall_consumer::{Failure, exit, run};
+use rollcall_score::command::launch;
 use rollcall_shared::arguments;
 use rollcall_shared::lifecycle::{self, Shutdown};
 use tokio::runtime::Builder;

@@ -17,11 +17,11 @@ use crate::features::Features;
 use crate::health::Health;
 use crate::hold::{Hold, HoldLimits};
 use crate::in_hand::Carried;
-use crate::score::Scorer;
-use crate::score::bayes::{Bayes, Settings};
-use crate::score::command::{Command, Launcher};
 use crate::session::Session;
 use crate::waiting::Waiting;
+use rollcall_score::Scorer;
+use rollcall_score::bayes::{Bayes, Settings};
+use rollcall_score::command::{Command, Launcher};
 
 /// The part of the grace that is kept for the scoring threads to end, and for their children.
 const LEAVE: Duration = Duration::from_millis(500);

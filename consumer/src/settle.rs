@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollcall_shared::message::{LONGEST_CAUSE, RetryPolicy, ScoredCompany, Work};
 
-use crate::score::{Prediction, ScoreError};
+use rollcall_score::{Prediction, ScoreError};
 
 /// RabbitMQ 4.x closes the channel on a message over 16 MiB, and with it go the results of innocent neighbours.
 const LARGEST_PREDICTION: usize = 8 << 20;

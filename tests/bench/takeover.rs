@@ -31,7 +31,7 @@ pub fn run() {
     }
     let rows: String = (0..size.companies + TAKEOVERS * BEYOND).map(|row| format!("{row}\n")).collect();
     let file = fleet.file("companies.csv", format!("company_id\n{rows}"));
-    let network = "bayes:consumer/src/score/bayes/asia.bif";
+    let network = "bayes:consumer/score/src/bayes/asia.bif";
     let _consumer = fleet.consumer("m", network, &["--particles", "1", "--threads", "1", "--allow-no-evidence"]);
     let _producer = fleet.start_enqueue(&file, "m", "j", &[]);
     let mut takeovers = Vec::new();

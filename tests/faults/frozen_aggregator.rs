@@ -11,7 +11,7 @@ const TOOK: &str = "took the baton";
 /// The active aggregator, behind a relay, and a standby that is not.
 fn two_aggregators(fleet: &Fleet) -> (Relay, Process, Process) {
     let relay = Relay::before(fleet.url());
-    let active = fleet.behind(&relay).with_heartbeat(1).aggregator(&["--log", "info,rollcall_consumer=debug"]);
+    let active = fleet.behind(&relay).with_heartbeat(1).aggregator(&["--log", "info,rollcall_aggregator=debug"]);
     active.wait_until_it_says("counting");
     let standby = fleet.aggregator(&[]);
     standby.wait_until_it_says("waiting for the baton");

@@ -2,7 +2,7 @@
 
 NAME.json is for the file that it names, in which there is the network in the writer's words: each variable's states and
 parents, and its probabilities as decimal text, one row for each configuration of the parents, of which the last changes
-fastest. `every_network_that_a_writer_wrote_is_read_back_to_the_last_digit` (consumer/src/score/bayes/tests) compares.
+fastest. `every_network_that_a_writer_wrote_is_read_back_to_the_last_digit` (consumer/score/src/bayes/tests) compares.
 
     repository  the networks of the bnlearn repository, which pgmpy brings along, as its reader reads them
     pgmpy       BIFWriter and XMLBIFWriter

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{env, process};
 
 use clap::{Command, CommandFactory};
-use rollcall_consumer::aggregator::cli::AggregatorArgs;
+use rollcall_aggregator::cli::AggregatorArgs;
 use rollcall_consumer::cli::ConsumerArgs;
 use rollcall_producer::cli::ProducerArgs;
 use rollcall_shared::arguments::parse_from;

@@ -72,7 +72,7 @@ fn a_job_whose_queue_was_purged_is_told_everywhere_and_mended_by_the_command_tha
 #[test]
 fn a_job_that_has_only_to_wait_is_not_told_as_stalled_though_one_that_came_later_is() {
     let fleet = Fleet::fresh();
-    let aggregator = fleet.aggregator(&["--log", "info,rollcall_consumer=debug"]);
+    let aggregator = fleet.aggregator(&["--log", "info,rollcall_aggregator=debug"]);
     let enqueue = |what: &str, model: &str, more: &[&str]| {
         fleet.enqueue(&companies(&fleet, 3, what), model, model, more).expect(0);
     };

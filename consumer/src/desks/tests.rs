@@ -11,9 +11,9 @@ use crate::features::Features;
 use crate::health::Health;
 use crate::hold::{Hold, HoldLimits};
 use crate::intake::just_taken;
-use crate::score::{Prediction, Scores};
 use crate::settle::Settle;
 use crate::waiting::Waiting;
+use rollcall_score::{Prediction, Scores};
 
 /// Never comes back from a company whose record is `stuck`; ends its thread at one that is `deadly`.
 struct Troubled(mpsc::Receiver<()>);

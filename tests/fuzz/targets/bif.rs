@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use rollcall_consumer::score::bayes::{Bayes, Settings};
-use rollcall_consumer::score::{Company, Scorer};
+use rollcall_score::bayes::{Bayes, Settings};
+use rollcall_score::{Company, Scorer};
 use rollcall_fuzz::assert_one_line;
 
 fuzz_target!(|bytes: &[u8]| {

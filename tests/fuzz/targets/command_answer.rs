@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall_consumer::score::command::{Line, read_answer};
+use rollcall_score::command::{Line, read_answer};
 
 const COMPANIES: usize = 2;
 

@@ -6,14 +6,14 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use rollcall_consumer::score::bayes::{Bayes, Settings};
-use rollcall_consumer::score::{Company, Scorer};
+use rollcall_score::bayes::{Bayes, Settings};
+use rollcall_score::{Company, Scorer};
 use rollcall_fuzz::assert_one_line;
 use serde_json::{Map, Value};
 
 /// The known one, and a variable with names that JSON writes in several ways.
 const NETWORK: &str = concat!(
-    include_str!("../../../consumer/src/score/bayes/asia.bif"),
+    include_str!("../../../consumer/score/src/bayes/asia.bif"),
     r#"variable "a b" { type discrete [ 4 ] { 5, true, "größe", "q\n" }; } probability ( "a b" ) { default 0.25, 0.25, 0.25, 0.25; }"#
 );
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall_consumer::aggregator::ledger::Ledger;
+use rollcall_aggregator::ledger::Ledger;
 use rollcall_fuzz::assert_one_line;
 use rollcall_shared::message::Which;
 

@@ -11,7 +11,7 @@ use rollcall_shared::message::{Job, Message, Model, Work};
 use rollcall_shared::topology::Topology;
 
 use super::subscriptions::Subscriptions;
-use crate::aggregator::ledger::Ledger;
+use crate::ledger::Ledger;
 
 /// What the broker sends ahead; as many are moved together. Each may have sixteen megabytes.
 const PREFETCH: u16 = 32;

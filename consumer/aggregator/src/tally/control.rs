@@ -7,7 +7,7 @@ use rollcall_shared::broker::{BrokerError, Publisher};
 use rollcall_shared::message::{Control, Job, Order};
 use rollcall_shared::topology::Topology;
 
-use crate::aggregator::ledger::{JobCount, Ledger};
+use crate::ledger::{JobCount, Ledger};
 
 /// Standing orders are said again this often: the log of orders does not keep its past for ever.
 const REPEAT_EVERY: Duration = Duration::from_secs(3_600);

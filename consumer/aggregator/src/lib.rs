@@ -3,6 +3,7 @@
 //! Several may run. The one that holds the baton counts; the others wait for it. See [`tally`] for how.
 
 pub mod cli;
+mod error;
 pub mod ledger;
 mod serve;
 mod tally;
@@ -14,8 +15,8 @@ use rollcall_shared::broker::supervise;
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::telemetry::{self, AggregatorMetrics, Readiness};
 
-use crate::Failure;
 use cli::AggregatorArgs;
+pub use error::{AggregatorError, exit};
 
 /// How long an aggregator that is asked to stop may take over its last checkpoint.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,11 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs an aggregator until `shutdown`.
 ///
 /// # Errors
-/// [`Failure`], where the broker refuses or an address cannot be listened on.
-pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), Failure> {
-    let metrics = Arc::new(AggregatorMetrics::new().map_err(|error| Failure::Other(error.to_string()))?);
+/// [`AggregatorError`], where the broker refuses or an address cannot be listened on.
+pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), AggregatorError> {
+    let metrics = Arc::new(AggregatorMetrics::new().map_err(|error| AggregatorError::Other(error.to_string()))?);
     let ready = Readiness::default();
-    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone()).await.map_err(Failure::Usage)?;
+    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone()).await.map_err(AggregatorError::Usage)?;
     let reconnecting = || {
         ready.set(false);
         metrics.active.set(0);

@@ -9,7 +9,7 @@ use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
 use rollcall_shared::message::{Event, Expired, Job, JobEvent, Message, Stalled, Timestamp};
 use rollcall_shared::topology::Topology;
 
-use crate::aggregator::ledger::{JobCount, Ledger};
+use crate::ledger::{JobCount, Ledger};
 
 /// Makes job events and remembers which it has made.
 pub(super) struct Announcer {

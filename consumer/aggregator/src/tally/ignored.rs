@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rollcall_shared::message::Job;
 use rollcall_shared::telemetry::AggregatorMetrics;
 
-use crate::aggregator::ledger::Ignored;
+use crate::ledger::Ignored;
 
 /// Between two lines of log.
 const TELL_EVERY: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use rollcall_shared::message::{Counted, Enqueued, Index, JobEvent, Opened, Outcome, Pause, Sealed, Settings};
 
 use super::*;
-use crate::aggregator::ledger::Record;
+use crate::ledger::Record;
 
 fn job() -> Job {
     "j".parse().unwrap()

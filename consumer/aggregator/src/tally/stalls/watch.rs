@@ -7,7 +7,7 @@ use rollcall_shared::message::{Job, Model, RetryPolicy, Stall, Stalled, State, t
 use rollcall_shared::topology::RECHECK_AFTER;
 
 use super::look::{Found, Looked, Plan};
-use crate::aggregator::ledger::{JobCount, Ledger, Mark};
+use crate::ledger::{JobCount, Ledger, Mark};
 
 /// A job without an outcome for so long is looked after.
 const QUIET: Duration = Duration::from_secs(10);

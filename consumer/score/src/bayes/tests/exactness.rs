@@ -39,7 +39,7 @@ fn asia_agrees_with_its_exact_posteriors() {
 
 #[test]
 fn networks_of_the_bnlearn_repository_agree_with_their_exact_posteriors() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/networks");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/networks");
     if !folder.is_dir() {
         eprintln!("skipped: there is no folder {}", folder.display());
         return;

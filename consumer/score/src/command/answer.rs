@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::score::{Prediction, ScoreError};
+use crate::{Prediction, ScoreError};
 
 /// The outcome of each company of a batch.
 pub type Outcomes = Vec<Result<Prediction, ScoreError>>;

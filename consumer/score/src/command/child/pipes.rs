@@ -10,7 +10,7 @@ use std::thread;
 use rustix::io::ioctl_fionread;
 
 use super::log::ScorerLog;
-use crate::score::command::answer;
+use crate::command::answer;
 
 /// An answer longer than this is taken for nonsense before it fills the memory.
 pub(super) const LONGEST_ANSWER: u64 = 64 << 20;

@@ -3,7 +3,7 @@
 
 use rollcall_shared::broker::BrokerError;
 
-use crate::aggregator::ledger::Ledger;
+use crate::ledger::Ledger;
 
 /// What is known of such a record, from one session to the next.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl Unreadable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregator::ledger::Record;
+    use crate::ledger::Record;
 
     fn up_to(offset: u64) -> Ledger {
         let mut ledger = Ledger::default();

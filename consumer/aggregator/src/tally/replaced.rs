@@ -10,7 +10,7 @@ use rollcall_shared::topology::Topology;
 
 use super::Tally;
 use super::records::{Read, last_offset, next_of, stream_offset, subscribe};
-use crate::aggregator::ledger::Ledger;
+use crate::ledger::Ledger;
 
 /// How long the broker has to find a record that is there.
 const FOUND_WITHIN: Duration = Duration::from_secs(30);

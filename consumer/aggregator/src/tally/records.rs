@@ -13,7 +13,7 @@ use rollcall_shared::message::{Counted, Event, JobEvent, MARKER_TYPE, RESULT_TYP
 use rollcall_shared::topology::Topology;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::aggregator::ledger::Record;
+use crate::ledger::Record;
 
 /// A reader of the ledger.
 pub(super) struct Records(StreamReader);

@@ -16,7 +16,7 @@ use rollcall_shared::broker::Link;
 use rollcall_shared::message::{Job, Stall, Stalled};
 use rollcall_shared::topology::Topology;
 
-use crate::aggregator::ledger::Ledger;
+use crate::ledger::Ledger;
 use look::{Links, Looked, look};
 use watch::Watch;
 

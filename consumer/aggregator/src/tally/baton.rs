@@ -14,7 +14,7 @@ use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Job, Message, persistent};
 use rollcall_shared::topology::Topology;
 
-use crate::aggregator::ledger::Ledger;
+use crate::ledger::Ledger;
 
 const BATON_TYPE: &str = "rollcall.baton.v1";
 

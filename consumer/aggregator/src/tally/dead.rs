@@ -190,12 +190,27 @@ fn failed(work: &Work, model: &Model, topology: &Topology, cause: &str, message:
 
 #[cfg(test)]
 mod tests {
+    use rollcall_shared::message::{Index, Priority};
+
     use super::*;
 
     fn latest_of(deaths: &[(&str, DeathReason)]) -> &'static str {
         let (topology, model) = (Topology::new("p"), "m".parse().unwrap());
         let deaths: Vec<Death> = deaths.iter().map(|&(queue, reason)| Death { queue: queue.to_owned(), reason }).collect();
-        let work = crate::intake::just_taken(0, "{}").work;
+        let work = Work {
+            job: "j".parse().unwrap(),
+            index: Index(0),
+            company_id: String::new(),
+            attempt: 1,
+            round: 0,
+            opening: None,
+            priority: Priority::Normal,
+            deliveries: 0,
+            deliveries_alone: 0,
+            retry: None,
+            traceparent: String::new(),
+            record: Vec::new(),
+        };
         cause(latest(&deaths, &work, &model, &topology), &work).0
     }
 
