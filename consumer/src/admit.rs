@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use rollcall_shared::message::{Control, Job, Order};
+use rollcall_shared::message::{ControlCommand, ControlMessage, Job};
 use rollcall_shared::topology::DELIVERY_LIMIT;
 
 use crate::intake::Taken;
@@ -81,18 +81,18 @@ struct Orders {
 
 impl Standing {
     /// Takes in an order.
-    pub(crate) fn hear(&mut self, control: Control) {
-        if control.order == Order::Forget {
+    pub(crate) fn hear(&mut self, control: ControlMessage) {
+        if control.command == ControlCommand::Forget {
             self.jobs.remove(&control.job);
             return;
         }
-        let Control { job, order } = control;
+        let ControlMessage { job, command } = control;
         let orders = self.jobs.entry(job.clone()).or_default();
-        match order {
-            Order::Drop { round } => orders.dropped_through = orders.dropped_through.max(Some(round)),
-            Order::Pause => orders.paused = true,
-            Order::Resume | Order::Forget => orders.paused = false,
-            Order::Interrupted(interrupted) => {
+        match command {
+            ControlCommand::Drop { round } => orders.dropped_through = orders.dropped_through.max(Some(round)),
+            ControlCommand::Pause => orders.paused = true,
+            ControlCommand::Resume | ControlCommand::Forget => orders.paused = false,
+            ControlCommand::Interrupted(interrupted) => {
                 let is_first = orders.interruptions.is_empty();
                 orders.interruptions.add(interrupted);
                 if is_first {
@@ -155,25 +155,25 @@ mod tests {
         }
     }
 
-    fn standing(orders: &[Order]) -> Standing {
+    fn standing(orders: &[ControlCommand]) -> Standing {
         let mut standing = Standing::default();
         for order in orders {
-            standing.hear(Control { job: "j".parse().unwrap(), order: order.clone() });
+            standing.hear(ControlMessage { job: "j".parse().unwrap(), command: order.clone() });
         }
         standing
     }
 
     #[test]
     fn a_dropped_job_is_scored_again_where_it_is_redriven_and_only_there() {
-        let dropped = standing(&[Order::Drop { round: 0 }]);
+        let dropped = standing(&[ControlCommand::Drop { round: 0 }]);
         assert_eq!(admit(&taken(0, 0, false), &dropped, 5), Admission::Drop);
         assert_eq!(admit(&taken(1, 0, false), &dropped, 5), Admission::Score);
-        let paused = standing(&[Order::Drop { round: 0 }, Order::Pause]);
+        let paused = standing(&[ControlCommand::Drop { round: 0 }, ControlCommand::Pause]);
         assert_eq!(admit(&taken(0, 0, false), &paused, 5), Admission::Drop);
         assert_eq!(admit(&taken(1, 0, false), &paused, 5), Admission::SetAside);
-        let another_of_that_name = standing(&[Order::Drop { round: 0 }, Order::Pause, Order::Forget]);
+        let another_of_that_name = standing(&[ControlCommand::Drop { round: 0 }, ControlCommand::Pause, ControlCommand::Forget]);
         assert_eq!(admit(&taken(0, 0, false), &another_of_that_name, 5), Admission::Score);
-        let resumed = standing(&[Order::Pause, Order::Resume]);
+        let resumed = standing(&[ControlCommand::Pause, ControlCommand::Resume]);
         assert_eq!(admit(&taken(0, 0, false), &resumed, 5), Admission::Score);
     }
 
@@ -197,9 +197,9 @@ mod tests {
             (deliveries, most, suspect, times) in (0_u32..20, 1_u32..21, any::<bool>(), 0_u32..20)
         ) {
             let interrupted = |quarantined| {
-                Order::Interrupted(Interrupted { round: 0, attempt: 1, quarantined, indices: "0".parse().unwrap() })
+                ControlCommand::Interrupted(Interrupted { round: 0, attempt: 1, quarantined, indices: "0".parse().unwrap() })
             };
-            let orders: Vec<Order> = (0..times).map(|_| interrupted(suspect)).collect();
+            let orders: Vec<ControlCommand> = (0..times).map(|_| interrupted(suspect)).collect();
             let taken = taken(0, deliveries + times, suspect);
             let as_without = Taken { deliveries, deliveries_alone: taken.deliveries_alone.saturating_sub(if suspect { times } else { 0 }), ..taken.clone() };
             prop_assert_eq!(admit(&taken, &standing(&orders), most), admit(&as_without, &Standing::default(), most));
@@ -209,18 +209,22 @@ mod tests {
         fn of_all_that_was_ordered_the_highest_drop_and_the_last_of_pause_and_resume_hold(
             (orders, round, deliveries) in (prop::collection::vec(any_order(), 0..12), 0_u32..4, 0_u32..8)
         ) {
-            let dropped = orders.iter().any(|order| matches!(order, Order::Drop { round: through } if round <= *through));
-            let last = orders.iter().rev().find(|order| !matches!(order, Order::Drop { .. }));
+            let dropped = orders.iter().any(|order| matches!(order, ControlCommand::Drop { round: through } if round <= *through));
+            let last = orders.iter().rev().find(|order| !matches!(order, ControlCommand::Drop { .. }));
             let expected = match last {
                 _ if dropped => Admission::Drop,
-                Some(Order::Pause) => Admission::SetAside,
+                Some(ControlCommand::Pause) => Admission::SetAside,
                 _ => admit(&taken(round, deliveries, false), &Standing::default(), 5),
             };
             prop_assert_eq!(admit(&taken(round, deliveries, false), &standing(&orders), 5), expected);
         }
     }
 
-    fn any_order() -> impl Strategy<Value = Order> {
-        prop_oneof![(0_u32..4).prop_map(|round| Order::Drop { round }), Just(Order::Pause), Just(Order::Resume)]
+    fn any_order() -> impl Strategy<Value = ControlCommand> {
+        prop_oneof![
+            (0_u32..4).prop_map(|round| ControlCommand::Drop { round }),
+            Just(ControlCommand::Pause),
+            Just(ControlCommand::Resume)
+        ]
     }
 }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicRejectOptions};
-use rollcall_shared::broker::{BrokerError, COALESCE, Link, Publisher};
-use rollcall_shared::message::{Counted, Job, Message, Model, ScoredCompany, ScoredResult, Work, bounded_headers};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, COALESCE, Publisher};
+use rollcall_shared::message::{
+    Job, Message, Model, ResultHeaders, ResultMessage, ScoredCompany, Timestamp, Work, bounded_headers,
+};
 use rollcall_shared::telemetry::ConsumerMetrics;
 use rollcall_shared::topology::{RECHECK_AFTER, Topology};
 
@@ -111,7 +113,7 @@ impl Answers {
     /// Publishes by `publisher`, a channel of `link`; acknowledges on `work`, the channel of that `session`.
     pub(crate) fn open(
         publisher: Publisher<Answered>,
-        link: Link,
+        link: BrokerConnection,
         (work, session): (Channel, u64),
         topology: Topology,
         model: &Model,
@@ -174,7 +176,7 @@ impl Answers {
         {
             let Some((delivery, Scored { taken, settle, scored_at, duration })) = self.delivery_of(scored) else { continue };
             match settle {
-                Settle::Answer(outcome) => messages.push(self.result(&taken, delivery, outcome, &scored_at, duration)?),
+                Settle::Answer(outcome) => messages.push(self.result(&taken, delivery, outcome, scored_at, duration)?),
                 Settle::Retry(delay) => messages.extend(self.moved(taken, Place::Retry(delay)).await?),
                 Settle::GiveBack => messages.extend(self.moved(taken, Place::Back).await?),
             }
@@ -286,16 +288,16 @@ impl Answers {
         taken: &Taken,
         delivery: Delivery,
         scored: ScoredCompany,
-        scored_at: &str,
+        scored_at: Timestamp,
         duration: Duration,
     ) -> Result<(Answered, Message), BrokerError> {
         let duration_ms = (duration.as_secs_f64() * 1e6).round() / 1e3;
-        let result = ScoredResult { work: &taken.work, model: &self.model, scored: &scored, scored_at, duration_ms };
+        let result = ResultMessage { work: &taken.work, model: &self.model, scored: &scored, scored_at, duration_ms };
         let message = Message {
             exchange: self.topology.results(),
             routing_key: result.routing_key(),
             properties: result.properties(),
-            body: result.body().map_err(|error| BrokerError::Lost(error.to_string()))?,
+            body: result.body()?,
         };
         let outcome = scored.outcome().as_str();
         let cause = if let ScoredCompany::Error { cause, .. } = scored { cause } else { String::new() };
@@ -330,8 +332,8 @@ impl Answers {
     fn queue(&self, taken: &Taken, place: Place) -> String {
         let (Work { job, priority, .. }, topology, model) = (&taken.work, &self.topology, &self.model);
         match place {
-            Place::Suspects => topology.suspect_queue(model),
-            Place::Back if taken.suspect => topology.suspect_queue(model),
+            Place::Suspects => topology.quarantine_queue(model),
+            Place::Back if taken.suspect => topology.quarantine_queue(model),
             Place::Back => topology.work_queue(model, *priority),
             Place::Retry(delay) => topology.retry_queue(model, *priority, delay),
             Place::Recheck => topology.retry_queue(model, *priority, RECHECK_AFTER),
@@ -437,7 +439,7 @@ impl Answers {
             if !matches!(answered.what, What::Result { .. }) {
                 return None;
             }
-            let attempt = AttemptId::from(Counted::read(&message.properties).ok()?);
+            let attempt = AttemptId::from(ResultHeaders::read(&message.properties).ok()?);
             let delivery = Delivery::Earlier(Box::new(attempt.clone()));
             Some((attempt, (Answered { delivery, ..answered }, message)))
         };

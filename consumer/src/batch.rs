@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use rollcall_shared::message::{RetryPolicy, timestamp};
+use rollcall_shared::message::{RetryPolicy, Timestamp};
 use rollcall_shared::telemetry::ConsumerMetrics;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -29,8 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) struct Scored {
     pub(crate) taken: Taken,
     pub(crate) settle: Settle,
-    /// When, as RFC 3339 in UTC.
-    pub(crate) scored_at: Arc<str>,
+    /// When it was scored.
+    pub(crate) scored_at: Timestamp,
     /// How long it took; within a batch, its share.
     pub(crate) duration: Duration,
 }
@@ -245,7 +245,7 @@ impl Room {
         scores.iter().flatten().for_each(|prediction| self.hold.answered(prediction.json.len()));
         self.features.check(&in_hand.batch, &mut scores);
         let duration = took / u32::try_from(in_hand.batch.len()).unwrap_or(u32::MAX).max(1);
-        let scored_at: Arc<str> = timestamp(SystemTime::now()).into();
+        let scored_at = Timestamp::now();
         let settled = in_hand.batch.iter().zip(scores).map(|(taken, score)| {
             self.metrics.attempts.inc();
             self.metrics.score_duration.observe(duration.as_secs_f64());
@@ -253,7 +253,7 @@ impl Room {
         });
         let settled: Vec<Settle> = settled.collect();
         let batch = std::mem::take(&mut in_hand.batch).into_iter().zip(settled);
-        let scored = batch.map(|(taken, settle)| Scored { taken, settle, scored_at: Arc::clone(&scored_at), duration });
+        let scored = batch.map(|(taken, settle)| Scored { taken, settle, scored_at, duration });
         self.scored.send(scored.collect()).map_err(|_| Gone)
     }
 
@@ -265,9 +265,8 @@ impl Room {
 
     /// Gives companies back to their queues, uncharged.
     fn give_back(&self, batch: Vec<Taken>) -> Result<(), Gone> {
-        let scored_at: Arc<str> = timestamp(SystemTime::now()).into();
-        let back =
-            |taken| Scored { taken, settle: Settle::GiveBack, scored_at: Arc::clone(&scored_at), duration: Duration::ZERO };
+        let scored_at = Timestamp::now();
+        let back = |taken| Scored { taken, settle: Settle::GiveBack, scored_at, duration: Duration::ZERO };
         self.scored.send(batch.into_iter().map(back).collect()).map_err(|_| Gone)
     }
 }

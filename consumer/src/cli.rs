@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
-use rollcall_shared::duration::positive;
+use rollcall_shared::duration::parse_positive;
 use rollcall_shared::message::{Model, RetryPolicy};
 use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
 use rollcall_shared::topology::DELIVERY_LIMIT;
@@ -26,7 +26,7 @@ pub struct ConsumerArgs {
     pub scorer: ScorerSpec,
     /// How much work to hold, such as 500ms or 1m, at the speed that is measured as it goes; what is beyond that is left to other
     /// consumers. A company counts as 1 s before the first is scored
-    #[arg(long, env = "ROLLCALL_HOLD", default_value = "2s", value_parser = positive)]
+    #[arg(long, env = "ROLLCALL_HOLD", default_value = "2s", value_parser = parse_positive)]
     pub hold: Duration,
     /// Companies of one queue to hold at most, whatever the speed
     #[arg(long, env = "ROLLCALL_PREFETCH", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
@@ -49,7 +49,7 @@ pub struct ConsumerArgs {
     pub allow_no_evidence: bool,
     /// How long a scorer may take to answer, such as 500ms or 2m, for a batch and then for each of its companies alone; the start of a
     /// new process counts
-    #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = positive)]
+    #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = parse_positive)]
     pub score_timeout: Duration,
     /// Attempts at a company whose failure may pass, where its job does not say
     #[arg(long, env = "ROLLCALL_MAX_ATTEMPTS", default_value_t = RetryPolicy::MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
@@ -62,10 +62,10 @@ pub struct ConsumerArgs {
     #[arg(long, env = "ROLLCALL_MAX_DELIVERIES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(DELIVERY_LIMIT)))]
     pub max_deliveries: u16,
     /// The broker's consumer_timeout: it takes back what is held for longer
-    #[arg(long, env = "ROLLCALL_CONSUMER_TIMEOUT", default_value = "30m", value_parser = positive)]
+    #[arg(long, env = "ROLLCALL_CONSUMER_TIMEOUT", default_value = "30m", value_parser = parse_positive)]
     pub consumer_timeout: Duration,
     /// On SIGTERM or Ctrl-C: how long to go on with what is being scored
-    #[arg(long, env = "ROLLCALL_GRACE", default_value = "30s", value_parser = positive)]
+    #[arg(long, env = "ROLLCALL_GRACE", default_value = "30s", value_parser = parse_positive)]
     pub grace: Duration,
     /// The broker.
     #[command(flatten)]

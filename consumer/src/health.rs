@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn health() -> (Health, Shutdown) {
-        let (stop, shutdown) = Shutdown::by_hand();
+        let (stop, shutdown) = Shutdown::manual();
         (Health::new("python3 s.py".to_owned(), stop), shutdown)
     }
 

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rollcall_shared::message::{Control, Counted, Index, Indices, Interrupted, Job, Message, Opening, Order, Work};
+use rollcall_shared::message::{
+    ControlCommand, ControlMessage, Index, Indices, Interrupted, Job, Message, Opening, ResultHeaders, Work,
+};
 
 use crate::answer::Answered;
 use crate::batch::Scored;
@@ -30,8 +32,8 @@ impl AttemptId {
     }
 }
 
-impl From<Counted> for AttemptId {
-    fn from(Counted { job, index, round, attempt, opening, .. }: Counted) -> AttemptId {
+impl From<ResultHeaders> for AttemptId {
+    fn from(ResultHeaders { job, index, round, attempt, opening, .. }: ResultHeaders) -> AttemptId {
         AttemptId { job, index, round, attempt, opening }
     }
 }
@@ -136,10 +138,10 @@ impl Carried {
     }
 
     /// What every consumer is to be told of the deliveries that ended with the connection.
-    pub(crate) fn interruptions(&self) -> Vec<Control> {
-        let control = |((job, round, attempt, quarantined), indices): (&(Job, u32, u32, bool), &Indices)| Control {
+    pub(crate) fn interruptions(&self) -> Vec<ControlMessage> {
+        let control = |((job, round, attempt, quarantined), indices): (&(Job, u32, u32, bool), &Indices)| ControlMessage {
             job: job.clone(),
-            order: Order::Interrupted(Interrupted {
+            command: ControlCommand::Interrupted(Interrupted {
                 round: *round,
                 attempt: *attempt,
                 quarantined: *quarantined,
@@ -190,8 +192,8 @@ mod tests {
             carried.interrupt(&attempt(index), false);
         }
         carried.interrupt(&attempt(5), true);
-        let told = carried.interruptions().into_iter().map(|control| match control.order {
-            Order::Interrupted(Interrupted { quarantined, indices, .. }) => (quarantined, indices.to_string()),
+        let told = carried.interruptions().into_iter().map(|control| match control.command {
+            ControlCommand::Interrupted(Interrupted { quarantined, indices, .. }) => (quarantined, indices.to_string()),
             other => panic!("{other:?}"),
         });
         assert_eq!(told.collect::<Vec<_>>(), [(false, "4-6".to_owned()), (true, "5".to_owned())]);

@@ -119,7 +119,7 @@ impl Intake {
             Lane::new(Subscription { id: SubscriptionId(number), kind: Kind::Work(priority), queue, prefetch: base })
         };
         let suspects =
-            Subscription { id: SubscriptionId(0), kind: Kind::Suspects, queue: topology.suspect_queue(model), prefetch: 1 };
+            Subscription { id: SubscriptionId(0), kind: Kind::Suspects, queue: topology.quarantine_queue(model), prefetch: 1 };
         let lanes = [lane(Priority::Normal, 1), lane(Priority::High, 2)];
         let mut intake = Intake { channel, lanes, suspects, deliveries: SelectAll::new(), failed: None, session, opened: 3 };
         let first: Vec<Subscription> =
@@ -189,10 +189,11 @@ impl Intake {
     }
 
     fn sort(&self, arrival: &mut Arrival, next: Option<Arriving>) -> Result<(), BrokerError> {
-        let Some((kind, subscription, delivery)) = next else { return Err(cancelled_by_broker()) };
+        let Some((kind, subscription, delivery)) = next else { return Err(cancelled_by_broker(&self.suspects)) };
         let Some(delivery) = delivery else {
             // The end of one that was cancelled here comes too.
-            return if self.is_live(subscription) { Err(cancelled_by_broker()) } else { Ok(()) };
+            let live = self.live().find(|live| live.id == subscription);
+            return live.map_or(Ok(()), |live| Err(cancelled_by_broker(live)));
         };
         self.add(arrival, kind, subscription, delivery?);
         Ok(())
@@ -235,10 +236,6 @@ impl Intake {
     /// Gives a message back, for another consumer. RabbitMQ 3.10 counts that as a delivery.
     pub(crate) async fn give_back(&self, tag: u64) -> Result<(), BrokerError> {
         Ok(self.channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true }).await?)
-    }
-
-    fn is_live(&self, id: SubscriptionId) -> bool {
-        self.live().any(|subscription| subscription.id == id)
     }
 
     fn live(&self) -> impl Iterator<Item = &Subscription> {
@@ -313,6 +310,6 @@ fn labelled(consumer: Consumer, subscription: &Subscription) -> Deliveries {
     Box::pin(consumer.map(move |delivery| (kind, id, Some(delivery))).chain(end))
 }
 
-fn cancelled_by_broker() -> BrokerError {
-    BrokerError::Lost("the broker cancelled the consumer of work".to_owned())
+fn cancelled_by_broker(subscription: &Subscription) -> BrokerError {
+    BrokerError::Cancelled { queue: subscription.queue.clone() }
 }

@@ -21,7 +21,7 @@ async fn consume() -> ExitCode {
 }
 
 async fn start(args: ConsumerArgs) -> Result<(), Failure> {
-    args.logs.start().map_err(Failure::Usage)?;
+    args.logs.start().map_err(|error| Failure::Usage(error.to_string()))?;
     let shutdown = Shutdown::by_signal().map_err(|error| Failure::Other(error.to_string()))?;
     run::run(args, shutdown).await
 }

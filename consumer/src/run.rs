@@ -41,7 +41,9 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
     let abandon = Arc::new(AtomicBool::new(false));
     let new_scorer = scorer(&args, &abandon)?;
     let scorers = (0..args.threads()).map(|_| new_scorer()).collect::<Result<_, _>>().map_err(Failure::Usage)?;
-    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone()).await.map_err(Failure::Usage)?;
+    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone())
+        .await
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     let waiting = Arc::new(Waiting::default());
     let (scored, mut outcomes) = unbounded_channel();
     let hold = Arc::new(Hold::new(HoldLimits {
@@ -51,7 +53,7 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), Failure> 
         batch: usize::from(args.batch),
         score_timeout: args.score_timeout,
     }));
-    let (stop, stopping) = Shutdown::by_hand();
+    let (stop, stopping) = Shutdown::manual();
     let health = Arc::new(Health::new(args.scorer.to_string(), stop));
     let asked = Arc::clone(&health);
     tokio::spawn(async move {

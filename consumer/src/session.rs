@@ -93,9 +93,9 @@ impl Session<'_> {
         // What is not to be scored must be known before the first company comes.
         let (orders, standing) = OrderLog::open(&publishing, &topology, &carried.interruptions()).await?;
         carried.interrupted.clear();
-        let results = Publisher::on(&publishing, publishing.channel().await?).await?.past_subscribers(&topology);
+        let results = Publisher::on(&publishing, publishing.channel().await?).await?.with_ledger_fallback(&topology);
         let intake = Intake::open(work.clone(), &topology, model, threads.min((*prefetch).into()), self.number).await?;
-        let status_requests = StatusRequests::open(publishing.channel().await?, &topology, model).await?;
+        let status_requests = StatusRequests::open(&publishing.channel().await?, &topology, model).await?;
         let metrics = Arc::clone(&self.room.metrics);
         let mut answers = Answers::open(results, publishing.clone(), (work, self.number), topology.clone(), model, metrics);
         answers.in_hand = std::mem::take(&mut carried.in_hand);
@@ -228,7 +228,7 @@ impl Session<'_> {
         for (of, ready) in [
             (Waits::Batched(Priority::High), backlog.express),
             (Waits::Batched(Priority::Normal), backlog.normal),
-            (Waits::Alone, backlog.suspects),
+            (Waits::Alone, backlog.quarantined),
         ] {
             let excess = if ready == 0 || open.has_overshot {
                 self.room.waiting.remove_excess(of, target.waiting, self.ours_for(age))

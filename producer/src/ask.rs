@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Consumer};
-use rollcall_shared::broker::{BrokerError, Link};
-use rollcall_shared::message::{Indices, Job, JobStatus, Query, Reply, Which, read_json};
+use lapin::{BasicProperties, Channel};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, DIRECT_REPLY_TO, Subscription};
+use rollcall_shared::message::{CompanySet, Indices, Job, JobStatus, Query, Reply, read_json};
 use rollcall_shared::topology::Topology;
 
 use crate::run::Failure;
@@ -46,7 +45,7 @@ impl From<lapin::Error> for AskError {
 /// A line to the aggregator.
 pub struct Asker {
     channel: Channel,
-    replies: Consumer,
+    replies: Subscription,
     queue: String,
     questions: u64,
 }
@@ -56,12 +55,11 @@ impl Asker {
     ///
     /// # Errors
     /// [`BrokerError`].
-    pub async fn open(link: &Link, topology: &Topology) -> Result<Asker, BrokerError> {
+    pub async fn open(link: &BrokerConnection, topology: &Topology) -> Result<Asker, BrokerError> {
         let channel = link.channel().await?;
         topology.declare(&channel).await?;
         topology.declare_queries(&channel).await?;
-        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let replies = channel.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await?;
+        let replies = Subscription::without_acks(&channel, DIRECT_REPLY_TO, "").await?;
         Ok(Asker { channel, replies, queue: topology.queries(), questions: 0 })
     }
 
@@ -88,7 +86,7 @@ impl Asker {
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn companies(&mut self, job: &Job, which: Which) -> Result<Option<Indices>, AskError> {
+    pub async fn companies(&mut self, job: &Job, which: CompanySet) -> Result<Option<Indices>, AskError> {
         match self.ask(&Query::Companies { job: job.clone(), which }).await? {
             Reply::Companies(indices) => Ok(indices),
             other => Err(unexpected(other)),
@@ -141,7 +139,7 @@ impl Asker {
     }
 
     async fn ask(&mut self, query: &Query) -> Result<Reply, AskError> {
-        let body = serde_json::to_vec(query).map_err(|error| BrokerError::Lost(error.to_string()))?;
+        let body = serde_json::to_vec(query).map_err(BrokerError::from)?;
         self.questions += 1;
         let question = self.questions.to_string();
         let answered = async {
@@ -157,11 +155,11 @@ impl Asker {
 
     async fn answer(&mut self, question: &str) -> Result<Reply, AskError> {
         loop {
-            let reply = self.replies.next().await;
-            let reply = reply.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of answers".to_owned()))??;
+            let reply = self.replies.next().await?;
             // An earlier question that was asked twice may be answered twice.
             if reply.properties.correlation_id().as_ref().is_some_and(|id| id.as_str() == question) {
-                return Ok(read_json(&reply.data).map_err(BrokerError::Lost)?);
+                return read_json(&reply.data)
+                    .map_err(|error| AskError::Refused(format!("expected an answer to what was asked, found {error}")));
             }
         }
     }
@@ -169,7 +167,7 @@ impl Asker {
     async fn send(&self, body: &[u8], question: &str) -> Result<(), AskError> {
         let expiration = ANSWER_WITHIN.as_millis().to_string();
         let properties = BasicProperties::default()
-            .with_reply_to("amq.rabbitmq.reply-to".into())
+            .with_reply_to(DIRECT_REPLY_TO.into())
             .with_content_type("application/json".into())
             .with_correlation_id(question.into())
             .with_expiration(expiration.into());

@@ -14,11 +14,11 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerArgs, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Done, Job, Opened, Opening, timestamp};
+use rollcall_shared::message::{Done, Job, Opened, Opening, Timestamp};
 use rollcall_shared::terminal::to_stderr;
 use serde_json::json;
 use tokio::time::timeout;
@@ -112,7 +112,7 @@ async fn open(args: &EnqueueArgs, content_hash: Option<String>, is_small: bool, 
         opening: Some(Opening::unique()),
         model,
         source: args.file.display().to_string(),
-        opened_at: timestamp(SystemTime::now()),
+        opened_at: Timestamp::now(),
         settings: args.settings(content_hash, is_small).map_err(Failure::Usage)?,
     })
 }

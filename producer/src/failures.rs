@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{CauseCount, Job, JobStatus, Outcome};
+use rollcall_shared::message::{CauseCount, Job, JobStatus, Outcome, ResultBody};
 use rollcall_shared::terminal::escape_lines;
 use serde::Serialize;
 
 use crate::ask::Asker;
 use crate::cli::Output;
 use crate::results::newest::Newest;
-use crate::results::replay::{Replay, Replayed, ResultBody};
+use crate::results::replay::{Replay, Replayed};
 use crate::run::Failure;
 use crate::status::{print, thousands};
 

@@ -1,6 +1,6 @@
 //! How the consumers of a model stand: each is asked, and what waits is read from the queues.
 
-use rollcall_shared::broker::{BrokerError, Link, roll_call};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, query_consumers};
 use rollcall_shared::message::{ConsumerStatus, Model};
 use rollcall_shared::topology::{Backlog, Topology};
 use serde::Serialize;
@@ -37,14 +37,14 @@ fn is_zero(count: &u64) -> bool {
 
 impl FleetStatus {
     /// Asks all consumers of `model`.
-    pub(crate) async fn ask(link: &Link, topology: &Topology, model: &Model) -> Result<FleetStatus, BrokerError> {
+    pub(crate) async fn ask(link: &BrokerConnection, topology: &Topology, model: &Model) -> Result<FleetStatus, BrokerError> {
         let channel = link.channel().await?;
         topology.declare(&channel).await?;
         topology.declare_model(&channel, model).await?;
         let backlog = topology.backlog(&channel, model).await?;
         // A broker that is too busy to count its consumers says that there is none.
         let expected = usize::try_from(backlog.consumers).map_or(usize::MAX, |consumers| consumers.max(1));
-        let answers = roll_call(&channel, topology, model, Some(expected)).await?;
+        let answers = query_consumers(&channel, topology, model, Some(expected)).await?;
         Ok(FleetStatus::of(backlog, &answers))
     }
 
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn words(consumers: u32, answers: &[ConsumerStatus]) -> String {
-        let backlog = Backlog { normal: 1_000, express: 1, suspects: 0, consumers };
+        let backlog = Backlog { normal: 1_000, express: 1, quarantined: 0, consumers };
         FleetStatus::of(backlog, answers).in_words(&"m".parse().unwrap())
     }
 

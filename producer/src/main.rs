@@ -23,7 +23,7 @@ async fn produce() -> ExitCode {
 }
 
 async fn start(args: ProducerArgs) -> Result<(), Failure> {
-    args.logs.start().map_err(Failure::Usage)?;
+    args.logs.start().map_err(|error| Failure::Usage(error.to_string()))?;
     // A command that leaves nothing behind may as well be ended by the signal itself.
     let shutdown = match args.command {
         Command::Enqueue(EnqueueArgs { dry_run: false, .. })

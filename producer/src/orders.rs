@@ -1,9 +1,7 @@
 //! Cancel, pause, resume: an event in the ledger, which the aggregator acts on, and the answer that it did.
 
-use std::time::SystemTime;
-
-use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, Publisher, connect};
-use rollcall_shared::message::{Cancelled, Event, Job, JobEvent, JobStatus, Pause, State, timestamp};
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, Publisher, connect};
+use rollcall_shared::message::{Cancelled, Event, Job, JobEvent, JobStatus, Pause, State, Timestamp};
 use rollcall_shared::topology::Topology;
 
 use crate::ask::Asker;
@@ -38,7 +36,7 @@ pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
 /// # Errors
 /// [`Failure`]; also where the job has ended.
 pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
-    let event = |_: &JobStatus| JobEvent::Paused(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
+    let event = |_: &JobStatus| JobEvent::Paused(Pause { job: job.clone(), at: Timestamp::now() });
     let status = order(job, event, broker, "be paused", |status| status.state == State::Paused).await?;
     print(output, &status, || format!("job {job} is paused; `producer resume {job}` goes on with it"))
 }
@@ -48,7 +46,7 @@ pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(),
 /// # Errors
 /// [`Failure`]; also where the job has ended.
 pub async fn resume(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
-    let event = |_: &JobStatus| JobEvent::Resumed(Pause { job: job.clone(), at: timestamp(SystemTime::now()) });
+    let event = |_: &JobStatus| JobEvent::Resumed(Pause { job: job.clone(), at: Timestamp::now() });
     let status = order(job, event, broker, "go on", |status| status.state != State::Paused).await?;
     print(output, &status, || format!("job {job} is {}", status.state))
 }
@@ -78,9 +76,9 @@ async fn order(
 }
 
 /// Puts an event into the ledger.
-pub(crate) async fn say(link: &Link, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
-    let message = Event::now(event).message(topology.events()).map_err(|error| BrokerError::Lost(error.to_string()))?;
+pub(crate) async fn say(link: &BrokerConnection, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
+    let message = Event::now(event).message(topology.events())?;
     let publisher = Publisher::on(link, link.channel().await?).await?;
-    publisher.past_subscribers(topology).publish_now((), message).await?;
+    publisher.with_ledger_fallback(topology).publish_now((), message).await?;
     Ok(())
 }

@@ -6,12 +6,11 @@ mod selection;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::SystemTime;
 
 use roaring::RoaringBitmap;
-use rollcall_shared::broker::{BrokerArgs, Link, connect};
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Indices, Job, JobEvent, JobStatus, Opened, Redriven, timestamp};
+use rollcall_shared::message::{Indices, Job, JobEvent, JobStatus, Opened, Redriven, Timestamp};
 use serde_json::json;
 
 use crate::ask::Asker;
@@ -27,7 +26,7 @@ use records::Records;
 
 /// What is to be enqueued once more; nothing has changed yet.
 struct Prepared {
-    link: Link,
+    link: BrokerConnection,
     asker: Asker,
     status: JobStatus,
     opened: Opened,
@@ -96,7 +95,7 @@ async fn reopen(prepared: &mut Prepared, args: &RedriveArgs, broker: &BrokerArgs
         indices: Indices(selected.clone()),
         companies: selected.len(),
         total: *total,
-        redriven_at: timestamp(SystemTime::now()),
+        redriven_at: Timestamp::now(),
         opening: status.opening,
     };
     let reopened = async {
@@ -131,7 +130,7 @@ fn opened(status: &JobStatus) -> Result<Opened, Failure> {
         opening,
         model: model.ok_or_else(missing)?,
         source: source.unwrap_or_default(),
-        opened_at: opened_at.unwrap_or_default(),
+        opened_at: opened_at.ok_or_else(missing)?,
         settings,
         job,
     })

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::JobStatus;
+use rollcall_shared::message::{JobStatus, ResultBody};
 use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
 
@@ -25,7 +25,7 @@ use crate::read_ahead::{Batch, Sender, read_ahead};
 use crate::run::Failure;
 use crate::status::{print, thousands};
 use newest::Newest;
-use replay::{Replay, Replayed, ResultBody};
+use replay::{Replay, Replayed};
 use show::Shown;
 use write::{Results, Writer};
 

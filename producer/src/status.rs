@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, connect};
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, Stall, State};
 use rollcall_shared::terminal::{escape_controls, escape_json, escape_lines, flush_stderr};
 use rollcall_shared::topology::Topology;
@@ -62,7 +62,11 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
 }
 
 /// The consumers of each model with a job that has not ended.
-async fn fleets(jobs: &[JobStatus], link: &Link, topology: &Topology) -> BTreeMap<Model, Result<FleetStatus, BrokerError>> {
+async fn fleets(
+    jobs: &[JobStatus],
+    link: &BrokerConnection,
+    topology: &Topology,
+) -> BTreeMap<Model, Result<FleetStatus, BrokerError>> {
     let models: BTreeSet<&Model> = jobs.iter().filter(|job| !job.state.is_final()).filter_map(|job| job.model.as_ref()).collect();
     let mut fleets = BTreeMap::new();
     for model in models {
@@ -109,7 +113,7 @@ fn list(jobs: &[Shown]) -> String {
             &status.total.map_or_else(|| "?".to_owned(), thousands),
             &thousands(status.succeeded),
             &thousands(status.failed),
-            status.opened_at.as_deref().unwrap_or("?"),
+            &status.opened_at.map_or_else(|| "?".to_owned(), |opened_at| opened_at.to_string()),
         )
     }));
     escape_lines(lines)

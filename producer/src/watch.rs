@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::Channel;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
-use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, connect, supervise};
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, Subscription, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{ConsumerStatus, Done, Event, Job, JobEvent, JobStatus, Model, Opening, State, read_json};
 use rollcall_shared::topology::Topology;
@@ -132,12 +131,12 @@ impl Following<'_> {
         let mut hears_consumers = false;
         while self.end.is_none() {
             tokio::select! {
-                event = events.next() => self.hear(event)?,
+                event = events.next() => self.hear(&event?),
                 () = until(self.doubt) => self.resolve(&mut asker).await?,
                 _ = look.tick() => self.look(&mut asker, &topology, &link).await?,
             }
             if let Some(model) = self.model.as_ref().filter(|_| !hears_consumers) {
-                topology.bind_consumer_faults(&channel, events.queue().as_str(), model).await?;
+                topology.bind_consumer_faults(&channel, &events.queue(), model).await?;
                 hears_consumers = true;
             }
         }
@@ -145,8 +144,7 @@ impl Following<'_> {
         Ok(())
     }
 
-    fn hear(&mut self, event: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), BrokerError> {
-        let event = event.ok_or_else(|| BrokerError::Lost("the broker cancelled the consumer of events".to_owned()))??;
+    fn hear(&mut self, event: &lapin::message::Delivery) {
         match Event::read(&event.data).map(|event| event.event) {
             Ok(JobEvent::Progress(progress)) => {
                 let (done, failed) = (progress.succeeded + progress.failed, progress.failed);
@@ -167,7 +165,6 @@ impl Following<'_> {
                 None => tracing::debug!(%error, "an event that is none of ours"),
             },
         }
-        Ok(())
     }
 
     /// Asks about what an event said.
@@ -183,7 +180,7 @@ impl Following<'_> {
     }
 
     /// Looks whether the job can move at all, and says so where it cannot.
-    async fn look(&mut self, asker: &mut Asker, topology: &Topology, link: &Link) -> Result<(), BrokerError> {
+    async fn look(&mut self, asker: &mut Asker, topology: &Topology, link: &BrokerConnection) -> Result<(), BrokerError> {
         let moves = std::mem::take(&mut self.moves);
         if asker.somebody_answers().await? {
             self.ask(asker).await?;
@@ -265,13 +262,12 @@ async fn until(doubt: Option<(Instant, u32)>) {
     }
 }
 
-async fn subscribe(channel: &Channel, topology: &Topology, job: &Job) -> Result<Consumer, BrokerError> {
+async fn subscribe(channel: &Channel, topology: &Topology, job: &Job) -> Result<Subscription, BrokerError> {
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
     let key = format!("job.{job}.*");
     channel
         .queue_bind(queue.clone(), topology.events().into(), key.into(), QueueBindOptions::default(), FieldTable::default())
         .await?;
-    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-    Ok(channel.basic_consume(queue, "events".into(), options, FieldTable::default()).await?)
+    Subscription::without_acks(channel, queue.as_str(), "events").await
 }

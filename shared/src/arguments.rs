@@ -1,4 +1,4 @@
-//! Reads a process's flags, and the environment variables that stand for them.
+//! Parses the flags of a process, and the environment variables that replace them.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -10,14 +10,14 @@ use clap::{Arg, ArgMatches, Command, Id, Parser};
 
 use crate::terminal::{Stderr, flush_stderr};
 
-/// What the process was started with; where that cannot be, it ends with an error, or with the help that was asked for.
+/// Parses the arguments of this process. On an error, and for `--help`, it prints the message and ends the process.
 pub fn parse<A: Parser>() -> A {
-    parse_from(env::args_os()).unwrap_or_else(|error| refuse(&error))
+    parse_from(env::args_os()).unwrap_or_else(|error| exit_with(&error))
 }
 
-/// Ends the process with an error, which waits for its reader no longer than any other, or with the help that was asked for. It shows
-/// no URL of a broker: one in the wrong place may have its password in it.
-fn refuse(error: &clap::Error) -> ! {
+/// Ends the process with an error or with the requested help. The error is written without waiting long for its reader, and without AMQP URLs:
+/// one in the wrong place may contain a password.
+fn exit_with(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         error.exit();
     }
@@ -30,7 +30,7 @@ fn refuse(error: &clap::Error) -> ! {
     process::exit(error.exit_code())
 }
 
-/// `text` without the URLs of brokers that `values` have in them, from their scheme on.
+/// `text` without the AMQP URLs in `values`, each from its scheme to the end of the value.
 fn without_urls(text: &str, values: &[String]) -> String {
     let url_in = |value: &str| {
         let lower = value.to_ascii_lowercase();
@@ -38,35 +38,35 @@ fn without_urls(text: &str, values: &[String]) -> String {
         value.get(at..).map(str::to_owned)
     };
     let mut urls: Vec<String> = values.iter().filter_map(|value| url_in(value)).collect();
-    // As it stands, and as Rust shows text in quotes; the longest first, since one may be the beginning of another.
+    // Each also as Rust quotes it; the longest first, since one may be a prefix of another.
     urls.extend(urls.clone().iter().map(|url| format!("{url:?}").trim_matches('"').to_owned()));
     urls.sort_by_key(|url| std::cmp::Reverse(url.len()));
     urls.iter().fold(text.to_owned(), |text, url| text.replace(url.as_str(), "amqp://***"))
 }
 
-/// What `arguments`, the program's name first, and the environment say. A variable that is empty is one that is not set: a
-/// script or a manifest has no other way to unset what it has inherited.
+/// Parses `arguments`, the program's name first, and the environment. An empty variable counts as unset: scripts and manifests have no
+/// other way to unset an inherited one.
 ///
 /// # Errors
-/// Where they do not say what `A` needs, or ask for help.
+/// If they are not valid for `A`, or ask for help.
 pub fn parse_from<A: Parser>(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<A, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let mut command = without_empty_variables(A::command());
     let mut matches =
-        command.try_get_matches_from_mut(&arguments).or_else(|error| without_overruled(&command, &arguments).ok_or(error))?;
+        command.try_get_matches_from_mut(&arguments).or_else(|error| without_overridden(&command, &arguments).ok_or(error))?;
     A::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// What `arguments` say where they conflict with a variable: that is a default for many commands, and yields to what is asked for
-/// here. Nothing where there is another fault.
-fn without_overruled(command: &Command, arguments: &[OsString]) -> Option<ArgMatches> {
+/// Parses `arguments` without the variables that conflict with them: a variable is a default for many commands, and a flag overrides it.
+/// `None` if the arguments have another error.
+fn without_overridden(command: &Command, arguments: &[OsString]) -> Option<ArgMatches> {
     let matches = without_conflicting_variables(command.clone()).try_get_matches_from(arguments).ok()?;
-    let (mut command, mut given) = (command, &matches);
-    while let Some((name, below)) = given.subcommand() {
-        (command, given) = (command.find_subcommand(name)?, below);
+    let (mut command, mut used) = (command, &matches);
+    while let Some((name, below)) = used.subcommand() {
+        (command, used) = (command.find_subcommand(name)?, below);
     }
-    let is_asked_for = |id: &Id| given.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-    in_conflicts(command).iter().any(is_asked_for).then(|| matches.clone())
+    let is_flag = |id: &Id| used.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    in_conflicts(command).iter().any(is_flag).then(|| matches.clone())
 }
 
 fn without_conflicting_variables(command: Command) -> Command {
@@ -75,7 +75,7 @@ fn without_conflicting_variables(command: Command) -> Command {
     command.mut_subcommands(without_conflicting_variables)
 }
 
-/// The flags of a command that conflict with others of it.
+/// The flags of a command that conflict with another flag of it.
 fn in_conflicts(command: &Command) -> Vec<Id> {
     let conflicts = |arg| command.get_arg_conflicts_with(arg);
     let with_others = command.get_arguments().filter(|arg| !conflicts(arg).is_empty());

@@ -1,12 +1,12 @@
-//! What Rollcall's processes share, in the order a process meets it: the words and messages, the names on the broker, the
-//! connection to it, a process's life, and what it tells about itself.
+//! What Rollcall's processes share: the messages, the names on the broker, the connection to it, the command line and the shutdown of a
+//! process, its logs, metrics and terminal output.
 
 pub mod arguments;
 pub mod broker;
+pub mod decimal;
 pub mod duration;
 pub mod lifecycle;
 pub mod message;
-pub mod number;
 pub mod telemetry;
 pub mod terminal;
 pub mod topology;

@@ -1,49 +1,44 @@
-//! The messages of a job's way through the broker: work, result, job events, and the queries about them. Each knows how it
-//! is written to AMQP properties and a body, and how it is read back and checked.
+//! The messages: work, results, job events, control messages and queries. Each is written to AMQP properties and a body here, and read
+//! back and checked here.
 
 mod cloud_event;
 mod consumer_status;
 mod control;
 mod dead_letter;
-mod deadline;
 mod event;
 mod headers;
 mod indices;
 mod json;
+mod marker;
 mod names;
 mod opening;
 mod query;
 mod result;
 mod retry;
 mod settings;
+mod span;
+mod timestamp;
 mod tolerance;
 mod work;
 
-pub use cloud_event::{Event, MalformedEvent, timestamp};
+pub use cloud_event::{Event, MalformedEvent};
 pub use consumer_status::ConsumerStatus;
-pub use control::{Control, Interrupted, Order};
+pub use control::{ControlCommand, ControlMessage, Interrupted};
 pub use dead_letter::{Death, DeathReason, deaths, read_dead_letter};
-pub use deadline::{BadSpan, BadTimestamp, Span, Timestamp};
 pub use event::{
     Cancelled, CauseCount, Done, Enqueued, Expired, JobEvent, Opened, Pause, Progress, Redriven, Sealed, Stalled, State,
 };
 pub use headers::{Malformed, Message, bounded_headers, offset, persistent, republished};
-pub use indices::Indices;
-pub use json::read_json;
-pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, prefix};
+pub use indices::{BadIndices, Indices};
+pub use json::{BadJson, read_json};
+pub use marker::{is_marker, marker, marker_id, new_marker_id};
+pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, parse_prefix};
 pub use opening::{BadOpening, Opening};
-pub use query::{JobStatus, Query, Reply, Stall, Which};
-pub use result::{Counted, LONGEST_CAUSE, Outcome, ScoredCompany, ScoredResult};
+pub use query::{CompanySet, JobStatus, Query, Reply, Stall};
+pub use result::{LONGEST_CAUSE, Outcome, RESULT_TYPE, ResultBody, ResultError, ResultHeaders, ResultMessage, ScoredCompany};
 pub use retry::{BadRetryPolicy, RetryPolicy, delay_word};
-pub use settings::{Delimiter, Format, Priority, Reading, Settings};
-pub use tolerance::{Percentage, Tolerance};
-pub use work::{LONGEST_COMPANY_ID, Work, earlier_deliveries};
-
-/// The `type` property of a work message.
-pub const WORK_TYPE: &str = "rollcall.company.v1";
-/// The `type` property of a result message.
-pub const RESULT_TYPE: &str = "rollcall.result.v1";
-/// The `type` property of an aggregator's marker in the ledger.
-pub const MARKER_TYPE: &str = "rollcall.marker.v1";
-/// The `type` property of an order to consumers.
-pub const CONTROL_TYPE: &str = "rollcall.control.v1";
+pub use settings::{BadDelimiter, Delimiter, Format, Priority, Reading, Settings};
+pub use span::{BadSpan, Span};
+pub use timestamp::{BadTimestamp, Timestamp};
+pub use tolerance::{BadTolerance, Percentage, Tolerance};
+pub use work::{LONGEST_COMPANY_ID, WORK_TYPE, Work, earlier_deliveries};

@@ -1,9 +1,9 @@
-//! What a process tells of itself: logs on stderr, metrics and health over HTTP.
+//! Logs on standard error, metrics and health over HTTP.
 
 mod logs;
 mod metrics;
 mod serve;
 
-pub use logs::{LogArgs, LogFormat};
+pub use logs::{BadLogFilter, LogArgs, LogFormat};
 pub use metrics::{AggregatorMetrics, ConsumerMetrics};
-pub use serve::{MetricsArgs, Readiness, serve};
+pub use serve::{CannotListen, MetricsArgs, Readiness, serve};

@@ -1,4 +1,4 @@
-//! What goes to standard output and standard error, where a terminal may show it, or a program read it that may leave.
+//! Text on standard output and standard error: escaped for terminals, and written without waiting for a slow reader.
 
 mod stderr;
 
@@ -7,15 +7,14 @@ use std::fmt::Display;
 use std::io::Write;
 
 pub use stderr::{Stderr, draw, flush_stderr};
-pub(crate) use stderr::{flush_unless_stalled, speak_json};
+pub(crate) use stderr::{flush_unless_stalled, use_json_notices};
 
-/// Whether a terminal acts on a character in place of showing it: the control characters, and those that change the direction
-/// of the text behind them.
+/// Whether a terminal interprets a character instead of showing it: control characters, and those that change the direction of the text.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text from outside as a terminal may show it, on one line: `\u{1b}` stands for an escape character, `\n` for a line break.
+/// Escapes untrusted text for a terminal, as one line: an escape character becomes `\u{1b}`, a line break `\n`.
 pub fn escape_controls(text: &str) -> Cow<'_, str> {
     if !text.contains(is_control) {
         return Cow::Borrowed(text);
@@ -31,12 +30,12 @@ pub fn escape_controls(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Lines of text from outside, each of them escaped, so that none can pass for two.
+/// Escapes lines of untrusted text, so that none can look like two.
 pub fn escape_lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     lines.into_iter().map(|line| escape_controls(line.as_ref()).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// A JSON document of the same value as a terminal may show it. JSON itself escapes only the first 32 control characters.
+/// Escapes a JSON document for a terminal; its value stays the same. JSON itself escapes only the first 32 control characters.
 pub fn escape_json(document: &str) -> Cow<'_, str> {
     if !document.contains(|c| is_control(c) && c != '\n') {
         return Cow::Borrowed(document);
@@ -44,7 +43,7 @@ pub fn escape_json(document: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(document.len() + 16);
     for c in document.chars() {
         match c {
-            // They stand between the tokens.
+            // Whitespace between tokens.
             '\n' => escaped.push(c),
             '\t' | '\r' => escaped.push(' '),
             _ if is_control(c) => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
@@ -54,8 +53,8 @@ pub fn escape_json(document: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Says a line on standard error, escaped, without waiting for whoever reads it: [`flush_stderr`] does, for a while. It is lost
-/// where nobody reads: nothing else depends on it.
+/// Writes a line to standard error, escaped, without waiting for its reader; [`flush_stderr`] waits for a while. The line is lost if nothing
+/// reads standard error.
 pub fn to_stderr(line: impl Display) {
     let line = format!("{}\n", escape_controls(&line.to_string()));
     drop(Stderr.write_all(line.as_bytes()));

@@ -1,4 +1,4 @@
-//! Every exchange and queue by name, and how each is declared. Declaring is idempotent: every process does it at start.
+//! The exchanges and queues: their names, and how each is declared. Declaring is idempotent; every process does it at its start.
 
 use std::time::Duration;
 
@@ -6,28 +6,27 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
 
-use crate::broker::{BrokerError, declare_error};
+use crate::broker::error::{BrokerError, declare_error};
 use crate::message::{Job, JobEvent, Model, Priority, delay_word};
 
-/// Deliveries of one company before its queue itself gives it up to the dead queue. Consumers count too, and give up earlier
-/// unless told otherwise. RabbitMQ 4.x would count to 20 and then drop the message; 3.10 would never stop. Said here so that both
-/// do the same, and nothing is dropped.
+/// Deliveries of one company before its queue moves it to the dead queue. Consumers count too, and by default give it up earlier. Set
+/// explicitly since the defaults differ: RabbitMQ 4.x drops the message after 20 deliveries, 3.10 never does.
 pub const DELIVERY_LIMIT: u16 = 20;
 
-/// How long a company waits in a retry queue before it is given up, and is looked at once more: longer than a consumer that lives is away
-/// from the broker (its longest pause between two attempts to connect is ten seconds).
+/// A company that is about to be given up waits so long in a retry queue, and is then triaged once more: longer than a living consumer is
+/// disconnected (its longest pause between two attempts to connect is ten seconds), so that its report of a lost connection comes first.
 pub const RECHECK_AFTER: Duration = Duration::from_secs(12);
 
-/// For what is only handed on: as often as it takes, and it must never be dropped. Said, because 4.x would.
+/// The delivery limit of queues whose messages must never be dropped. Set explicitly, since the default of RabbitMQ 4.x drops them.
 const NEVER_GIVE_UP: i64 = 1_000_000;
 
-/// Orders to consumers that are kept, in bytes, for those that start later: about 100,000 of them.
+/// Bytes of the control log: about 100,000 control messages, for consumers that start later.
 const CONTROL_BYTES: i64 = 20_000_000;
 
-/// A stream lets go of its past a whole segment at a time.
+/// Retention drops a whole segment of a stream at a time.
 const CONTROL_SEGMENT_BYTES: i64 = 1_000_000;
 
-/// The names of one fleet on the broker; several fleets share a broker by having different prefixes.
+/// The names of one fleet on the broker. Several fleets with different prefixes can share a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
     prefix: String,
@@ -44,7 +43,7 @@ impl Topology {
         format!("{}.work", self.prefix)
     }
 
-    /// Quorum queue: a model's companies of that priority waiting.
+    /// Quorum queue: a model's companies of that priority that wait.
     pub fn work_queue(&self, model: &Model, priority: Priority) -> String {
         format!("{}.work.{}", self.prefix, Topology::work_key(model, priority))
     }
@@ -57,9 +56,9 @@ impl Topology {
         }
     }
 
-    /// Quorum queue: a model's companies that were delivered without an answer, to be scored one at a time.
-    pub fn suspect_queue(&self, model: &Model) -> String {
-        format!("{}.suspect.{model}", self.prefix)
+    /// Quorum queue: a model's companies that were delivered without an acknowledgement, to be scored one at a time.
+    pub fn quarantine_queue(&self, model: &Model) -> String {
+        format!("{}.quarantine.{model}", self.prefix)
     }
 
     /// Quorum queue, one fixed TTL: a model's companies of that priority waiting for their next attempt.
@@ -72,27 +71,27 @@ impl Topology {
         format!("{}.paused.{job}", self.prefix)
     }
 
-    /// Fanout exchange: orders to every consumer.
+    /// Fanout exchange: control messages to every consumer.
     pub fn control(&self) -> String {
         format!("{}.control", self.prefix)
     }
 
-    /// Stream: the orders so far, for consumers that start later.
+    /// Stream: the control messages so far, for consumers that start later.
     pub fn control_log(&self) -> String {
         format!("{}.control.log", self.prefix)
     }
 
-    /// Direct exchange: asks every consumer of a model how it stands; the routing key is the model.
+    /// Direct exchange: requests for the status of every consumer of a model; the routing key is the model.
     pub fn consumers(&self) -> String {
         format!("{}.consumers", self.prefix)
     }
 
-    /// The routing key by which a consumer of `model` says on the exchange [`Topology::consumers`] why it ends.
+    /// The routing key on [`Topology::consumers`] with which a consumer of `model` publishes why it ends.
     pub fn consumer_faults_key(model: &Model) -> String {
         format!("{model}.fault")
     }
 
-    /// Quorum queue: a model's companies whose delivery killed consumers too often.
+    /// Quorum queue: a model's dead letters.
     pub fn dead_queue(&self, model: &Model) -> String {
         format!("{}.dead.{model}", self.prefix)
     }
@@ -112,36 +111,36 @@ impl Topology {
         format!("{}.ledger", self.prefix)
     }
 
-    /// Quorum queue, single active consumer: the aggregator's baton.
+    /// Quorum queue with a single active consumer: the checkpoint, whose consumer is the leader.
     pub fn checkpoint(&self) -> String {
         format!("{}.checkpoint", self.prefix)
     }
 
-    /// Quorum queue: questions to the active aggregator.
+    /// Quorum queue: queries to the leader.
     pub fn queries(&self) -> String {
         format!("{}.queries", self.prefix)
     }
 
-    /// Declares what every process needs: the exchanges and the ledger with its bindings.
+    /// Declares what every process needs: the exchanges, the control log and the ledger, with their bindings.
     ///
     /// # Errors
-    /// [`BrokerError::Topology`] where something of that name exists with other arguments.
+    /// [`BrokerError::Topology`] if one exists with other arguments.
     pub async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
         exchange(channel, &self.work(), ExchangeKind::Direct).await?;
         exchange(channel, &self.results(), ExchangeKind::Topic).await?;
         exchange(channel, &self.events(), ExchangeKind::Topic).await?;
         exchange(channel, &self.control(), ExchangeKind::Fanout).await?;
         exchange(channel, &self.consumers(), ExchangeKind::Direct).await?;
-        let short = [
+        let bounded = [
             ("x-queue-type", text("stream")),
             ("x-max-length-bytes", AMQPValue::LongLongInt(CONTROL_BYTES)),
             ("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(CONTROL_SEGMENT_BYTES)),
         ];
-        queue(channel, &self.control_log(), &short).await?;
+        queue(channel, &self.control_log(), &bounded).await?;
         bind(channel, &self.control_log(), &self.control(), "").await?;
         queue(channel, &self.ledger(), &[("x-queue-type", text("stream"))]).await?;
         bind(channel, &self.ledger(), &self.results(), "#").await?;
-        for name in JobEvent::RECORDED {
+        for name in JobEvent::recorded() {
             bind(channel, &self.ledger(), &self.events(), &format!("job.*.{name}")).await?;
         }
         Ok(())
@@ -150,23 +149,23 @@ impl Topology {
     /// Declares a model's queues.
     ///
     /// # Errors
-    /// [`BrokerError::Topology`] where something of that name exists with other arguments.
+    /// [`BrokerError::Topology`] if one exists with other arguments.
     pub async fn declare_model(&self, channel: &Channel, model: &Model) -> Result<(), BrokerError> {
-        queue(channel, &self.dead_queue(model), &kept()).await?;
-        let mut arguments = dead_lettered("", &self.dead_queue(model));
+        queue(channel, &self.dead_queue(model), &never_dropping()).await?;
+        let mut arguments = dead_lettering("", &self.dead_queue(model));
         arguments.push(("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT.into())));
         for priority in [Priority::Normal, Priority::High] {
             let name = self.work_queue(model, priority);
             queue(channel, &name, &arguments).await?;
             bind(channel, &name, &self.work(), &Topology::work_key(model, priority)).await?;
         }
-        queue(channel, &self.suspect_queue(model), &arguments).await
+        queue(channel, &self.quarantine_queue(model), &arguments).await
     }
 
-    /// Declares the queue where a model's companies of that priority wait so long for their next attempt.
+    /// Declares the queue where a model's companies of that priority wait for `delay` before their next attempt.
     ///
     /// # Errors
-    /// [`BrokerError::Topology`] where something of that name exists with other arguments.
+    /// [`BrokerError::Topology`] if one exists with other arguments.
     pub async fn declare_retry(
         &self,
         channel: &Channel,
@@ -174,25 +173,25 @@ impl Topology {
         priority: Priority,
         delay: Duration,
     ) -> Result<(), BrokerError> {
-        let mut arguments = dead_lettered(&self.work(), &Topology::work_key(model, priority));
+        let mut arguments = dead_lettering(&self.work(), &Topology::work_key(model, priority));
         let milliseconds = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         arguments.push(("x-message-ttl", AMQPValue::LongLongInt(milliseconds)));
         arguments.push(("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)));
         queue(channel, &self.retry_queue(model, priority, delay), &arguments).await
     }
 
-    /// Declares the queue in which a paused job's companies are set aside. It lets go of none by itself; one that an operator's policy
-    /// takes out of it becomes a dead letter, and so is answered for.
+    /// Declares the queue for the companies of a paused job. It drops none by itself; one that an operator's policy removes becomes a dead
+    /// letter, and so gets a failed result.
     ///
     /// # Errors
-    /// [`BrokerError::Topology`] where something of that name exists with other arguments.
+    /// [`BrokerError::Topology`] if one exists with other arguments.
     pub async fn declare_paused(&self, channel: &Channel, model: &Model, job: &Job) -> Result<(), BrokerError> {
-        let mut arguments = dead_lettered("", &self.dead_queue(model));
+        let mut arguments = dead_lettering("", &self.dead_queue(model));
         arguments.push(("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)));
         queue(channel, &self.paused_queue(job), &arguments).await
     }
 
-    /// Declares a queue of this connection's own, in which a consumer of a model is asked how it stands; returns its name.
+    /// Declares an exclusive queue for the status requests to one consumer of a model; returns its name.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
@@ -204,7 +203,7 @@ impl Topology {
         Ok(name)
     }
 
-    /// Lets `queue` hear why consumers of a model end.
+    /// Binds `queue` to the messages in which consumers of a model publish why they end.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
@@ -212,7 +211,7 @@ impl Topology {
         bind(channel, queue, &self.consumers(), &Topology::consumer_faults_key(model)).await
     }
 
-    /// What waits of a model on the broker, and who takes it. Its queues must have been declared.
+    /// How many companies of a model wait on the broker, and how many consumers it has. Its queues must have been declared.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
@@ -220,15 +219,15 @@ impl Topology {
         let [normal, express] = [Priority::Normal, Priority::High].map(|priority| self.work_queue(model, priority));
         let (normal, _) = depth(channel, &normal).await?;
         let (express, _) = depth(channel, &express).await?;
-        // A consumer has several subscriptions to the queues of work, and exactly one to this.
-        let (suspects, consumers) = depth(channel, &self.suspect_queue(model)).await?;
-        Ok(Backlog { normal, express, suspects, consumers })
+        // A consumer has several subscriptions to the work queues, and exactly one to the quarantine.
+        let (quarantined, consumers) = depth(channel, &self.quarantine_queue(model)).await?;
+        Ok(Backlog { normal, express, quarantined, consumers })
     }
 
-    /// Declares what the aggregator alone uses.
+    /// Declares the queues that only the aggregator consumes.
     ///
     /// # Errors
-    /// [`BrokerError::Topology`] where something of that name exists with other arguments.
+    /// [`BrokerError::Topology`] if one exists with other arguments.
     pub async fn declare_aggregator(&self, channel: &Channel) -> Result<(), BrokerError> {
         let arguments = [
             ("x-queue-type", text("quorum")),
@@ -240,46 +239,46 @@ impl Topology {
         self.declare_queries(channel).await
     }
 
-    /// Declares the queue for questions: by the aggregator that answers, and by whoever asks before one ever ran. Questions may
-    /// get lost, and their queue may not: a classic one goes down with its node, and nobody else could count till that is back.
+    /// Declares the queue for queries: the aggregator does, and a process that queries before an aggregator ever ran. It is a quorum queue,
+    /// since a classic one becomes unavailable with its node, and then no aggregator could start elsewhere.
     ///
     /// # Errors
-    /// [`BrokerError::Topology`] where something of that name exists with other arguments.
+    /// [`BrokerError::Topology`] if one exists with other arguments.
     pub async fn declare_queries(&self, channel: &Channel) -> Result<(), BrokerError> {
         queue(channel, &self.queries(), &[("x-queue-type", text("quorum"))]).await
     }
 }
 
-/// What waits of a model on the broker, in messages that no consumer holds.
+/// Companies of a model that wait on the broker, held by no consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
     /// Of normal priority.
     pub normal: u32,
     /// Of high priority.
     pub express: u32,
-    /// To be scored one at a time.
-    pub suspects: u32,
-    /// Consumers that are subscribed.
+    /// In the quarantine.
+    pub quarantined: u32,
+    /// Subscribed consumers.
     pub consumers: u32,
 }
 
 impl Backlog {
-    /// All that waits.
+    /// All of them.
     pub fn waiting(&self) -> u32 {
-        self.normal.saturating_add(self.express).saturating_add(self.suspects)
+        self.normal.saturating_add(self.express).saturating_add(self.quarantined)
     }
 }
 
-/// The messages ready in a queue, and its subscriptions.
+/// The number of ready messages in a queue, and of its subscriptions.
 async fn depth(channel: &Channel, queue: &str) -> Result<(u32, u32), BrokerError> {
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let queue = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
     Ok((queue.message_count(), queue.consumer_count()))
 }
 
-/// Arguments of a queue that never lets go of a message by itself, and which an operator's limit of its length does not make drop its
-/// oldest.
-fn kept() -> [(&'static str, AMQPValue); 3] {
+/// Arguments of a queue that never drops a message by itself. If an operator's policy limits its length, it refuses new messages instead of
+/// dropping the oldest.
+fn never_dropping() -> [(&'static str, AMQPValue); 3] {
     [
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)),
@@ -287,14 +286,14 @@ fn kept() -> [(&'static str, AMQPValue); 3] {
     ]
 }
 
-/// Arguments of a queue whose messages go on to `exchange`, and are let go only once they have arrived.
-fn dead_lettered(exchange: &str, routing_key: &str) -> Vec<(&'static str, AMQPValue)> {
+/// Arguments of a queue whose messages are dead-lettered to `exchange`, and removed only once they have arrived.
+fn dead_lettering(exchange: &str, routing_key: &str) -> Vec<(&'static str, AMQPValue)> {
     vec![
         ("x-queue-type", text("quorum")),
         ("x-dead-letter-exchange", text(exchange)),
         ("x-dead-letter-routing-key", text(routing_key)),
         ("x-dead-letter-strategy", text("at-least-once")),
-        // At-least-once dead-lettering works with this overflow only.
+        // At-least-once dead-lettering requires this overflow behaviour.
         ("x-overflow", text("reject-publish")),
     ]
 }

@@ -3,9 +3,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
-use rollcall_shared::message::timestamp;
+use rollcall_shared::message::Timestamp;
 use serde_json::{Value, json};
 
 use crate::machine;
@@ -72,7 +71,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
 
 /// Writes the figures, and what they depend on.
 pub fn write(name: &str, settings: Value, figures: Value) {
-    let mut report = json!({ "benchmark": name, "date": timestamp(SystemTime::now()) });
+    let mut report = json!({ "benchmark": name, "date": Timestamp::now() });
     for (key, value) in [("settings", settings), ("figures", figures), ("ran_on", machine::json())] {
         report[key] = value;
     }

@@ -27,7 +27,7 @@ use verdict::{Figures, judge};
 const PAUSE_MILLISECONDS: std::ops::RangeInclusive<u64> = 1_000..=3_000;
 
 /// The queues in which companies wait, by the second word of their names.
-const WORK: [&str; 5] = ["work", "suspect", "retry", "paused", "dead"];
+const WORK: [&str; 5] = ["work", "quarantine", "retry", "paused", "dead"];
 
 /// One kill in so many is the broker's: it takes seconds to come back, and nothing moves meanwhile.
 const BROKER_ONE_IN: u32 = 8;

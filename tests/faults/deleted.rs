@@ -23,9 +23,9 @@ fn a_queue_that_is_deleted_under_its_consumer_is_declared_anew_and_the_next_job_
     let (_aggregator, consumer) = (fleet.aggregator(&[]), fleet.demo_consumer());
     let queue = fleet.name("work.questionnaire");
     on_a_channel(&fleet, async |channel| {
-        channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     });
-    consumer.wait_until_it_says("the broker cancelled the consumer of work");
+    consumer.wait_until_it_says(&format!("the broker cancelled the consumer of {queue}"));
     eventually("it takes work again", || (consumer.times_it_says("taking work") == 2).then_some(()));
     let companies = fleet.companies(500);
     fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);

@@ -61,7 +61,7 @@ fn a_consumer_that_lives_answers_over_its_next_connection_for_what_it_was_scorin
     }
     wait(producer);
     assert_scored_once(&fleet);
-    eventually("nothing is left", || (fleet.waiting_in(&fleet.name("suspect.m")) == Some(0)).then_some(()));
+    eventually("nothing is left", || (fleet.waiting_in(&fleet.name("quarantine.m")) == Some(0)).then_some(()));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_subscriber_whose_queue_is_full_misses_results_and_nobody_else_does() {
         assert_eq!((&done["retries"], &done["failed"], &done["duplicates"]), (&json!(0), &json!(0), &json!(0)));
     }
     assert!(consumer.stderr().contains("subscriber_refuses") && !consumer.stderr().contains("lost the connection"));
-    for queue in ["work.m", "work.m.express", "suspect.m", "dead.m"] {
+    for queue in ["work.m", "work.m.express", "quarantine.m", "dead.m"] {
         eventually("nothing is left", || (fleet.waiting_in(&fleet.name(queue)) == Some(0)).then_some(()));
     }
     let (_producer, _rest) = fleet.unfinished_enqueue("third", 1_200, &[]);

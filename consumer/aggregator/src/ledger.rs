@@ -17,7 +17,7 @@ pub use snapshot::BadSnapshot;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rollcall_shared::message::{Counted, Job, JobEvent, Model, Opened, Timestamp};
+use rollcall_shared::message::{Job, JobEvent, Model, Opened, ResultHeaders, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use clock::{Moment, Times};
@@ -35,7 +35,7 @@ const FINISHED_BITMAP_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// The outcome of one company.
-    Result(Counted),
+    Result(ResultHeaders),
     /// Something about a job as a whole.
     Event(JobEvent),
     /// Nothing to count: a marker, or a message that is none of ours.

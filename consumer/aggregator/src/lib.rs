@@ -28,7 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), AggregatorError> {
     let metrics = Arc::new(AggregatorMetrics::new().map_err(|error| AggregatorError::Other(error.to_string()))?);
     let ready = Readiness::default();
-    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone()).await.map_err(AggregatorError::Usage)?;
+    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone())
+        .await
+        .map_err(|error| AggregatorError::Usage(error.to_string()))?;
     let reconnecting = || {
         ready.set(false);
         metrics.active.set(0);

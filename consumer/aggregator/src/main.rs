@@ -14,7 +14,7 @@ fn main() -> ExitCode {
 }
 
 async fn start(args: AggregatorArgs) -> Result<(), AggregatorError> {
-    args.logs.start().map_err(AggregatorError::Usage)?;
+    args.logs.start().map_err(|error| AggregatorError::Usage(error.to_string()))?;
     let shutdown = Shutdown::by_signal().map_err(|error| AggregatorError::Other(error.to_string()))?;
     rollcall_aggregator::run(args, shutdown).await
 }

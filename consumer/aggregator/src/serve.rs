@@ -2,39 +2,27 @@
 
 use std::collections::HashMap;
 
-use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::BasicConsumeOptions;
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Consumer};
-use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
+use lapin::{BasicProperties, Channel};
+use rollcall_shared::broker::{BrokerError, Subscription, publish_unconfirmed};
 use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply, Stall, read_json};
 use rollcall_shared::topology::Topology;
 
 use super::ledger::{JobCount, Ledger};
 
 /// The questions that come in.
-pub(super) struct Questions {
-    channel: Channel,
-    consumer: Consumer,
-}
+pub(super) struct Questions(Subscription);
 
 impl Questions {
     /// Begins to take questions; `channel` is used for nothing else.
-    pub(super) async fn open(channel: Channel, topology: &Topology) -> Result<Questions, BrokerError> {
+    pub(super) async fn open(channel: &Channel, topology: &Topology) -> Result<Questions, BrokerError> {
         // A question is worth nothing to the next aggregator: its asker has asked again by then.
-        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let consumer =
-            channel.basic_consume(topology.queries().into(), "questions".into(), options, FieldTable::default()).await?;
-        Ok(Questions { channel, consumer })
+        Ok(Questions(Subscription::without_acks(channel, &topology.queries(), "questions").await?))
     }
 
     /// Waits for the next one. Safe to cancel.
     pub(super) async fn next(&mut self) -> Result<Question, BrokerError> {
-        match self.consumer.next().await {
-            Some(asked) => Ok(Question { channel: self.channel.clone(), asked: asked? }),
-            None => Err(BrokerError::Lost("the broker cancelled the consumer of questions".to_owned())),
-        }
+        Ok(Question { asked: self.0.next().await?, channel: self.0.channel().clone() })
     }
 }
 
@@ -66,13 +54,13 @@ impl Question {
 }
 
 fn body(reply: &Reply) -> Result<Vec<u8>, BrokerError> {
-    let written = |reply: &Reply| serde_json::to_vec(reply).map_err(|error| BrokerError::Lost(error.to_string()));
-    let body = written(reply)?;
+    let body = serde_json::to_vec(reply)?;
     if body.len() <= LONGEST_REPLY {
         return Ok(body);
     }
     let bytes = body.len();
-    written(&Reply::Refused(format!("expected an answer of at most {LONGEST_REPLY} bytes, found {bytes}; ask for less")))
+    let refused = Reply::Refused(format!("expected an answer of at most {LONGEST_REPLY} bytes, found {bytes}; ask for less"));
+    Ok(serde_json::to_vec(&refused)?)
 }
 
 fn reply(query: &Query, ledger: &Ledger, stalled: &HashMap<Job, Stall>) -> Reply {

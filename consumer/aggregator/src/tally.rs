@@ -23,9 +23,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use lapin::Channel;
-use rollcall_shared::broker::{BrokerError, Link, Publisher, connect};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Job, JobEvent, MARKER_TYPE, Message, Timestamp, persistent};
+use rollcall_shared::message::{Job, JobEvent, Message, Timestamp, marker, new_marker_id};
 use rollcall_shared::telemetry::{AggregatorMetrics, Readiness};
 use rollcall_shared::topology::Topology;
 
@@ -58,9 +58,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(300);
 /// counted, and it may be that they differ.
 const CLOCKS_BELIEVED: Duration = Duration::from_secs(60);
 
-/// Until the marker is read there is always a next record.
-const NEXT_WITHIN: Duration = Duration::from_secs(30);
-
 /// Progress is told this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -80,7 +77,7 @@ pub(super) async fn session(
     topology.declare_aggregator(&channel).await?;
     ready.set(true);
     tracing::info!("waiting for the baton");
-    let mut publisher = Publisher::on(&publishing, channel.clone()).await?.past_subscribers(&topology);
+    let mut publisher = Publisher::on(&publishing, channel.clone()).await?.with_ledger_fallback(&topology);
     let Some((baton, ledger)) = Baton::take(&channel, &mut publisher, &topology, shutdown).await? else { return Ok(()) };
     let mut ledger = unreadable.go_on(ledger);
     tracing::info!(offset = ledger.next_offset(), "took the baton");
@@ -136,7 +133,7 @@ struct Tally<'a> {
     refused_done: RefusedDone,
     /// Done events that the ledger turned out to lack.
     lost_done: Vec<Message>,
-    reading: &'a Link,
+    reading: &'a BrokerConnection,
     /// Up to when the ledger's clock has been set forward.
     measured: Instant,
     /// Whether the ledger has been read up to now: what is read from now on is said now.
@@ -165,7 +162,7 @@ impl Tally<'_> {
         }
         self.is_abreast = true;
         tracing::info!(offset = self.ledger.next_offset(), "read the ledger up to now; counting");
-        let questions = Questions::open(questions, &self.topology).await?;
+        let questions = Questions::open(&questions, &self.topology).await?;
         let jobs: Vec<Job> = self.ledger.jobs().map(|(job, _)| job.clone()).collect();
         self.act(jobs, Instant::now()).await?;
         self.count(records, questions, shutdown).await
@@ -181,32 +178,19 @@ impl Tally<'_> {
 
     /// Puts a marker into the ledger, by which to know where now is.
     async fn mark(&mut self) -> Result<String, BrokerError> {
-        let marker = format!("marker/{}", Job::unique());
-        let message = Message {
-            exchange: String::new(),
-            routing_key: self.topology.ledger(),
-            properties: persistent(MARKER_TYPE, marker.clone()),
-            body: Vec::new(),
-        };
-        self.publisher.publish_now((), message).await?;
-        Ok(marker)
+        let id = new_marker_id();
+        self.publisher.publish_now((), marker(&id, self.topology.ledger())).await?;
+        Ok(id)
     }
 
     /// Reads the ledger up to `marker`.
     async fn catch_up(&mut self, records: &mut Records, marker: &str) -> Result<(), BrokerError> {
-        loop {
-            let read = tokio::time::timeout(NEXT_WITHIN, records.next()).await.map_err(|_| left_alone())??;
-            records.ask_for_more().await?;
-            self.set_clock();
-            let mut reached = false;
-            for record in read {
-                reached |= record.marker.as_deref() == Some(marker);
+        records
+            .until_marker(marker, |record| {
+                self.set_clock();
                 self.take_in(record);
-            }
-            if reached {
-                return Ok(());
-            }
-        }
+            })
+            .await
     }
 
     /// Counts and announces until `shutdown`.
@@ -416,8 +400,4 @@ impl Tally<'_> {
 /// How long ago something was, by the clock of another machine and this one's; nothing where they cannot be believed.
 fn believed_age(then: Timestamp) -> Option<Duration> {
     then.until(Timestamp::now()).filter(|age| *age <= CLOCKS_BELIEVED)
-}
-
-fn left_alone() -> BrokerError {
-    BrokerError::Lost(format!("expected the ledger's records up to now, found none for {NEXT_WITHIN:?}"))
 }

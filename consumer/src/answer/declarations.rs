@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use lapin::Channel;
-use rollcall_shared::broker::{BrokerError, Link};
+use rollcall_shared::broker::{BrokerConnection, BrokerError};
 use rollcall_shared::message::{Model, Work};
 use rollcall_shared::topology::{RECHECK_AFTER, Topology};
 
@@ -15,7 +15,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Declares them, on a channel of its own: the broker closes the channel on which a declaration is refused.
 pub(super) struct Declarations {
-    link: Link,
+    link: BrokerConnection,
     channel: Option<Channel>,
     declared: HashSet<String>,
     /// Those that were refused since [`Declarations::ask_again`].
@@ -24,7 +24,7 @@ pub(super) struct Declarations {
 }
 
 impl Declarations {
-    pub(super) fn new(link: Link) -> Declarations {
+    pub(super) fn new(link: BrokerConnection) -> Declarations {
         Declarations { link, channel: None, declared: HashSet::new(), refused: HashSet::new(), logged: None }
     }
 

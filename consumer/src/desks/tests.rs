@@ -65,7 +65,7 @@ fn room(record: &str) -> (Arc<Room>, UnboundedReceiver<Vec<Scored>>) {
             batch: 10,
             score_timeout: Duration::from_secs(60),
         })),
-        health: Arc::new(Health::new(String::new(), Shutdown::by_hand().0)),
+        health: Arc::new(Health::new(String::new(), Shutdown::manual().0)),
         desks: 1,
         patience: Duration::from_millis(50),
         held_at_most: Duration::from_secs(1_800),

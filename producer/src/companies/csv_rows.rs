@@ -7,7 +7,7 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use csv::ByteRecord;
-use rollcall_shared::number;
+use rollcall_shared::decimal;
 
 use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
@@ -140,7 +140,7 @@ impl CsvRows {
 fn whole_number(text: &str) -> Option<String> {
     let whole = text.strip_suffix(".0")?;
     let has_digits_only = whole.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
-    if has_digits_only { number::whole(whole) } else { None }
+    if has_digits_only { decimal::canonical_integer(whole) } else { None }
 }
 
 /// Records one by one in one buffer, with the line of the last one.

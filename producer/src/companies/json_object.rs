@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rollcall_shared::number;
+use rollcall_shared::decimal;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
@@ -150,7 +150,7 @@ pub(super) fn id_of<'t>(value: &Value, literal: impl FnOnce() -> Option<&'t str>
         Value::Null => return Ok(None),
         Value::String(id) => return Ok(Some(id.clone())),
         Value::Number(id) if !id.is_f64() => return Ok(Some(id.to_string())),
-        Value::Number(_) => match literal().and_then(number::whole) {
+        Value::Number(_) => match literal().and_then(decimal::canonical_integer) {
             Some(id) => return Ok(Some(id)),
             None => "a fraction",
         },

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rollcall_shared::broker::{BrokerError, Link};
+use rollcall_shared::broker::{BrokerConnection, BrokerError};
 use rollcall_shared::message::{Job, JobStatus, Opened, Opening, State};
 use rollcall_shared::topology::Topology;
 
@@ -51,7 +51,12 @@ impl Claim {
 
     /// Asks the aggregator, if one answers, which opening of the job came first: once, or as `patience` says until it has read
     /// one, for some seconds.
-    pub(super) async fn ask(opened: &Opened, patience: Patience, link: &Link, topology: &Topology) -> Result<Claim, BrokerError> {
+    pub(super) async fn ask(
+        opened: &Opened,
+        patience: Patience,
+        link: &BrokerConnection,
+        topology: &Topology,
+    ) -> Result<Claim, BrokerError> {
         let mut asker = Asker::open(link, topology).await?;
         let unknown = || Claim::Unknown(Some(Instant::now()));
         if !asker.somebody_answers().await? {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rollcall_shared::broker::{BrokerArgs, BrokerError, Link, Publisher, connect};
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Cancelled, Enqueued, Event, Index, Job, JobEvent, Message, Opened, Sealed, State, Work};
 use rollcall_shared::topology::Topology;
@@ -148,7 +148,7 @@ impl Enqueuing {
         let topology = broker.topology();
         topology.declare(&channel).await?;
         topology.declare_model(&channel, &self.opened.model).await?;
-        let mut publisher = Publisher::on(&link, channel).await?.past_subscribers(&topology);
+        let mut publisher = Publisher::on(&link, channel).await?.with_ledger_fallback(&topology);
         let ended = self.go_on(&mut publisher, &link, &topology, shutdown).await;
         // An event is made anew from the phase; a company is known only from its message.
         self.again.extend(publisher.into_unconfirmed().into_iter().filter(|(sent, _)| *sent != Sent::Event));
@@ -162,7 +162,7 @@ impl Enqueuing {
     async fn go_on(
         &mut self,
         publisher: &mut Publisher<Sent>,
-        link: &Link,
+        link: &BrokerConnection,
         topology: &Topology,
         shutdown: &Shutdown,
     ) -> Result<(), BrokerError> {
@@ -216,7 +216,7 @@ impl Enqueuing {
     async fn ask_whose_name(
         &mut self,
         patience: Patience,
-        link: &Link,
+        link: &BrokerConnection,
         topology: &Topology,
         shutdown: &Shutdown,
     ) -> Result<(), BrokerError> {
@@ -241,7 +241,7 @@ impl Enqueuing {
     async fn enqueue(
         &mut self,
         publisher: &mut Publisher<Sent>,
-        link: &Link,
+        link: &BrokerConnection,
         topology: &Topology,
         shutdown: &Shutdown,
     ) -> Result<Ending, BrokerError> {
@@ -284,7 +284,7 @@ impl Enqueuing {
     }
 
     /// How the job ends once its file is read.
-    async fn end(&mut self, link: &Link, topology: &Topology, shutdown: &Shutdown) -> Result<Ending, BrokerError> {
+    async fn end(&mut self, link: &BrokerConnection, topology: &Topology, shutdown: &Shutdown) -> Result<Ending, BrokerError> {
         // What is sealed cannot be taken back.
         self.ask_whose_name(Patience::UntilRead, link, topology, shutdown).await?;
         if self.claim.is_unknown() {
@@ -372,5 +372,5 @@ impl Enqueuing {
 }
 
 fn message(topology: &Topology, event: JobEvent) -> Result<Message, BrokerError> {
-    Event::now(event).message(topology.events()).map_err(|error| BrokerError::Lost(error.to_string()))
+    Ok(Event::now(event).message(topology.events())?)
 }

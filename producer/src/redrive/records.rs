@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use roaring::RoaringBitmap;
-use rollcall_shared::broker::{BrokerArgs, Link, connect};
-use rollcall_shared::message::{Delimiter, Indices, JobStatus, Outcome, Reading};
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection, connect};
+use rollcall_shared::message::{Delimiter, Indices, JobStatus, Outcome, Reading, ResultBody};
 
 use super::same_companies;
 use crate::blocking::on_a_thread;
@@ -13,7 +13,7 @@ use crate::cli::{MAX_RECORD_BYTES, RedriveArgs};
 use crate::companies::{BadInput, Companies, Company, ReadOptions};
 use crate::enqueue::rows::{Next, Rows, hand_over};
 use crate::read_ahead::{Batch, Sender};
-use crate::results::replay::{Replay, Replayed, ResultBody};
+use crate::results::replay::{Replay, Replayed};
 use crate::run::Failure;
 use crate::status::thousands;
 
@@ -77,7 +77,7 @@ impl Records {
         args: &RedriveArgs,
         selected: &RoaringBitmap,
         status: &JobStatus,
-        link: &Link,
+        link: &BrokerConnection,
         broker: &BrokerArgs,
     ) -> Result<Records, Failure> {
         if let Some(file) = args.file.clone() {

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rollcall_shared::broker::Link;
-use rollcall_shared::message::JobStatus;
+use rollcall_shared::broker::BrokerConnection;
+use rollcall_shared::message::{JobStatus, ResultBody};
 use rollcall_shared::topology::Topology;
 
 use crate::blocking::on_a_thread;
 use crate::companies::{Companies, ReadOptions};
-use crate::results::replay::{Replay, Replayed, ResultBody};
+use crate::results::replay::{Replay, Replayed};
 use crate::run::Failure;
 
 /// Companies compared: those with the job's first results. A file in another order differs in nearly all of them.
@@ -24,7 +24,7 @@ pub(super) async fn check(
     file: PathBuf,
     options: ReadOptions,
     status: &JobStatus,
-    link: &Link,
+    link: &BrokerConnection,
     topology: &Topology,
 ) -> Result<(), Failure> {
     let mut replay = Replay::open(link, topology, status).await?;

@@ -1,7 +1,7 @@
 //! Which companies are enqueued once more.
 
 use roaring::RoaringBitmap;
-use rollcall_shared::message::{Indices, JobStatus, Which};
+use rollcall_shared::message::{CompanySet, Indices, JobStatus};
 
 use crate::ask::Asker;
 use crate::cli::RedriveArgs;
@@ -56,7 +56,7 @@ pub(super) async fn select(
     }
     let mut selected = RoaringBitmap::new();
     for cause in &args.cause {
-        selected |= known(args, asker, Which::Cause(cause.clone())).await?;
+        selected |= known(args, asker, CompanySet::Cause(cause.clone())).await?;
     }
     if let Some(Indices(indices)) = &args.index {
         if let Some(beyond) = indices.max().filter(|&last| u64::from(last) >= total) {
@@ -67,14 +67,14 @@ pub(super) async fn select(
     if args.missing {
         let expected = if status.redrives > 0 && status.done_at.is_none() {
             // Outcomes of others would not count, and theirs is what the job waits for.
-            known(args, asker, Which::Redriven).await?
+            known(args, asker, CompanySet::Redriven).await?
         } else {
             (0..u32::try_from(total).unwrap_or(u32::MAX)).collect()
         };
-        selected |= expected - known(args, asker, Which::Counted).await?;
+        selected |= expected - known(args, asker, CompanySet::Counted).await?;
     }
     if args.cause.is_empty() && args.index.is_none() && !args.missing {
-        selected = known(args, asker, Which::Failed).await?;
+        selected = known(args, asker, CompanySet::Failed).await?;
     }
     if selected.is_empty() {
         let what = if args.cause.is_empty() { String::new() } else { format!(" for cause {}", args.cause.join(", ")) };
@@ -86,7 +86,7 @@ pub(super) async fn select(
     Ok(selected)
 }
 
-async fn known(args: &RedriveArgs, asker: &mut Asker, which: Which) -> Result<RoaringBitmap, Failure> {
+async fn known(args: &RedriveArgs, asker: &mut Asker, which: CompanySet) -> Result<RoaringBitmap, Failure> {
     match asker.companies(&args.job, which).await? {
         Some(Indices(indices)) => Ok(indices),
         None => Err(Failure::Other(format!(

@@ -1,8 +1,8 @@
 //! Which of several results of one company counts: the first of the newest round in which it was enqueued.
 
 use roaring::RoaringBitmap;
-use rollcall_shared::broker::Link;
-use rollcall_shared::message::{Counted, Indices, JobStatus, Redriven, Which};
+use rollcall_shared::broker::BrokerConnection;
+use rollcall_shared::message::{CompanySet, Indices, JobStatus, Redriven, ResultHeaders};
 use rollcall_shared::topology::Topology;
 
 use super::replay::{Replay, Replayed};
@@ -23,12 +23,17 @@ pub(crate) struct Newest {
 
 impl Newest {
     /// Looks through the ledger for redrives of a job, where it has any.
-    pub(crate) async fn of(link: &Link, topology: &Topology, asker: &mut Asker, status: &JobStatus) -> Result<Newest, Failure> {
+    pub(crate) async fn of(
+        link: &BrokerConnection,
+        topology: &Topology,
+        asker: &mut Asker,
+        status: &JobStatus,
+    ) -> Result<Newest, Failure> {
         let mut newest = Newest { total: status.total, ..Newest::default() };
         if status.redrives == 0 {
             return Ok(newest);
         }
-        newest.counted = asker.companies(&status.job, Which::Counted).await?.map(|Indices(counted)| counted);
+        newest.counted = asker.companies(&status.job, CompanySet::Counted).await?.map(|Indices(counted)| counted);
         let mut replay = Replay::open(link, topology, status).await?;
         while let Some(replayed) = replay.next().await? {
             if let Replayed::Redriven(redriven) = replayed {
@@ -47,7 +52,7 @@ impl Newest {
     }
 
     /// Whether this result is the one that counts. It is asked of a job's results in their order.
-    pub(crate) fn wins(&mut self, result: &Counted) -> bool {
+    pub(crate) fn wins(&mut self, result: &ResultHeaders) -> bool {
         let index = result.index.0;
         let newest = self.redrives.iter().rposition(|redriven| redriven.contains(index)).map_or(0, |at| at + 1);
         let in_time = self.counted.as_ref().is_none_or(|counted| counted.contains(index));
@@ -79,14 +84,14 @@ mod tests {
                 indices: indices.parse().unwrap(),
                 companies: 0,
                 total: Some(5),
-                redriven_at: String::new(),
+                redriven_at: "2026-01-01T00:00:00Z".parse().unwrap(),
                 opening: None,
             });
         }
         let mut wins = |index, round| {
             let outcome = Outcome::Succeeded;
             let cause = String::new();
-            newest.wins(&Counted {
+            newest.wins(&ResultHeaders {
                 job: "j".parse().unwrap(),
                 index: Index(index),
                 outcome,

@@ -10,9 +10,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
-use super::replay::ResultBody;
 use super::write::COLUMNS;
 use crate::destination::Packed;
+use rollcall_shared::message::ResultBody;
 
 /// Rows gathered before they are encoded, unless their predictions have so many bytes before.
 const ROWS_TOGETHER: usize = 4_096;
@@ -82,7 +82,7 @@ impl Columns {
         self.model.append_value(&result.model);
         self.outcome.append_value(&result.outcome);
         self.attempt.append_value(result.attempt);
-        self.scored_at.append_value(&result.scored_at);
+        self.scored_at.append_value(result.scored_at.map(|time| time.to_string()).unwrap_or_default());
         self.duration_ms.append_value(result.duration_ms);
         self.cause.append_option(result.error.as_ref().map(|error| &error.cause));
         self.message.append_option(result.error.as_ref().map(|error| &error.message));

@@ -6,10 +6,10 @@ use rollcall_shared::terminal::escape_lines;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::replay::ResultBody;
 use crate::cli::Output;
 use crate::run::Failure;
 use crate::status::print;
+use rollcall_shared::message::ResultBody;
 
 /// Parts of a prediction shown.
 const PARTS: usize = 5;

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 
-use rollcall_shared::message::{Counted, Format};
+use rollcall_shared::message::{Format, ResultBody, ResultHeaders};
 use rollcall_shared::terminal::{escape_controls, escape_json};
 use serde_json::value::RawValue;
 
 use super::parquet_rows::ParquetRows;
-use super::replay::ResultBody;
 use crate::destination::{Layout, Packed};
 use crate::read_ahead::Receiver;
 
@@ -18,7 +17,7 @@ pub(super) const COLUMNS: [&str; 10] =
     ["index", "company_id", "model", "outcome", "attempt", "scored_at", "duration_ms", "cause", "message", "prediction"];
 
 /// Results as the ledger has them.
-pub(super) type Results = Vec<(Counted, Vec<u8>)>;
+pub(super) type Results = Vec<(ResultHeaders, Vec<u8>)>;
 
 /// A file of results in the making.
 pub(super) struct Writer {
@@ -124,7 +123,7 @@ fn cells(result: &ResultBody) -> [String; COLUMNS.len()] {
         result.model.clone(),
         result.outcome.clone(),
         result.attempt.to_string(),
-        result.scored_at.clone(),
+        result.scored_at.map(|time| time.to_string()).unwrap_or_default(),
         result.duration_ms.to_string(),
         cause.to_owned(),
         message.to_owned(),

@@ -1,4 +1,4 @@
-//! Opens connections.
+//! Opens connections to the broker.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,11 +7,12 @@ use std::time::Duration;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus};
 
-use super::{BrokerError, dial, url};
-use crate::duration::positive;
+use super::error::BrokerError;
+use super::{dial, url};
+use crate::duration::parse_positive;
 use crate::topology::Topology;
 
-/// Where the broker is, and which fleet on it: the flags that every process has.
+/// The flags that every process has: the broker, and the fleet on it.
 #[derive(Clone, clap::Args)]
 pub struct BrokerArgs {
     /// The broker: `amqp://user:password@host:port/vhost`, or `amqps`; parameters such as ?heartbeat=10 behind it
@@ -24,21 +25,21 @@ pub struct BrokerArgs {
     )]
     pub amqp_url: String,
     /// First word of every queue and exchange name: fleets with different prefixes share a broker
-    #[arg(long, env = "ROLLCALL_PREFIX", default_value = "rollcall", value_parser = crate::message::prefix, global = true)]
+    #[arg(long, env = "ROLLCALL_PREFIX", default_value = "rollcall", value_parser = crate::message::parse_prefix, global = true)]
     pub prefix: String,
     /// How long to go on without the broker once it is lost, such as 10m, before giving up with exit code 3 [default: for ever]
-    #[arg(long, env = "ROLLCALL_MAX_DOWNTIME", value_parser = positive, global = true)]
+    #[arg(long, env = "ROLLCALL_MAX_DOWNTIME", value_parser = parse_positive, global = true)]
     pub max_downtime: Option<Duration>,
 }
 
 impl BrokerArgs {
-    /// The names of this fleet.
+    /// The names of this fleet on the broker.
     pub fn topology(&self) -> Topology {
         Topology::new(&self.prefix)
     }
 }
 
-/// Without the URL: it may hold a password.
+/// Without the URL, which may contain a password.
 impl fmt::Debug for BrokerArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BrokerArgs { prefix, max_downtime, .. } = self;
@@ -46,24 +47,24 @@ impl fmt::Debug for BrokerArgs {
     }
 }
 
-/// A broker that cannot be reached is reported within ten seconds.
+/// An unreachable broker is to be reported within ten seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A peer that vanished without a word is noticed after two of these.
+/// A peer that vanished without closing the connection is noticed after two of these.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// An open connection; it closes when it is dropped everywhere, or in good order by [`Link::close`].
+/// An open connection. It is cut when its last clone is dropped; [`BrokerConnection::close`] closes it cleanly.
 #[derive(Clone)]
-pub struct Link(Arc<Open>);
+pub struct BrokerConnection(Arc<Open>);
 
 struct Open {
     connection: Connection,
-    /// Every channel lives as long as its link. lapin closes a channel when it is dropped, and a connection that is closed
-    /// meanwhile may be cut instead, with the last acknowledgements still unsent.
+    /// Channels live as long as their connection: lapin closes a channel when it is dropped, and a connection that is closed at the same
+    /// time may be cut instead, before the last acknowledgements are sent.
     channels: Mutex<Vec<Channel>>,
 }
 
-impl Link {
+impl BrokerConnection {
     /// Opens a channel.
     ///
     /// # Errors
@@ -77,45 +78,44 @@ impl Link {
         Ok(channel)
     }
 
-    /// Whether the connection holds. Where it does, what went wrong on a channel is that channel's own trouble.
+    /// Whether the connection is open. If it is, an error on a channel is confined to that channel.
     pub fn is_connected(&self) -> bool {
         self.0.connection.status().connected()
     }
 
-    /// Whether the broker, short of memory or disk, reads nothing from it.
+    /// Whether the broker has stopped reading from it, being short of memory or disk.
     pub fn is_blocked(&self) -> bool {
         self.0.connection.status().blocked()
     }
 
-    /// Does something on a channel of its own, and closes that: a connection has only so many. The broker may close it before, which is
-    /// nobody else's trouble.
+    /// Runs `act` on a new channel, and closes it, since a connection has a limited number. If the broker refuses an operation, it closes
+    /// this channel, and no other use of the connection is affected.
     ///
     /// # Errors
-    /// [`BrokerError`]; where the connection still holds, what was to be done was refused.
-    pub async fn apart<T>(&self, act: impl AsyncFnOnce(&Channel) -> Result<T, BrokerError>) -> Result<T, BrokerError> {
+    /// The error of `act`; if the connection is still open afterwards, the broker refused an operation.
+    pub async fn on_own_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> Result<T, BrokerError>) -> Result<T, BrokerError> {
         let channel = self.channel().await?;
         let done = act(&channel).await;
         close(&channel).await;
         done
     }
 
-    /// How the connection is.
+    /// The status of the connection.
     pub(super) fn status(&self) -> &ConnectionStatus {
         self.0.connection.status()
     }
 
-    /// Closes the connection in good order, so that what was sent has arrived; but does not wait long for a broker that is
-    /// itself in trouble.
+    /// Closes the connection cleanly, so that all that was sent has arrived, but waits at most two seconds for the broker.
     pub async fn close(&self) {
         const LONGEST: Duration = Duration::from_secs(2);
-        // The process is leaving: a connection that is already gone is closed enough.
+        // An error means that the connection is closed already.
         if let Ok(Err(error)) = tokio::time::timeout(LONGEST, self.0.connection.close(200, "bye".into())).await {
             tracing::debug!(%error, "closing the connection");
         }
     }
 }
 
-/// Closes a channel that may be closed already. A broker that reads nothing now reads that later.
+/// Closes a channel, which may be closed already. Waits at most two seconds: a broker that reads nothing now closes it later.
 pub async fn close(channel: &Channel) {
     const LONGEST: Duration = Duration::from_secs(2);
     if let Ok(Err(error)) = tokio::time::timeout(LONGEST, channel.close(200, "done".into())).await {
@@ -123,20 +123,20 @@ pub async fn close(channel: &Channel) {
     }
 }
 
-/// Connects; `name` is shown in the broker's list of connections.
+/// Connects. `name` is shown in the broker's list of connections.
 ///
 /// # Errors
 /// [`BrokerError::BadUrl`], [`BrokerError::Unreachable`] or [`BrokerError::Refused`], within ten seconds unless the URL has a
 /// longer `connection_timeout`.
-pub async fn connect(broker: &BrokerArgs, name: &str) -> Result<Link, BrokerError> {
+pub async fn connect(broker: &BrokerArgs, name: &str) -> Result<BrokerConnection, BrokerError> {
     let mut uri = url::parse(&broker.amqp_url)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-    // lapin passes over it where it connects asynchronously.
+    // lapin ignores it when it connects asynchronously.
     let timeout = uri.query.connection_timeout.map_or(CONNECT_TIMEOUT, Duration::from_millis);
     let url = without_password(&uri);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     match dial::connect(&uri, &properties, timeout).await {
-        Ok(connection) => Ok(Link(Arc::new(Open { connection, channels: Mutex::default() }))),
+        Ok(connection) => Ok(BrokerConnection(Arc::new(Open { connection, channels: Mutex::default() }))),
         Err(dial::Fault::Unreachable(reason)) => Err(BrokerError::Unreachable { url, reason }),
         Err(dial::Fault::Refused(reason)) => Err(BrokerError::Refused { url, reason }),
         Err(dial::Fault::OutOfResources(reason)) => Err(BrokerError::OutOfResources(reason)),

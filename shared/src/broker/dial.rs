@@ -1,7 +1,7 @@
-//! Reaches the broker at whichever of its name's addresses answers.
+//! Connects to the first of the broker's addresses that answers.
 //!
-//! lapin tries the addresses one after another, each for as long as the system does: behind one that is silent it never comes to the
-//! next. Here the next is tried as soon as one fails, or after a moment (as RFC 8305 has it), and the first that connects is taken.
+//! lapin tries the addresses one after another, each until the system's timeout, so that it never reaches one after an unresponsive one. Here
+//! the next address is tried as soon as one fails, or after a short delay (RFC 8305), and the first that connects is used.
 //! Certificates are checked against the name, whatever the address.
 
 use std::collections::VecDeque;
@@ -21,25 +21,26 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{frame_max, reason};
+use super::error::reason;
+use super::frame_max;
 
-/// The next address is tried where the last has not connected within this time, or a part of the whole where that is short.
+/// The next address is tried if the last has not connected within this time, or within its share of a shorter limit.
 const NEXT_AFTER: Duration = Duration::from_millis(300);
 
 /// Why there is no connection.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match self { Fault::Unreachable(reason) | Fault::Refused(reason) | Fault::OutOfResources(reason) => reason })]
 pub(super) enum Fault {
-    /// Nobody answers; says what the network said.
+    /// Nothing answers; with the error of the network.
     Unreachable(String),
     /// The broker answered, and refused.
     Refused(String),
-    /// This machine or process has too little of something; says what, and what to do.
+    /// This machine or process lacks a resource; with its name and advice.
     OutOfResources(String),
 }
 
 impl Fault {
-    /// Whether another address may do better.
+    /// Whether another address may succeed.
     fn is_of_the_address(&self) -> bool {
         matches!(self, Fault::Unreachable(_))
     }
@@ -67,9 +68,9 @@ impl From<lapin::Error> for Fault {
     }
 }
 
-/// What to do about an error that is this machine's or process's, and not the network's.
+/// What to do about an error of this machine or process; `None` if it is an error of the network.
 fn lacking(error: &io::Error) -> Option<&'static str> {
-    // By their numbers, which Linux and the BSDs share but for the first.
+    // Linux and the BSDs have the same numbers, except for the first.
     const EAGAIN: [i32; 2] = [11, 35];
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
@@ -92,7 +93,7 @@ pub(super) async fn connect(uri: &AMQPUri, properties: &ConnectionProperties, li
     to_one_of(addresses, limit, |stream| shake_hands(uri.clone(), stream, properties.clone())).await
 }
 
-/// Connects to one of the addresses and shakes hands with it, all within `limit`.
+/// Connects to one of the addresses and performs the handshake, all within `limit`.
 async fn to_one_of<T, S: Future<Output = Result<T, Fault>>>(
     addresses: Vec<SocketAddr>,
     limit: Duration,
@@ -104,7 +105,7 @@ async fn to_one_of<T, S: Future<Output = Result<T, Fault>>>(
     loop {
         let connected = timeout_at(deadline, dialer.first_to_connect()).await;
         let Some((address, stream)) = connected.unwrap_or(Ok(None))? else { return Err(dialer.fault(silent)) };
-        // One that takes the connection and says nothing leaves time for the others.
+        // An address that accepts the connection and does not answer must leave time for the others.
         let until = if dialer.left.is_empty() { deadline } else { Instant::now() + deadline.duration_since(Instant::now()) / 2 };
         let shaken = timeout_at(until, shake_hands(stream)).await;
         match shaken.unwrap_or_else(|_| Err(silent())) {
@@ -114,7 +115,7 @@ async fn to_one_of<T, S: Future<Output = Result<T, Fault>>>(
     }
 }
 
-/// The addresses of a name. A thread of its own asks for them: who gives up waiting for a silent name server need not wait for its end.
+/// The addresses of a name, resolved in a thread that is left behind if the name server does not answer in time.
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -129,7 +130,7 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
     if addresses.is_empty() { Err(Fault::Unreachable("its name has no address".to_owned())) } else { Ok(addresses) }
 }
 
-/// Each address once, in the system's order, but those of the two families in turn: the network may lack one of them.
+/// Each address once, in the system's order, but with the two families alternating, since the network may lack one of them.
 fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let six_first = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == six_first);
@@ -148,11 +149,11 @@ fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// The addresses of one broker.
+/// The addresses of one broker, and how far each was tried.
 struct Dialer {
     /// Not yet tried.
     left: VecDeque<SocketAddr>,
-    /// On their way.
+    /// Connecting.
     trying: Vec<SocketAddr>,
     failed: Vec<(SocketAddr, Fault)>,
     next_after: Duration,
@@ -165,7 +166,7 @@ impl Dialer {
         Dialer { left: in_turn(addresses).into(), trying: Vec::new(), failed: Vec::new(), next_after }
     }
 
-    /// The first address that connects; nothing where all have failed.
+    /// The first address that connects; `None` if all have failed.
     async fn first_to_connect(&mut self) -> Result<Option<(SocketAddr, TcpStream)>, Fault> {
         let mut connecting = FuturesUnordered::new();
         let mut next = true;
@@ -182,7 +183,7 @@ impl Dialer {
                     self.trying.retain(|&trying| trying != address);
                     match connected.map_err(Fault::from) {
                         Ok(stream) => {
-                            // Should this one not be a broker that answers, the others are tried again.
+                            // If the handshake fails with this address, the others are tried again.
                             self.left.extend(self.trying.drain(..));
                             return Ok(Some((address, stream)));
                         }
@@ -196,7 +197,7 @@ impl Dialer {
         }
     }
 
-    /// Why none of the addresses will do, where those that have not failed are `silent`.
+    /// Why none of the addresses can be used; those that have not failed are `silent`.
     fn fault(self, silent: impl Fn() -> Fault) -> Fault {
         let silent = self.trying.into_iter().chain(self.left).map(|address| (address, silent()));
         let mut faults: Vec<_> = self.failed.into_iter().chain(silent).collect();
@@ -208,12 +209,12 @@ impl Dialer {
     }
 }
 
-/// Comes to an understanding with whoever has taken the connection.
+/// Performs the handshake with the process that accepted the connection.
 async fn shake_hands(mut uri: AMQPUri, stream: TcpStream, properties: ConnectionProperties) -> Result<Connection, Fault> {
     let (address, asked, began) = (stream.peer_addr()?, uri.query.frame_max, Instant::now());
     uri.query.frame_max = Some(frame_max::to_propose(asked));
     let fault = match open(uri.clone(), stream, properties.clone()).await {
-        Err(fault) if fault.is_of_the_address() && began.elapsed() >= frame_max::CLOSED_WITHOUT_A_WORD => fault,
+        Err(fault) if fault.is_of_the_address() && began.elapsed() >= frame_max::CLOSED_SILENTLY_AFTER => fault,
         ended => return ended,
     };
     let (plain, _cut) = with_cut(TcpStream::connect(address).await?)?;
@@ -234,8 +235,8 @@ fn too_small(proposed: u32) -> Fault {
     ))
 }
 
-/// Where nothing comes of it in time the connection is cut: lapin's thread would otherwise wait for an answer for as long as the
-/// process lives.
+/// Performs lapin's handshake. If it is dropped before its end, the connection is cut: lapin's thread would otherwise wait for an answer for
+/// as long as the process lives.
 async fn open(uri: AMQPUri, stream: TcpStream, properties: ConnectionProperties) -> Result<Connection, Fault> {
     let (stream, mut cut) = with_cut(stream)?;
     let once = Mutex::new(Some(encrypted(stream, &uri).await?));
@@ -248,7 +249,7 @@ async fn open(uri: AMQPUri, stream: TcpStream, properties: ConnectionProperties)
     Ok(connection)
 }
 
-/// The stream as it is, or encrypted where the URL says so. The certificate must be the name's.
+/// The stream as it is, or encrypted if the URL asks for it. The certificate must be valid for the host name.
 async fn encrypted(stream: TcpStream, uri: &AMQPUri) -> io::Result<AsyncTcpStream<Compat<TcpStream>>> {
     let stream = AsyncTcpStream::Plain(stream.compat());
     match uri.scheme {
@@ -263,13 +264,13 @@ fn with_cut(stream: TcpStream) -> io::Result<(TcpStream, Cut)> {
     Ok((stream, Cut(Some(same.into()))))
 }
 
-/// Cuts a connection when it is dropped.
+/// Shuts a connection down when it is dropped.
 struct Cut(Option<std::net::TcpStream>);
 
 impl Drop for Cut {
     fn drop(&mut self) {
         if let Some(stream) = self.0.take() {
-            // One that is closed already is cut.
+            // An error means that it is closed already.
             drop(stream.shutdown(Shutdown::Both));
         }
     }
@@ -291,8 +292,7 @@ mod tests {
         (listener, address)
     }
 
-    /// An address that drops whoever comes without a word, for as long as what comes with it is kept: a listener has room for one
-    /// more than none, and that is taken.
+    /// An address that does not answer connection attempts, for as long as the returned pair is kept: the backlog of its listener is full.
     async fn silent() -> (SocketAddr, (TcpListener, TcpStream)) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -302,7 +302,7 @@ mod tests {
         (address, (listener, only))
     }
 
-    /// An address at which nobody listens.
+    /// An address at which nothing listens.
     fn nobody() -> SocketAddr {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
@@ -363,7 +363,7 @@ mod tests {
         let connecting = connect(&uri, &properties, limit);
         let (ended, accepted) = tokio::join!(connecting, listener.accept());
         assert!(matches!(ended, Err(Fault::Unreachable(_))), "{:?}", ended.err());
-        // What it said, and then the end.
+        // The protocol header, and then the end.
         let mut said = Vec::new();
         tokio::time::timeout(LIMIT, accepted.unwrap().0.read_to_end(&mut said)).await.unwrap().unwrap();
         assert!(said.starts_with(b"AMQP"), "{said:?}");

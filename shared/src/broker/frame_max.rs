@@ -1,7 +1,7 @@
-//! How large the broker allows a frame to be.
+//! The largest frame that the broker allows.
 //!
-//! lapin agrees to no less than 8,192 bytes, which RabbitMQ 4.1 and later ask for, unless less was proposed to begin with. An older broker that
-//! allows less refuses without a word, by closing the connection. So where that has happened, the broker is asked.
+//! lapin accepts no limit below 8,192 bytes, the least of RabbitMQ 4.1 and later, unless it proposed less itself. An older broker with a lower
+//! limit then closes the connection without an error. So after such a close, this module asks the broker for its limit.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,30 +10,30 @@ use std::time::Duration;
 use lapin::uri::{AMQPUri, SASLMechanism};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// RabbitMQ waits for three seconds before it closes a connection without a word.
-pub(super) const CLOSED_WITHOUT_A_WORD: Duration = Duration::from_millis(2_500);
+/// RabbitMQ waits for three seconds before it closes such a connection.
+pub(super) const CLOSED_SILENTLY_AFTER: Duration = Duration::from_millis(2_500);
 
-/// The largest frame proposed to a broker of which nothing else is known: RabbitMQ's own default. lapin keeps buffers of 64 frames,
-/// and would go with a broker that allows ten megabytes, or any size at all. It takes less where the broker says less.
+/// The proposal to a broker whose limit is not known: RabbitMQ's default. lapin keeps buffers of 64 frames, so it must not accept the
+/// limit of a broker that allows ten megabytes or any size. If the broker's limit is lower, lapin uses that.
 const PROPOSED: u32 = 131_072;
 
-/// RabbitMQ 4.1 and later agree to no less.
+/// RabbitMQ 4.1 and later accept no less.
 pub(super) const LEAST_OF_LATER_BROKERS: u32 = 8_192;
 
-/// What the broker was found to allow: a process has one, and asking it takes those seconds.
+/// The limit of the broker: a process has one broker, and asking it takes seconds.
 static ALLOWED: AtomicU32 = AtomicU32::new(PROPOSED);
 
-/// What to propose, where the URL says `asked`.
+/// The frame size to propose, if the URL asks for `asked`.
 pub(super) fn to_propose(asked: Option<u32>) -> u32 {
     asked.unwrap_or(PROPOSED).min(ALLOWED.load(Ordering::Relaxed))
 }
 
-/// Takes note of what the broker allows; 0 is any size.
+/// Records the limit of the broker; 0 means any size.
 pub(super) fn note(allowed: u32) {
     ALLOWED.store(if allowed == 0 { PROPOSED } else { allowed }, Ordering::Relaxed);
 }
 
-/// Asks the broker behind `stream`, by going half-way through the beginning of a connection.
+/// Asks the broker at the other end of `stream` for its limit, by the first half of a handshake.
 pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), uri: &AMQPUri) -> io::Result<u32> {
     stream.write_all(b"AMQP\0\0\x09\x01").await?;
     method(stream, [0, 10, 0, 10]).await?;
@@ -43,7 +43,7 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), uri:
     frame_max.map(u32::from_be_bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Reads a frame that must be a method of channel 0, of this class and number; returns its arguments.
+/// Reads a frame that must be a method on channel 0 with the class and method id `expected`; returns its arguments.
 async fn method(stream: &mut (impl AsyncRead + Unpin), expected: [u8; 4]) -> io::Result<Vec<u8>> {
     const MOST: u32 = 4_096;
     let mut head = [0; 7];
@@ -66,7 +66,7 @@ fn start_ok(uri: &AMQPUri) -> io::Result<Vec<u8>> {
         SASLMechanism::AMQPlain | SASLMechanism::RabbitCrDemo => return Err(io::ErrorKind::Unsupported.into()),
     };
     let (mechanism, response) = (mechanism.name().as_bytes(), response.as_bytes());
-    // No properties of the client, and the locale that every broker has.
+    // No client properties, and the locale that every broker has.
     let parts: [&[u8]; 8] = [
         &[0, 10, 0, 11],
         &[0; 4],

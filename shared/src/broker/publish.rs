@@ -1,4 +1,4 @@
-//! Publishing with confirms: a message counts as sent when the broker has stored it in at least one queue, and not before.
+//! Publishing with confirms: a message counts as sent once the broker has stored it in at least one queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,60 +8,61 @@ use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, ConnectionStatus, PublisherConfirm};
 
-use super::{BrokerError, Link};
+use super::connect::BrokerConnection;
+use super::error::BrokerError;
 use crate::message::{Message, republished};
 use crate::topology::Topology;
 
-/// Messages handed to lapin together. It writes once for all that is queued when it is polled, so publishing one at a time
-/// costs a system call a message: measured 11,700 against 15,000 companies/s through the whole topology on two cores.
+/// Messages handed to lapin together. It writes all that is queued when it is polled with one system call; measured 15,000 companies/s
+/// through the whole topology on two cores, against 11,700 with one message at a time.
 pub const COALESCE: usize = 64;
 
-/// Confirms awaited at most. Larger windows gained nothing in the same measurement, and all of it is sent again after a lost connection.
+/// Unconfirmed messages, at most. Larger windows gained nothing in the same measurement, and all of it is sent again after a lost connection.
 const WINDOW: usize = 1_000;
 
-/// A broker that has confirmed nothing for so long, and could have, has forgotten what it was sent. RabbitMQ 3.10 forgets what
-/// comes for a stream while that changes its leader; nothing else ever tells.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+/// A broker that is not blocked and has confirmed nothing for so long has lost a message: RabbitMQ 3.10 loses what is published to a stream
+/// while its leader changes, without an error.
+const LOST_AFTER: Duration = Duration::from_secs(30);
 
-/// How often to look whether the broker could have confirmed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often to check whether the broker is blocked.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// A message of a topic exchange that is not confirmed for so long goes to the ledger by itself: one queue of a subscriber may hold back
-/// the confirm. Longer than a busy broker takes; one that takes longer gets it twice, which is counted once.
-const HELD_BACK_AFTER: Duration = Duration::from_secs(10);
+/// A message of a topic exchange that is not confirmed for so long is published to the ledger alone, since the queue of a subscriber may
+/// delay its confirm. It is longer than a busy broker takes; if one takes longer, the ledger has the message twice, and it counts once.
+const OVERDUE_AFTER: Duration = Duration::from_secs(10);
 
-/// Bytes of bodies awaiting their confirms, at most: large messages must not fill the memory. One message is always let through.
+/// Bytes of unconfirmed bodies, at most, so that large messages do not fill the memory. One message is always accepted.
 const WINDOW_BYTES: usize = 16 << 20;
 
-/// Refusals by a subscriber's queue are logged this often.
+/// Refusals by a subscriber's queue are logged this often, at most.
 const LOG_REFUSALS_EVERY: Duration = Duration::from_secs(60);
 
-/// A publishing channel with its unconfirmed messages, each with a ticket `T` that comes back when it is safe. The messages
-/// are kept until then, so that they can be sent again on another channel.
+/// A publishing channel with its unconfirmed messages. Each has a ticket `T`, which is returned when the message is confirmed; until then
+/// the message is kept, so that it can be sent again on another channel.
 ///
-/// One task owns it: confirms of one channel can be swapped between tasks that share it.
+/// It must have one owner: lapin can mix up the confirms of tasks that share a channel.
 pub struct Publisher<T> {
     channel: Channel,
     connection: ConnectionStatus,
     pending: VecDeque<Pending<T>>,
     pending_bytes: usize,
-    /// Which queue a message of which exchanges goes to by itself where another queue refuses it.
+    /// If set, messages that a subscriber's queue refuses are published to the ledger alone.
     ledger: Option<Ledger>,
-    /// Refused by some queue, and to be published to the ledger.
+    /// Messages that a subscriber's queue refused, to be published to the ledger.
     refused: VecDeque<(T, Message)>,
-    /// Done events that some queue refused.
+    /// Done events that a subscriber's queue refused.
     refused_done: Vec<Message>,
-    /// How many have been, and when that was logged last.
+    /// Refused messages so far, and when that was logged last.
     refusals: u64,
     refusals_logged: Option<Instant>,
-    /// When the last confirm came, or the broker was last seen to be unable to send any.
-    heard: Instant,
-    /// What the broker did not take.
+    /// When the last confirm came.
+    confirmed_at: Instant,
+    /// Messages that the broker did not accept.
     unsent: Vec<(T, Message)>,
-    /// What a full queue has refused; `None` if that is an error.
+    /// Messages that a full queue refused; `None` if that is an error.
     nacked: Option<Vec<(T, Message)>>,
-    /// When the broker was last seen to read nothing.
-    unblocked: Instant,
+    /// When the connection was last seen to be blocked.
+    blocked_at: Instant,
 }
 
 /// The ledger's queue, and the exchanges whose messages it is bound to.
@@ -78,13 +79,13 @@ struct Pending<T> {
 }
 
 impl<T> Publisher<T> {
-    /// Makes `channel`, which is one of `link`'s, a publishing channel.
+    /// Makes `channel` of `connection` a publishing channel.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
-    pub async fn on(link: &Link, channel: Channel) -> Result<Publisher<T>, BrokerError> {
+    pub async fn on(connection: &BrokerConnection, channel: Channel) -> Result<Publisher<T>, BrokerError> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let (connection, heard) = (link.status().clone(), Instant::now());
+        let (connection, now) = (connection.status().clone(), Instant::now());
         Ok(Publisher {
             channel,
             connection,
@@ -95,28 +96,28 @@ impl<T> Publisher<T> {
             refused_done: Vec::new(),
             refusals: 0,
             refusals_logged: None,
-            heard,
+            confirmed_at: now,
             unsent: Vec::new(),
             nacked: None,
-            unblocked: heard,
+            blocked_at: now,
         })
     }
 
-    /// Lets no subscriber's queue stand between a result or a job event and the ledger: what any queue refuses, or does not confirm in
-    /// time, is published once more to the ledger alone, and confirmed by that.
+    /// Publishes a result or a job event to the ledger alone if any queue refuses it or does not confirm it in time: no subscriber can keep
+    /// it from the ledger.
     #[must_use]
-    pub fn past_subscribers(self, topology: &Topology) -> Publisher<T> {
+    pub fn with_ledger_fallback(self, topology: &Topology) -> Publisher<T> {
         let ledger = Ledger { queue: topology.ledger(), exchanges: [topology.results(), topology.events()] };
         Publisher { ledger: Some(ledger), ..self }
     }
 
-    /// Keeps what a queue refuses, as a full one does, for [`Publisher::take_nacked`], in place of an error.
+    /// Keeps messages that a queue refuses, as a full one does, for [`Publisher::take_nacked`], instead of returning an error.
     #[must_use]
     pub fn keep_nacked(self) -> Publisher<T> {
         Publisher { nacked: Some(Vec::new()), ..self }
     }
 
-    /// What queues have refused since it was asked last.
+    /// The messages that queues have refused since the last call.
     pub fn take_nacked(&mut self) -> Vec<(T, Message)> {
         self.nacked.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -126,23 +127,23 @@ impl<T> Publisher<T> {
         self.pending.len() + self.refused.len()
     }
 
-    /// Whether the broker reads nothing, since it is short of memory or disk.
+    /// Whether the broker has stopped reading, being short of memory or disk.
     pub fn is_blocked(&self) -> bool {
         self.connection.blocked()
     }
 
-    /// How many messages more the window holds. None where those in it are too large together, however few they are.
+    /// How many more messages fit into the window; 0 if those in it have too many bytes together.
     pub fn room(&self) -> usize {
         if self.pending_bytes >= WINDOW_BYTES { 0 } else { WINDOW.saturating_sub(self.pending()) }
     }
 
-    /// The done events that some queue has refused, each as it goes to the ledger by itself. The ledger has at most one of a job: whoever
-    /// publishes them looks first whether it is there already.
+    /// The done events that a queue has refused, as messages for the ledger alone. The ledger must have at most one of each job, so the
+    /// caller must check that it is missing before publishing one.
     pub fn take_refused_done(&mut self) -> Vec<Message> {
         std::mem::take(&mut self.refused_done)
     }
 
-    /// How many messages some queue has refused, or not confirmed in time, while the ledger took them.
+    /// How many messages were published to the ledger alone.
     pub fn refusals(&self) -> u64 {
         self.refusals
     }
@@ -150,7 +151,7 @@ impl<T> Publisher<T> {
     /// Publishes, without waiting for the confirms.
     ///
     /// # Errors
-    /// [`BrokerError::Lost`]: some may have been sent. All are among the unconfirmed.
+    /// [`BrokerError::Lost`]: some may have been sent, and all are among the unconfirmed.
     pub async fn publish(&mut self, messages: Vec<(T, Message)>) -> Result<(), BrokerError> {
         self.publish_refused().await?;
         let sends = messages.iter().map(|(_, message)| publish_mandatory(&self.channel, message));
@@ -192,7 +193,7 @@ impl<T> Publisher<T> {
         Ok(tickets)
     }
 
-    /// What was published and never confirmed, to be sent again.
+    /// The messages that were published and not confirmed, to be sent again.
     pub fn into_unconfirmed(self) -> Vec<(T, Message)> {
         let pending = self.pending.into_iter().map(|pending| (pending.ticket, pending.message));
         pending.chain(self.refused).chain(self.unsent).chain(self.nacked.into_iter().flatten()).collect()
@@ -201,46 +202,46 @@ impl<T> Publisher<T> {
     /// Waits for the oldest unconfirmed message and returns its ticket; `None` if all are confirmed. Cancel-safe.
     ///
     /// # Errors
-    /// [`BrokerError`] where the broker refused it, no queue took it, the broker forgot it, or the connection was lost.
+    /// [`BrokerError`] if the broker refused or lost it, no queue took it, or the connection was lost.
     pub async fn confirmed(&mut self) -> Result<Option<T>, BrokerError> {
         loop {
             // The caller may cancel before a timer fires: check before awaiting.
-            self.give_up_on_subscribers();
+            self.redirect_overdue();
             self.publish_refused().await?;
-            let forgotten = self.is_forgotten();
+            let is_lost = self.is_lost();
             let Some(oldest) = self.pending.front_mut() else { return Ok(None) };
-            let confirmation = if forgotten {
+            let confirmation = if is_lost {
                 (&mut oldest.confirm).now_or_never()
             } else {
-                tokio::time::timeout(LOOK_EVERY, &mut oldest.confirm).await.ok()
+                tokio::time::timeout(CHECK_EVERY, &mut oldest.confirm).await.ok()
             };
             match confirmation {
                 Some(confirmation) => {
-                    if let Some(ticket) = self.settle(confirmation)? {
+                    if let Some(ticket) = self.resolve(confirmation)? {
                         return Ok(Some(ticket));
                     }
                 }
-                None if forgotten => {
-                    let seconds = FORGOTTEN_AFTER.as_secs();
-                    return Err(BrokerError::Lost(format!("no confirm for {seconds} s: the broker has forgotten a message")));
+                None if is_lost => {
+                    let seconds = LOST_AFTER.as_secs();
+                    return Err(BrokerError::Lost(format!("no confirm for {seconds} s: the broker has lost a message")));
                 }
                 None => {}
             }
         }
     }
 
-    fn is_forgotten(&mut self) -> bool {
-        let heard = self.heard.max(self.unblocked());
-        let since = self.pending.front().map_or(heard, |oldest| oldest.published.max(heard));
-        since.elapsed() >= FORGOTTEN_AFTER
+    fn is_lost(&mut self) -> bool {
+        let progress = self.confirmed_at.max(self.blocked_at());
+        let since = self.pending.front().map_or(progress, |oldest| oldest.published.max(progress));
+        since.elapsed() >= LOST_AFTER
     }
 
-    /// Short of memory or disk the broker reads nothing, for as long as that takes; when that was last so.
-    fn unblocked(&mut self) -> Instant {
+    /// When the broker was last seen to read nothing, being short of memory or disk.
+    fn blocked_at(&mut self) -> Instant {
         if self.connection.blocked() {
-            self.unblocked = Instant::now();
+            self.blocked_at = Instant::now();
         }
-        self.unblocked
+        self.blocked_at
     }
 
     /// Adds the tickets of messages whose confirms have already arrived, oldest first, without waiting.
@@ -250,15 +251,16 @@ impl<T> Publisher<T> {
     pub fn confirmed_by_now(&mut self, tickets: &mut Vec<T>) -> Result<(), BrokerError> {
         while let Some(oldest) = self.pending.front_mut() {
             let Some(confirmation) = (&mut oldest.confirm).now_or_never() else { break };
-            tickets.extend(self.settle(confirmation)?);
+            tickets.extend(self.resolve(confirmation)?);
         }
         Ok(())
     }
 
-    /// The ticket of the oldest message, to which this is the broker's answer; `None` if the message is to go to the ledger.
-    fn settle(&mut self, confirmation: lapin::Result<Confirmation>) -> Result<Option<T>, BrokerError> {
+    /// Resolves the oldest message by its confirmation; returns its ticket, or `None` if it is to be published to the ledger or was kept as
+    /// refused.
+    fn resolve(&mut self, confirmation: lapin::Result<Confirmation>) -> Result<Option<T>, BrokerError> {
         let confirmation = confirmation?;
-        self.heard = Instant::now();
+        self.confirmed_at = Instant::now();
         let Some(Pending { ticket, message, .. }) = self.take_oldest() else {
             return Err(BrokerError::Lost("a confirm for no message".to_owned()));
         };
@@ -267,7 +269,7 @@ impl<T> Publisher<T> {
         }
         let (exchange, routing_key) = (message.exchange.clone(), message.routing_key.clone());
         let error = match confirmation {
-            // The broker acks what it could not route, after returning it.
+            // The broker acks a message that it could not route, after returning it.
             Confirmation::Ack(_) => BrokerError::Unroutable { exchange, routing_key },
             Confirmation::Nack(_) if self.is_for_ledger(&message) => return Ok(self.redirect(ticket, message)),
             Confirmation::Nack(_) if self.nacked.is_some() && !self.is_at_ledger(&message) => {
@@ -290,23 +292,23 @@ impl<T> Publisher<T> {
         self.ledger.as_ref().is_some_and(|ledger| ledger.exchanges.contains(&message.exchange))
     }
 
-    /// Whether it goes to the ledger by itself. There is no other place for it.
+    /// Whether it was published to the ledger alone.
     fn is_at_ledger(&self, message: &Message) -> bool {
         self.ledger.as_ref().is_some_and(|ledger| message.exchange.is_empty() && ledger.queue == message.routing_key)
     }
 
-    /// Sets aside, for the ledger alone, messages whose confirms a subscriber's queue may be holding back.
-    fn give_up_on_subscribers(&mut self) {
-        let unblocked = self.unblocked();
-        let is_held_back = |oldest: &Pending<T>| oldest.published.max(unblocked).elapsed() >= HELD_BACK_AFTER;
-        while self.pending.front().is_some_and(|oldest| is_held_back(oldest) && self.is_for_ledger(&oldest.message)) {
+    /// Redirects to the ledger the messages whose confirms a subscriber's queue may be delaying.
+    fn redirect_overdue(&mut self) {
+        let blocked_at = self.blocked_at();
+        let is_overdue = |oldest: &Pending<T>| oldest.published.max(blocked_at).elapsed() >= OVERDUE_AFTER;
+        while self.pending.front().is_some_and(|oldest| is_overdue(oldest) && self.is_for_ledger(&oldest.message)) {
             let Some(Pending { ticket, message, .. }) = self.take_oldest() else { return };
-            // Without its ticket, what is not redirected is only waited for no longer.
+            // A done event is not published here: dropping its ticket only ends the wait for its confirm.
             drop(self.redirect(ticket, message));
         }
     }
 
-    /// Sends a message to the ledger by itself; returns the ticket of one that is not published here.
+    /// Queues a message for the ledger alone; returns the ticket of a done event, which the caller publishes.
     fn redirect(&mut self, ticket: T, mut message: Message) -> Option<T> {
         let ledger = self.ledger.as_ref()?;
         let is_done = message.routing_key.ends_with(".done");
@@ -334,7 +336,7 @@ impl<T> Publisher<T> {
         done
     }
 
-    /// Publishes to the ledger what was refused. Cancel-safe: a message that is published and then cancelled is published again.
+    /// Publishes the refused messages to the ledger. Cancel-safe: if it is cancelled after publishing a message, it publishes it again.
     async fn publish_refused(&mut self) -> Result<(), BrokerError> {
         while let Some((_, message)) = self.refused.front() {
             let confirm = publish_mandatory(&self.channel, message).await?;
@@ -347,7 +349,7 @@ impl<T> Publisher<T> {
     }
 }
 
-/// Publishes a message that nobody misses: without a confirm, and wherever it is routed.
+/// Publishes a message that may get lost: without a confirm, and without an error if no queue takes it.
 ///
 /// # Errors
 /// [`BrokerError::Lost`].
@@ -357,7 +359,7 @@ pub async fn publish_unconfirmed(channel: &Channel, message: Message) -> Result<
     Ok(())
 }
 
-/// Publishes a message that the broker returns where no queue takes it.
+/// Publishes a message that the broker returns if no queue takes it.
 pub(super) async fn publish_mandatory(channel: &Channel, message: &Message) -> lapin::Result<PublisherConfirm> {
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let (exchange, key) = (message.exchange.as_str().into(), message.routing_key.as_str().into());

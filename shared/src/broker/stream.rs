@@ -1,29 +1,31 @@
-//! Reads a stream, and holds little of it however large its records are.
+//! Reads a stream with bounded memory, whatever the size of its records.
 
 mod window;
 
-use futures_util::{FutureExt, StreamExt};
-use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Channel, Consumer};
+use std::time::Duration;
 
-use super::{BrokerError, Link};
-use crate::message::offset;
+use lapin::message::Delivery;
+
+use super::connect::BrokerConnection;
+use super::error::BrokerError;
+use super::subscribe::{StreamOffset, Subscription};
+use crate::message::{marker_id, offset};
 use window::Window;
 
-/// A reader of a stream. The broker sends only so many records ahead of their acknowledgements, and these are what memory peaks by: few
-/// at first, more where they turn out to be small, and fewer again where they become large. A subscription's prefetch is fixed, so it
-/// is replaced by another.
+/// The broker has so long to send a record that the stream is known to hold.
+const NEXT_WITHIN: Duration = Duration::from_secs(30);
+
+/// A reader of a stream. The records that the broker sends ahead of their acknowledgements bound its memory: few at first, more once they
+/// turn out to be small, and fewer again once they become large. The prefetch of a subscription is fixed, so the reader replaces its
+/// subscription to change it.
 pub struct StreamReader {
-    link: Link,
-    /// The subscription's own: on one that had another before, RabbitMQ may send records before it says that they come.
-    channel: Channel,
+    connection: BrokerConnection,
+    /// Each subscription has a channel of its own: if a channel had another one before, RabbitMQ may send records before it announces
+    /// the new one.
+    subscription: Subscription,
     stream: String,
-    consumer: Consumer,
-    /// Where the next record is.
     next_offset: u64,
-    /// Tags leave no gap, unlike offsets: a delivery that we lost shows here.
+    /// Delivery tags leave no gap, unlike offsets: a gap shows that the client lost a delivery.
     last_tag: u64,
     acknowledged: u64,
     window: Window,
@@ -34,46 +36,84 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
-    pub async fn open(link: &Link, stream: String, first_offset: u64) -> Result<StreamReader, BrokerError> {
-        StreamReader::with(Window::new(), link, stream, first_offset).await
+    pub async fn open(connection: &BrokerConnection, stream: String, first_offset: u64) -> Result<StreamReader, BrokerError> {
+        StreamReader::with(Window::new(), connection, stream, first_offset).await
     }
 
-    /// The same, one record at a time: where reading ends with the connection, it is known at which.
+    /// The same, one record at a time: if a record ends the connection, it is known which.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
-    pub async fn one_by_one(link: &Link, stream: String, first_offset: u64) -> Result<StreamReader, BrokerError> {
-        StreamReader::with(Window::of_one(), link, stream, first_offset).await
+    pub async fn one_by_one(
+        connection: &BrokerConnection,
+        stream: String,
+        first_offset: u64,
+    ) -> Result<StreamReader, BrokerError> {
+        StreamReader::with(Window::of_one(), connection, stream, first_offset).await
     }
 
-    async fn with(window: Window, link: &Link, stream: String, first_offset: u64) -> Result<StreamReader, BrokerError> {
-        let (channel, consumer) = subscribe(link, &stream, window.records(), first_offset).await?;
-        let (link, next_offset, last_tag, acknowledged) = (link.clone(), first_offset, 0, 0);
-        Ok(StreamReader { link, channel, stream, consumer, next_offset, last_tag, acknowledged, window })
+    async fn with(
+        window: Window,
+        connection: &BrokerConnection,
+        stream: String,
+        first_offset: u64,
+    ) -> Result<StreamReader, BrokerError> {
+        let subscription = subscribe(connection, &stream, window.records(), first_offset).await?;
+        let (connection, next_offset, last_tag, acknowledged) = (connection.clone(), first_offset, 0, 0);
+        Ok(StreamReader { connection, subscription, stream, next_offset, last_tag, acknowledged, window })
     }
 
-    /// Waits for the next record. Safe to cancel.
+    /// The next record. Cancel-safe.
     ///
     /// # Errors
-    /// [`BrokerError::Lost`].
+    /// [`BrokerError::Lost`], [`BrokerError::Cancelled`].
     pub async fn next(&mut self) -> Result<Delivery, BrokerError> {
-        let next = self.consumer.next().await;
-        self.take(next)
+        let next = self.subscription.next().await;
+        self.received(next)
     }
 
-    /// The next record, where it has already arrived.
+    /// The next record if it has already arrived.
     pub fn next_by_now(&mut self) -> Option<Result<Delivery, BrokerError>> {
-        let next = self.consumer.next().now_or_never()?;
-        Some(self.take(next))
+        let next = self.subscription.next_by_now()?;
+        Some(self.received(next))
     }
 
-    fn take(&mut self, next: Option<lapin::Result<Delivery>>) -> Result<Delivery, BrokerError> {
-        let stream = &self.stream;
-        let delivery = next.ok_or_else(|| BrokerError::Lost(format!("the broker cancelled the reader of {stream}")))??;
-        let tag = delivery.delivery_tag;
-        let expected = self.last_tag + 1;
+    /// The next record, which the stream is known to hold; asks the broker for more first.
+    ///
+    /// # Errors
+    /// [`BrokerError::Lost`], also if it does not come within 30 s; [`BrokerError::Cancelled`].
+    pub async fn next_known(&mut self) -> Result<Delivery, BrokerError> {
+        self.ask_for_more().await?;
+        match tokio::time::timeout(NEXT_WITHIN, self.next()).await {
+            Ok(next) => next,
+            Err(_) => Err(BrokerError::Lost(format!(
+                "expected the records of {} up to now, found no more after offset {} for {NEXT_WITHIN:?}",
+                self.stream, self.next_offset
+            ))),
+        }
+    }
+
+    /// Reads up to the [`marker`](crate::message::marker) with this id, which must have been stored, and hands each record to `take_in`, the marker included.
+    ///
+    /// # Errors
+    /// As [`StreamReader::next_known`].
+    pub async fn until_marker(&mut self, id: &str, mut take_in: impl FnMut(&Delivery)) -> Result<(), BrokerError> {
+        loop {
+            // Records that have already arrived never suspend this task, and other tasks need a turn.
+            tokio::task::consume_budget().await;
+            let record = self.next_known().await?;
+            take_in(&record);
+            if marker_id(&record.properties) == Some(id) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn received(&mut self, next: Result<Delivery, BrokerError>) -> Result<Delivery, BrokerError> {
+        let delivery = next?;
+        let (tag, expected) = (delivery.delivery_tag, self.last_tag + 1);
         if tag != expected {
-            return Err(BrokerError::Lost(format!("expected delivery {expected} of {stream}, found {tag}")));
+            return Err(BrokerError::Lost(format!("expected delivery {expected} of {}, found {tag}", self.stream)));
         }
         self.last_tag = tag;
         self.next_offset = offset(&delivery.properties).map_or(self.next_offset, |offset| offset + 1);
@@ -81,60 +121,40 @@ impl StreamReader {
         Ok(delivery)
     }
 
-    /// Asks the broker for more records, where there is room: that is all that acknowledging means in a stream.
+    /// Asks the broker for more records if there is room: in a stream, an acknowledgement means nothing else.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
     pub async fn ask_for_more(&mut self) -> Result<(), BrokerError> {
         if let Some(records) = self.window.change() {
-            return self.subscribe_anew(records).await;
+            return self.resubscribe(records).await;
         }
         if self.last_tag - self.acknowledged >= self.window.acknowledged_together() { self.acknowledge().await } else { Ok(()) }
     }
 
-    /// Acknowledges all that has been read: the broker takes a reader for stuck that holds a record for too long.
+    /// Acknowledges all records that have been read: the broker closes the channel of a reader that leaves one unacknowledged for too
+    /// long.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
     pub async fn acknowledge(&mut self) -> Result<(), BrokerError> {
         if self.last_tag > self.acknowledged {
-            self.channel.basic_ack(self.last_tag, BasicAckOptions { multiple: true }).await?;
+            self.subscription.acknowledge_up_to(self.last_tag).await?;
             self.acknowledged = self.last_tag;
         }
         Ok(())
     }
 
-    /// Goes on at the same place, with so many records ahead. What has been sent ahead meanwhile is sent again.
-    async fn subscribe_anew(&mut self, records: u16) -> Result<(), BrokerError> {
-        self.cancel().await?;
-        self.channel.close(200, "read on".into()).await?;
-        (self.channel, self.consumer) = subscribe(&self.link, &self.stream, records, self.next_offset).await?;
+    /// Continues at the same offset with another prefetch. The broker sends again what it had sent ahead.
+    async fn resubscribe(&mut self, records: u16) -> Result<(), BrokerError> {
+        self.subscription.cancel().await?;
+        self.subscription.channel().close(200, "read on".into()).await?;
+        self.subscription = subscribe(&self.connection, &self.stream, records, self.next_offset).await?;
         (self.last_tag, self.acknowledged) = (0, 0);
         Ok(())
     }
-
-    /// Ends the subscription. The broker first sends what it has begun to; nothing of it is kept.
-    async fn cancel(&mut self) -> Result<(), BrokerError> {
-        let (channel, tag) = (self.channel.clone(), self.consumer.tag());
-        let mut cancelled = std::pin::pin!(channel.basic_cancel(tag, BasicCancelOptions::default()));
-        loop {
-            tokio::select! {
-                Some(late) = self.consumer.next() => drop(late?),
-                done = &mut cancelled => return Ok(done?),
-            }
-        }
-    }
 }
 
-async fn subscribe(link: &Link, stream: &str, records: u16, from: u64) -> Result<(Channel, Consumer), BrokerError> {
-    let channel = link.channel().await?;
-    channel.basic_qos(records, BasicQosOptions::default()).await?;
-    let from = match i64::try_from(from) {
-        Ok(offset) if offset > 0 => AMQPValue::LongLongInt(offset),
-        _ => AMQPValue::LongString(LongString::from("first")),
-    };
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-stream-offset".into(), from);
-    let consumer = channel.basic_consume(stream.into(), "reader".into(), BasicConsumeOptions::default(), arguments).await?;
-    Ok((channel, consumer))
+async fn subscribe(connection: &BrokerConnection, stream: &str, records: u16, from: u64) -> Result<Subscription, BrokerError> {
+    Subscription::to_stream(&connection.channel().await?, stream, "reader", records, StreamOffset::At(from)).await
 }

@@ -1,13 +1,14 @@
-//! Keeps a session with the broker going: one that is lost is built anew, after a pause.
+//! Runs a session with the broker, and starts a new one after a pause when it is lost.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::{BrokerArgs, BrokerError};
+use super::connect::BrokerArgs;
+use super::error::BrokerError;
 use crate::lifecycle::Shutdown;
 
-/// Pauses between attempts: doubling, with jitter so that a fleet does not come back as one.
+/// Pauses between attempts: doubling, with jitter so that the processes of a fleet do not reconnect at the same moment.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -17,16 +18,16 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(200);
     const LONGEST: Duration = Duration::from_secs(10);
 
-    /// Begins with the shortest pause.
+    /// A backoff whose first pause is the shortest.
     pub fn new() -> Backoff {
         Backoff { next: Backoff::FIRST }
     }
 
-    /// The next pause: between half of and the whole of a time that doubles up to ten seconds.
+    /// The next pause: a random one between half and the whole of a duration that doubles up to ten seconds.
     pub fn pause(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(Backoff::LONGEST);
-        // The standard library's only source of randomness, and random enough for jitter.
+        // The standard library's only source of randomness; good enough for jitter.
         let part = RandomState::new().hash_one(0) % 1_000;
         whole / 2 + whole.mul_f64(0.5 * part as f64 / 1_000.0)
     }
@@ -38,55 +39,54 @@ impl Default for Backoff {
     }
 }
 
-/// A session that lasted this long was a good one: the next pause is short again, and the next error is of another outage.
+/// After a session of this length the next pause is short again, and the next error belongs to another outage.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
-/// An outage that goes on is told again after so long.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// An outage that continues is logged again after this time.
+const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// What has been told of the present outage. A broker that starts may take connections before it has its queues, and so an
-/// outage can have many errors.
+/// What has been logged of the present outage. An outage can have many errors: a broker that starts may accept connections before its
+/// queues are available.
 #[derive(Debug, Default)]
 struct Outage {
-    told_at: Option<Instant>,
-    told_of_refusal: bool,
+    logged_at: Option<Instant>,
+    has_logged_refusal: bool,
 }
 
 impl Outage {
-    /// Whether an operator should be told of this error.
-    fn is_news(&mut self, error: &BrokerError, now: Instant) -> bool {
-        let due = self.told_at.is_none_or(|told_at| now.duration_since(told_at) >= TELL_AGAIN);
-        // A message that is not stored wants an operator, whatever else is amiss, and so does a queue that is refused.
+    /// Whether this error is to be logged for an operator.
+    fn should_log(&mut self, error: &BrokerError, now: Instant) -> bool {
+        let due = self.logged_at.is_none_or(|logged_at| now.duration_since(logged_at) >= LOG_AGAIN_AFTER);
+        // An operator must act on a message that is not stored and on a queue that is refused, whatever else is wrong.
         let refused = matches!(error, BrokerError::Nacked { .. } | BrokerError::Unroutable { .. } | BrokerError::Topology { .. });
-        let news = due || (refused && !self.told_of_refusal);
-        self.told_of_refusal |= refused;
-        if news {
-            self.told_at = Some(now);
+        let should_log = due || (refused && !self.has_logged_refusal);
+        self.has_logged_refusal |= refused;
+        if should_log {
+            self.logged_at = Some(now);
         }
-        news
+        should_log
     }
 }
 
-/// Runs `session` until it ends well, or fails in a way that a new connection cannot mend. Once `shutdown` is asked for, it has
-/// `patience` to end by itself, and is then left in the middle: a broker that is short of memory or disk hears nobody.
+/// Runs `session` until it ends without an error, or with one that a new connection cannot mend. After `shutdown` is requested, the session
+/// has `patience` to end by itself, and is then dropped: a broker that is short of memory or disk reads nothing.
 ///
-/// The first connection is different: a broker that cannot be reached at the start is reported, not waited for, since then it
-/// is more likely a wrong URL than an outage. Later it is waited for, as long as `broker` says. The same holds for a queue that may not
-/// be declared: before a session has worked, it is a mistake that somebody must mend; afterwards, a right that was taken away or a limit
-/// that was reached, and may be given back.
+/// The first connection is different: an unreachable broker is reported at once, since it is more likely a wrong URL than an outage. Later
+/// errors are retried for as long as `broker` allows. The same holds for a queue that may not be declared: before a session has worked, it
+/// is a mistake of configuration; afterwards, a permission that was revoked or a limit that was reached, and may be lifted again.
 ///
 /// # Errors
-/// The session's error.
+/// The error of the session; [`BrokerError::Away`] if the broker stayed away for longer than `broker` allows.
 pub async fn supervise(
     broker: &BrokerArgs,
     shutdown: &Shutdown,
     patience: Duration,
-    mut reconnecting: impl FnMut(),
+    mut on_reconnect: impl FnMut(),
     mut session: impl AsyncFnMut() -> Result<(), BrokerError>,
 ) -> Result<(), BrokerError> {
     let (mut backoff, mut outage) = (Backoff::new(), Outage::default());
     let (mut first, mut has_worked) = (true, false);
-    // Since when the broker is away: since the end of the last session that it answered in.
+    // When the last session ended in which the broker answered.
     let mut away_since = None::<Instant>;
     loop {
         if shutdown.is_requested() {
@@ -96,7 +96,7 @@ pub async fn supervise(
         let ended = tokio::select! {
             ended = session() => ended,
             () = out_of_patience(shutdown, patience) => {
-                tracing::warn!(?patience, "stopping in the middle; what was not confirmed is not done");
+                tracing::warn!(event = "session_dropped", ?patience, "stopping in the middle; what was not confirmed is not done");
                 return Ok(());
             }
         };
@@ -108,40 +108,40 @@ pub async fn supervise(
         first = false;
         let answered =
             !matches!(error, BrokerError::Unreachable { .. } | BrokerError::Refused { .. } | BrokerError::OutOfResources(_));
-        // Without its queues a process can do as little as without the broker.
+        // A process without its queues can do as little as one without the broker.
         let is_of_use = answered && !matches!(error, BrokerError::Topology { .. });
         let since = if is_of_use { Instant::now() } else { away_since.unwrap_or(began) };
         away_since = Some(since);
         if let Some(downtime) = broker.max_downtime.filter(|&most| since.elapsed() >= most) {
             return Err(BrokerError::Away { downtime, last: Box::new(error) });
         }
-        // Waiting long for a connection is no session.
+        // Waiting for a connection does not make a session long.
         if answered && began.elapsed() >= GOOD_SESSION {
             (backoff, outage) = (Backoff::new(), Outage::default());
         }
         let left = broker.max_downtime.map(|most| most.saturating_sub(since.elapsed()));
         let pause = backoff.pause().min(left.unwrap_or(Duration::MAX));
-        if outage.is_news(&error, Instant::now()) {
-            tell(&error);
+        if outage.should_log(&error, Instant::now()) {
+            log(&error);
         } else {
             tracing::debug!(%error, pause_ms = pause.as_millis(), "still without a connection that holds");
         }
-        reconnecting();
+        on_reconnect();
         if shutdown.within(pause).await {
             return Ok(());
         }
     }
 }
 
-fn tell(error: &BrokerError) {
+fn log(error: &BrokerError) {
     if matches!(error, BrokerError::Topology { .. }) {
-        tracing::warn!(event = "broker_refuses", %error, "the broker refuses what was granted before; trying until it no longer does");
+        tracing::warn!(event = "broker_refuses", %error, "the broker refuses a declaration that it accepted before; trying again until it accepts it");
     } else {
-        tracing::warn!(%error, "lost the connection; building it anew until it holds");
+        tracing::warn!(event = "connection_lost", %error, "lost the connection; reconnecting");
     }
 }
 
-/// Whether a session that has `ended` after so long had what it needs from the broker.
+/// Whether a session that has `ended` after this time had its queues.
 fn has_session_worked(ended: &Result<(), BrokerError>, after: Duration) -> bool {
     match ended {
         Err(BrokerError::Topology { .. }) => after >= GOOD_SESSION,
@@ -150,14 +150,14 @@ fn has_session_worked(ended: &Result<(), BrokerError>, after: Duration) -> bool 
     }
 }
 
-/// The error that a new connection may mend; otherwise how it has ended for good.
+/// The error if a new connection may mend it; otherwise the final result.
 fn mendable(ended: Result<(), BrokerError>, first: bool, has_worked: bool) -> ControlFlow<Result<(), BrokerError>, BrokerError> {
     match ended {
         Ok(()) => ControlFlow::Break(Ok(())),
         Err(error @ (BrokerError::Unreachable { .. } | BrokerError::OutOfResources(_))) if first => {
             ControlFlow::Break(Err(error))
         }
-        // A broker that is starting or stopping refuses those whom it knew before.
+        // A broker that is starting or stopping refuses users that it accepted before.
         Err(error @ BrokerError::Refused { .. }) if !first => ControlFlow::Continue(error),
         Err(error @ BrokerError::Topology { .. }) if has_worked => ControlFlow::Continue(error),
         Err(error) if !error.is_transient() => ControlFlow::Break(Err(error)),
@@ -194,13 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_has_no_json_form_ends_a_process_and_a_cancelled_consumer_does_not() {
+        let no_json = serde_json::from_str::<u8>("x").unwrap_err();
+        let (defect, cancelled) = (BrokerError::from(no_json), BrokerError::Cancelled { queue: "q".to_owned() });
+        assert!(matches!(mendable(Err(defect), false, true), ControlFlow::Break(Err(BrokerError::NotJson(_)))));
+        assert!(cancelled.to_string().contains("the broker cancelled the consumer of q"), "{cancelled}");
+        assert!(matches!(mendable(Err(cancelled), false, true), ControlFlow::Continue(_)));
+    }
+
+    #[test]
     fn of_an_outage_the_first_error_is_told_and_the_first_message_not_stored_and_then_one_a_minute() {
         let lost = |reason: &str| BrokerError::Lost(reason.to_owned());
         let unreachable = || BrokerError::Unreachable { url: String::new(), reason: String::new() };
         let nacked = || BrokerError::Nacked { exchange: String::new(), routing_key: String::new() };
         let began = Instant::now();
         let mut outage = Outage::default();
-        for (error, second, news) in [
+        for (error, second, logged) in [
             (lost("reset"), 0, true),
             (unreachable(), 1, false),
             (lost("no queue yet"), 20, false),
@@ -209,7 +218,7 @@ mod tests {
             (unreachable(), 90, true),
             (unreachable(), 149, false),
         ] {
-            assert_eq!(outage.is_news(&error, began + Duration::from_secs(second)), news, "{error} at {second} s");
+            assert_eq!(outage.should_log(&error, began + Duration::from_secs(second)), logged, "{error} at {second} s");
         }
     }
 }

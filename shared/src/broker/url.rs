@@ -1,8 +1,7 @@
 //! Reads AMQP URLs.
 //!
-//! lapin's parser connects to something else than the URL says where it does not understand a part of it: to localhost in place
-//! of an IPv6 host, as guest where the user or the password is missing, without the parameters that it does not know. Here every
-//! part of a URL either holds or is refused.
+//! lapin's parser silently replaces the parts of a URL that it does not understand: an IPv6 host by localhost, a missing user or password by
+//! guest, and it ignores unknown parameters. Here every part of a URL is honoured or refused.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -10,15 +9,15 @@ use std::str::FromStr;
 use lapin::uri::{AMQPUri, SASLMechanism};
 use url::{Host, Url};
 
-use super::BrokerError;
+use super::error::BrokerError;
 
-/// The least that AMQP allows; lapin takes 4,096 for a smaller one.
+/// The least that AMQP allows; lapin replaces a smaller one by 4,096.
 const LEAST_FRAME_MAX: u64 = 4_096;
 
-/// lapin keeps buffers of 64 frames for each connection: this is a gigabyte.
+/// lapin keeps buffers of 64 frames for each connection: at this size, a gigabyte.
 const MOST_FRAME_MAX: u64 = 16 << 20;
 
-/// The parameters that are numbers, and what they can be. lapin takes the broker's heartbeat for 0. The connection_timeout is in
+/// The numeric parameters and their ranges. For a heartbeat of 0, lapin would use the broker's. The connection_timeout is in
 /// milliseconds.
 const NUMBERS: [(&str, RangeInclusive<u64>); 4] = [
     ("channel_max", 1..=u16::MAX as u64),
@@ -27,39 +26,35 @@ const NUMBERS: [(&str, RangeInclusive<u64>); 4] = [
     ("heartbeat", 1..=u16::MAX as u64),
 ];
 
-/// The parameter that is not a number.
+/// The parameter that is not numeric.
 const AUTH_MECHANISM: &str = "auth_mechanism";
 
-/// What a URL says, with lapin's defaults for what it leaves out.
+/// Reads a URL; lapin's defaults stand for what it leaves out.
 ///
 /// # Errors
-/// [`BrokerError::BadUrl`], which shows nothing that may be a password.
+/// [`BrokerError::BadUrl`], which shows no part of the URL that may be a password.
 pub(super) fn parse(text: &str) -> Result<AMQPUri, BrokerError> {
-    read(text).map_err(|found| BrokerError::BadUrl { found })
-}
-
-fn read(text: &str) -> Result<AMQPUri, String> {
-    // A secret that is mounted as a file often ends with a line break.
+    // A secret from a mounted file often ends with a line break.
     let text = text.trim();
     if text.contains(|c: char| c.is_ascii_control()) {
-        return Err("a control character in it".to_owned());
+        return Err(bad("a control character in it"));
     }
-    let (scheme, rest) = text.split_once("://").ok_or("none with amqp:// or amqps:// at its beginning")?;
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("none with amqp:// or amqps:// at its beginning"))?;
     if !["amqp", "amqps"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return Err("another scheme than amqp:// or amqps://".to_owned());
+        return Err(bad("another scheme than amqp:// or amqps://"));
     }
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     check_authority(authority, behind)?;
-    let does_not_parse = |error: String| format!("one that does not parse ({error})");
-    let url = Url::parse(text).map_err(|error| does_not_parse(error.to_string()))?;
+    let does_not_parse = |error: &str| bad(format!("one that does not parse ({error})"));
+    let url = Url::parse(text).map_err(|error| does_not_parse(&error.to_string()))?;
     check_user(&url, authority)?;
     check_vhost(&url, behind)?;
     check_parameters(&url)?;
     if url.fragment().is_some() {
-        return Err("a fragment; a '#' in a name or password is written %23".to_owned());
+        return Err(bad("a fragment; a '#' in a name or password is written %23"));
     }
-    // Not what lapin says: it may repeat the URL.
-    let mut uri = AMQPUri::from_str(text).map_err(|_| does_not_parse("what stands behind a '%' is no UTF-8".to_owned()))?;
+    // Without lapin's error, which may contain the URL.
+    let mut uri = AMQPUri::from_str(text).map_err(|_| does_not_parse("what stands behind a '%' is no UTF-8"))?;
     match url.host() {
         Some(Host::Ipv6(address)) => uri.authority.host = address.to_string(),
         Some(Host::Ipv4(address)) => uri.authority.host = address.to_string(),
@@ -68,14 +63,12 @@ fn read(text: &str) -> Result<AMQPUri, String> {
     Ok(uri)
 }
 
-fn check_authority(authority: &str, behind: &str) -> Result<(), String> {
-    // A password with one of these in it ends too early, whether or not it has an '@' before: its rest would be taken for a vhost,
-    // connected to, and shown.
+fn check_authority(authority: &str, behind: &str) -> Result<(), BrokerError> {
+    // An unencoded '/', '?' or '#' ends the password early; its rest would be used and shown as a vhost.
     if behind.contains('@') {
-        return Err(
-            "an '@' behind the host; in a user or password '/' is written %2f, '?' %3f and '#' %23, and in a vhost '@' %40"
-                .to_owned(),
-        );
+        return Err(bad(
+            "an '@' behind the host; in a user or password '/' is written %2f, '?' %3f and '#' %23, and in a vhost '@' %40",
+        ));
     }
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
     let found = if place.is_empty() || place.starts_with(':') {
@@ -89,54 +82,60 @@ fn check_authority(authority: &str, behind: &str) -> Result<(), String> {
     } else {
         return Ok(());
     };
-    Err(found.to_owned())
+    Err(bad(found))
 }
 
-fn check_user(url: &Url, authority: &str) -> Result<(), String> {
+fn check_user(url: &Url, authority: &str) -> Result<(), BrokerError> {
     let is_whole = !url.username().is_empty() && url.password().is_some();
     if is_whole || !authority.contains('@') {
         return Ok(());
     }
-    Err("a user without a password, or a password without a user; give both, or neither for guest".to_owned())
+    Err(bad("a user without a password, or a password without a user; give both, or neither for guest"))
 }
 
-/// A vhost is what stands between the first '/' and the parameters; Celery's users know the default one as a second '/'.
-fn check_vhost(url: &Url, behind: &str) -> Result<(), String> {
+/// The vhost is the text between the first '/' and the parameters. Users of Celery write the default one as a second '/'.
+fn check_vhost(url: &Url, behind: &str) -> Result<(), BrokerError> {
     let path = behind.split(['?', '#']).next().unwrap_or_default();
     let found = match path.strip_prefix('/') {
         None | Some("/") => return Ok(()),
         Some("") => "an empty vhost; the default one is written %2f, or left out with its '/'",
         Some(vhost) if vhost.contains('/') => "a second '/' in the vhost; one that is part of its name is written %2f",
-        // A path of dots means the folder above.
+        // The URL parser resolves a path of dots to '/'.
         Some(_) if url.path() == "/" => "a vhost of dots, which no URL can name",
         Some(_) => return Ok(()),
     };
-    Err(found.to_owned())
+    Err(bad(found))
 }
 
-fn check_parameters(url: &Url) -> Result<(), String> {
+fn check_parameters(url: &Url) -> Result<(), BrokerError> {
     let mut seen = Vec::new();
     for (name, value) in url.query_pairs() {
         let number = NUMBERS.iter().find(|(known, _)| name == *known);
         match number {
             Some((_, range)) if !value.parse().is_ok_and(|value| range.contains(&value)) => {
-                return Err(format!("{name}={value}, which is no whole number from {} to {}", range.start(), range.end()));
+                let (first, last) = (range.start(), range.end());
+                return Err(bad(format!("{name}={value}, which is no whole number from {first} to {last}")));
             }
             None if name == AUTH_MECHANISM => {
-                SASLMechanism::from_str(&value).map_err(|_| format!("{name}={value}, which is no mechanism of RabbitMQ's"))?;
+                SASLMechanism::from_str(&value)
+                    .map_err(|_| bad(format!("{name}={value}, which is no mechanism of RabbitMQ's")))?;
             }
             None => {
                 let known = NUMBERS.map(|(known, _)| known).join(", ");
-                return Err(format!("the unknown parameter {name:?}; known are {AUTH_MECHANISM}, {known}"));
+                return Err(bad(format!("the unknown parameter {name:?}; known are {AUTH_MECHANISM}, {known}")));
             }
             Some(_) => {}
         }
         if seen.contains(&name) {
-            return Err(format!("{name} twice"));
+            return Err(bad(format!("{name} twice")));
         }
         seen.push(name);
     }
     Ok(())
+}
+
+fn bad(found: impl Into<String>) -> BrokerError {
+    BrokerError::BadUrl { found: found.into() }
 }
 
 #[cfg(test)]
@@ -273,7 +272,7 @@ mod tests {
         ) {
             match parse(&url) {
                 Err(error) => prop_assert!(!error.to_string().contains("sesame"), "{}: {}", url, error),
-                // What stands where a host does is one.
+                // The text is in the place of the host.
                 Ok(uri) if uri.authority.host == "sesame" => {}
                 Ok(uri) => {
                     let shown = super::super::connect::without_password(&uri);

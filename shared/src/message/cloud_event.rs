@@ -1,29 +1,34 @@
 //! Job events on the wire: CloudEvents 1.0 in structured JSON.
 
-use std::time::SystemTime;
-
 use lapin::BasicProperties;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::headers::persistent;
-use super::json::one_line;
-use super::{Cancelled, Done, JobEvent, Message};
+use super::event::{Cancelled, Done, JobEvent};
+use super::headers::{Message, persistent};
+use super::json::{BadJson, read_json};
+use super::timestamp::{Timestamp, field};
 
 /// A job event in its CloudEvents envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Derived from the job, so that two copies of one event can be told from two events.
+    /// Derived from the job and the event, so that a second copy of an event has the same id.
     pub id: String,
-    /// When it was said, as RFC 3339 in UTC.
-    pub time: String,
-    /// What is said.
+    /// When it was made, by the clock of its sender.
+    pub time: Timestamp,
+    /// What has happened.
     pub event: JobEvent,
 }
 
-/// An event that is not one of ours, and why.
+/// A document that is not a job event.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed job event: expected a CloudEvents 1.0 document of a known rollcall.job type, found {0}")]
 pub struct MalformedEvent(String);
+
+impl From<BadJson> for MalformedEvent {
+    fn from(error: BadJson) -> MalformedEvent {
+        MalformedEvent(error.to_string())
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct Envelope<D> {
@@ -33,17 +38,27 @@ struct Envelope<D> {
     #[serde(rename = "type")]
     kind: String,
     subject: String,
-    time: String,
+    #[serde(deserialize_with = "field::time")]
+    time: Timestamp,
     datacontenttype: String,
     data: D,
+}
+
+/// The data of an event, without its name.
+struct Data<'a>(&'a JobEvent);
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_data(serializer)
+    }
 }
 
 const TYPE_PREFIX: &str = "rollcall.job.";
 
 impl Event {
-    /// An event said now. Its id is derived from what it says, so that a second copy of it has the same.
+    /// An event that happens now.
     pub fn now(event: JobEvent) -> Event {
-        let time = timestamp(SystemTime::now());
+        let time = Timestamp::now();
         let once = format!("{}/{}", event.job(), event.name());
         let id = match &event {
             JobEvent::Progress(_) => format!("{once}/{time}"),
@@ -67,78 +82,48 @@ impl Event {
     /// The message, for the exchange of that name.
     ///
     /// # Errors
-    /// Where a number in it has no JSON form.
+    /// If a value has no JSON form.
     pub fn message(&self, exchange: String) -> Result<Message, serde_json::Error> {
         Ok(Message { exchange, routing_key: self.routing_key(), properties: self.properties(), body: self.body()? })
     }
 
-    /// The message's properties.
+    /// The properties of the message.
     pub fn properties(&self) -> BasicProperties {
-        persistent(&format!("{TYPE_PREFIX}{}", self.event.name()), self.id.clone())
-            .with_content_type("application/cloudevents+json".into())
+        persistent(&self.kind(), self.id.clone()).with_content_type("application/cloudevents+json".into())
     }
 
-    /// The message's body.
+    /// The body of the message.
     ///
     /// # Errors
-    /// Where a number in it has no JSON form.
+    /// If a value has no JSON form.
     pub fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
-        match &self.event {
-            JobEvent::Opened(data) => self.envelope(data),
-            JobEvent::Sealed(data) => self.envelope(data),
-            JobEvent::Progress(data) => self.envelope(data),
-            JobEvent::Enqueued(data) => self.envelope(data),
-            JobEvent::Cancelled(data) => self.envelope(data),
-            JobEvent::Expired(data) => self.envelope(data),
-            JobEvent::Paused(data) | JobEvent::Resumed(data) => self.envelope(data),
-            JobEvent::Redriven(data) => self.envelope(data),
-            JobEvent::Stalled(data) => self.envelope(data),
-            JobEvent::Done(data) => self.envelope(data),
-        }
-    }
-
-    fn envelope(&self, data: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Envelope {
             specversion: "1.0".to_owned(),
             id: self.id.clone(),
             source: "/rollcall".to_owned(),
-            kind: format!("{TYPE_PREFIX}{}", self.event.name()),
+            kind: self.kind(),
             subject: self.event.job().to_string(),
-            time: self.time.clone(),
+            time: self.time,
             datacontenttype: "application/json".to_owned(),
-            data,
+            data: Data(&self.event),
         })
     }
 
-    /// Reads an event's body.
+    fn kind(&self) -> String {
+        format!("{TYPE_PREFIX}{}", self.event.name())
+    }
+
+    /// Reads the body of an event.
     ///
     /// # Errors
-    /// [`MalformedEvent`] where it is not JSON, not a CloudEvent, or not of a known type.
+    /// [`MalformedEvent`] if it is not JSON, not a CloudEvent, or not of a known type.
     pub fn read(body: &[u8]) -> Result<Event, MalformedEvent> {
-        let bad = |error: serde_json::Error| MalformedEvent(one_line(&error));
-        let Envelope { id, kind, time, data, .. } = serde_json::from_slice::<Envelope<serde_json::Value>>(body).map_err(bad)?;
-        let event = match kind.strip_prefix(TYPE_PREFIX) {
-            Some("opened") => serde_json::from_value(data).map(JobEvent::Opened),
-            Some("enqueued") => serde_json::from_value(data).map(JobEvent::Enqueued),
-            Some("sealed") => serde_json::from_value(data).map(JobEvent::Sealed),
-            Some("progress") => serde_json::from_value(data).map(JobEvent::Progress),
-            Some("cancelled") => serde_json::from_value(data).map(JobEvent::Cancelled),
-            Some("expired") => serde_json::from_value(data).map(JobEvent::Expired),
-            Some("paused") => serde_json::from_value(data).map(JobEvent::Paused),
-            Some("resumed") => serde_json::from_value(data).map(JobEvent::Resumed),
-            Some("redriven") => serde_json::from_value(data).map(JobEvent::Redriven),
-            Some("stalled") => serde_json::from_value(data).map(JobEvent::Stalled),
-            Some("done") => serde_json::from_value(data).map(JobEvent::Done),
-            _ => return Err(MalformedEvent(format!("type {kind:?}"))),
-        };
-        let event = event.map_err(bad)?;
+        let Envelope { id, kind, time, data, .. } = read_json::<Envelope<serde_json::Value>>(body)?;
+        let unknown = || MalformedEvent(format!("type {kind:?}"));
+        let name = kind.strip_prefix(TYPE_PREFIX).ok_or_else(unknown)?;
+        let event = JobEvent::read(name, data).ok_or_else(unknown)?.map_err(BadJson::from)?;
         Ok(Event { id, time, event })
     }
-}
-
-/// A point in time as RFC 3339 in UTC, to the millisecond.
-pub fn timestamp(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
 }
 
 #[cfg(test)]
@@ -165,8 +150,36 @@ mod tests {
     }
 
     #[test]
+    fn the_document_of_an_event_has_its_keys_in_the_order_of_the_contract() {
+        let event = JobEvent::Sealed(Sealed { job: "j".parse().unwrap(), total: 4, opening: None });
+        let event = Event { id: "j/sealed".to_owned(), time: "2026-01-01T00:00:00Z".parse().unwrap(), event };
+        let expected = r#"{"specversion":"1.0","id":"j/sealed","source":"/rollcall","type":"rollcall.job.sealed","subject":"j","time":"2026-01-01T00:00:00.000Z","datacontenttype":"application/json","data":{"job":"j","total":4}}"#;
+        assert_eq!(String::from_utf8(event.body().unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_refused_with_the_name_of_its_field() {
+        let opened = |time: &str, opened_at: &str, deadline_at: &str| {
+            let data =
+                format!(r#"{{"job":"j","model":"m","source":"f","opened_at":"{opened_at}","deadline_at":"{deadline_at}"}}"#);
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"x","source":"/","type":"rollcall.job.opened","subject":"j","time":"{time}","datacontenttype":"","data":{data}}}"#
+            );
+            Event::read(body.as_bytes()).map_err(|error| error.to_string())
+        };
+        let good = "2026-01-01T00:00:00Z";
+        assert!(opened(good, good, good).is_ok());
+        for (body, field) in
+            [(opened("", good, good), "time"), (opened(good, "now", good), "opened_at"), (opened(good, good, ""), "deadline_at")]
+        {
+            let error = body.unwrap_err();
+            assert!(error.contains(&format!("found {field}: expected a time in UTC")), "{error}");
+        }
+    }
+
+    #[test]
     fn an_event_of_an_unknown_type_is_refused_by_name() {
-        let body = br#"{"specversion":"1.0","id":"x","source":"/","type":"other","subject":"x","time":"","datacontenttype":"","data":{}}"#;
+        let body = br#"{"specversion":"1.0","id":"x","source":"/","type":"other","subject":"x","time":"2027-01-31T05:00:00Z","datacontenttype":"","data":{}}"#;
         let error = Event::read(body).unwrap_err().to_string();
         assert!(error.contains("other"), "{error}");
     }

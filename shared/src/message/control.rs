@@ -1,26 +1,30 @@
-//! Control messages: what every consumer is told about one job, on the control exchange.
+//! Control messages: commands about one job to every consumer, on the control exchange.
 
 use serde::{Deserialize, Serialize};
 
-use super::headers::persistent;
-use super::{CONTROL_TYPE, Indices, Job, Message};
+use super::headers::{Message, persistent};
+use super::indices::Indices;
+use super::names::Job;
+
+const CONTROL_TYPE: &str = "rollcall.control.v1";
 
 /// What consumers are to do with a job's companies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "lowercase")]
-pub enum Order {
-    /// Take those of this round and of earlier ones out of the queue, unscored: the job has ended without them.
+pub enum ControlCommand {
+    /// Remove the companies of this round and of earlier rounds from the queue, unscored: the job has ended without them.
     Drop {
         /// How often the job had been redriven.
         round: u32,
     },
-    /// Set them aside, unscored.
+    /// Move them to the job's queue of paused companies, unscored.
     Pause,
     /// Score them: a pause is over.
     Resume,
-    /// What was said of this job no longer holds: its name is free for another.
+    /// Forget all commands about this job: another job may take its name.
     Forget,
-    /// A delivery of each of these ended with a connection, and the consumer lives: it does not count towards `--max-deliveries`.
+    /// A lost connection ended a delivery of each of these companies, and the consumer did not crash: the delivery does not count
+    /// towards `--max-deliveries`.
     Interrupted(Interrupted),
 }
 
@@ -33,25 +37,25 @@ pub struct Interrupted {
     pub attempt: u32,
     /// Whether they were delivered from the quarantine, where each is scored by itself.
     pub quarantined: bool,
-    /// Which companies.
+    /// The companies.
     pub indices: Indices,
 }
 
-/// An order and the job that it is about.
+/// A command about one job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Control {
-    /// The job.
+pub struct ControlMessage {
+    /// The job that the command is about.
     pub job: Job,
-    /// What to do.
+    /// The command.
     #[serde(flatten)]
-    pub order: Order,
+    pub command: ControlCommand,
 }
 
-impl Control {
+impl ControlMessage {
     /// The message, for the exchange of that name.
     ///
     /// # Errors
-    /// Never: an order always has a JSON form.
+    /// If a value has no JSON form.
     pub fn message(&self, exchange: String) -> Result<Message, serde_json::Error> {
         Ok(Message {
             exchange,
@@ -68,14 +72,14 @@ mod tests {
 
     #[test]
     fn an_order_is_a_flat_document() {
-        let drop = Control { job: "j".parse().unwrap(), order: Order::Drop { round: 2 } };
+        let drop = ControlMessage { job: "j".parse().unwrap(), command: ControlCommand::Drop { round: 2 } };
         let text = serde_json::to_string(&drop).unwrap();
         assert_eq!(text, r#"{"job":"j","order":"drop","round":2}"#);
-        assert_eq!(serde_json::from_str::<Control>(&text).unwrap(), drop);
+        assert_eq!(serde_json::from_str::<ControlMessage>(&text).unwrap(), drop);
         let interrupted = Interrupted { round: 0, attempt: 2, quarantined: true, indices: "0-3".parse().unwrap() };
-        let interrupted = Control { job: "j".parse().unwrap(), order: Order::Interrupted(interrupted) };
+        let interrupted = ControlMessage { job: "j".parse().unwrap(), command: ControlCommand::Interrupted(interrupted) };
         let text = serde_json::to_string(&interrupted).unwrap();
         assert_eq!(text, r#"{"job":"j","order":"interrupted","round":0,"attempt":2,"quarantined":true,"indices":"0-3"}"#);
-        assert_eq!(serde_json::from_str::<Control>(&text).unwrap(), interrupted);
+        assert_eq!(serde_json::from_str::<ControlMessage>(&text).unwrap(), interrupted);
     }
 }

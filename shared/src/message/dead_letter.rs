@@ -1,18 +1,15 @@
-//! A message on a dead queue: why the broker put it there, and what of it can be answered for.
+//! Dead letters: why the broker put a message into a dead queue, and which company it was.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
-use super::headers::{Malformed, text};
+use super::headers::{MALFORMED, Malformed, text};
 use super::work::{LONGEST_COMPANY_ID, LONGEST_TRACEPARENT, Work};
 
-/// The header by which a consumer says why a message is no work, where it had to cut the message's headers.
-pub(super) const MALFORMED: &str = "malformed";
-
-/// Why a queue let go of a message.
+/// Why a queue dead-lettered a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeathReason {
-    /// A consumer gave it up.
+    /// A consumer rejected it.
     Rejected,
     /// Its time to live was over.
     Expired,
@@ -22,18 +19,18 @@ pub enum DeathReason {
     DeliveryLimit,
 }
 
-/// A queue that let go of a message, and why.
+/// A queue that dead-lettered a message, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
-    /// The queue.
+    /// The name of the queue.
     pub queue: String,
     /// Why.
     pub reason: DeathReason,
 }
 
-/// The queues that let go of a message, the latest first, as the broker tells it.
+/// The queues that dead-lettered a message, the latest first, by the headers that the broker adds.
 pub fn deaths(properties: &BasicProperties) -> Vec<Death> {
-    // RabbitMQ 3.10 puts the latest at the front of `x-death`; 4.x says it by itself.
+    // RabbitMQ 3.10 puts the latest at the front of `x-death`; 4.x has headers of their own for it.
     let last = death(text(properties, "x-last-death-queue").ok(), text(properties, "x-last-death-reason").ok());
     let headers = properties.headers().as_ref();
     let listed = match headers.and_then(|headers| headers.inner().get("x-death")) {
@@ -66,14 +63,14 @@ fn word<'a>(table: &'a FieldTable, key: &str) -> Option<&'a str> {
     }
 }
 
-/// Reads a dead letter as far as an answer needs it: what is wrong with it beyond its job and its index comes beside it, and a header
-/// that is too long for a result is cut.
+/// Reads as much of a dead letter as its failed result needs. Any other defect is returned beside it, and a header that is too long for a
+/// result is cut.
 ///
 /// # Errors
-/// [`Malformed`] where nobody can tell which company of which job it is.
+/// [`Malformed`] if the job or the index is missing or invalid.
 pub fn read_dead_letter(properties: &BasicProperties, record: Vec<u8>) -> Result<(Work, Option<Malformed>), Malformed> {
     let mut headers = properties.headers().clone().unwrap_or_default();
-    // A consumer cut its headers before it gave it up, and says what was wrong with them.
+    // A consumer cut the headers before it rejected the message, and recorded what was wrong with them.
     let mut malformed = text(properties, MALFORMED).ok().map(|found| Malformed::new("work", found));
     for (key, longest) in [("company_id", LONGEST_COMPANY_ID), ("traceparent", LONGEST_TRACEPARENT)] {
         let Some(long) = text(properties, key).ok().filter(|value| value.len() > longest) else { continue };

@@ -1,79 +1,70 @@
-//! Job events: what is said of a job as a whole.
+//! Job events: what happens to a job as a whole.
 
-use std::fmt;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
-use serde::{Deserialize, Serialize};
+use super::indices::Indices;
+use super::names::{Job, Model};
+use super::opening::Opening;
+use super::settings::Settings;
+use super::timestamp::{Timestamp, field};
 
-use super::{Indices, Job, Model, Opening, Settings};
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The state of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum State {
-    /// Its producer has not yet said how many companies it has.
+    /// Its total is not yet known: its producer has not sealed it.
     Unsealed,
-    /// Its total is known and some companies have no outcome yet.
+    /// Its total is known, and some companies have no outcome yet.
     Running,
     /// Its companies are set aside until it is resumed.
     Paused,
-    /// Every company has an outcome, and no more failed than it tolerates.
+    /// Every company has an outcome, and no more failed than the job tolerates.
     Succeeded,
-    /// More companies failed than it tolerates.
+    /// More companies failed than the job tolerates.
     Failed,
-    /// It was given up; the companies without an outcome get none.
+    /// It was cancelled; the companies without an outcome get none.
     Cancelled,
-    /// Its deadline passed.
+    /// Its deadline passed before every company had an outcome.
     Expired,
 }
 
 impl State {
-    /// Whether the job has come to its end.
+    /// Whether the job has ended.
     pub fn is_final(self) -> bool {
         !matches!(self, State::Unsealed | State::Running | State::Paused)
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            State::Unsealed => "unsealed",
-            State::Running => "running",
-            State::Paused => "paused",
-            State::Succeeded => "succeeded",
-            State::Failed => "failed",
-            State::Cancelled => "cancelled",
-            State::Expired => "expired",
-        })
     }
 }
 
 /// A job has begun: its companies may be on their way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Opened {
-    /// The job.
+    /// The job's name.
     pub job: Job,
-    /// Tells this opening from another under the same name; nothing where the producer does not tell. The first in the ledger counts.
+    /// Distinguishes this opening from another under the same name; `None` if the producer does not say. The first in the ledger counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
     /// The model that scores it.
     pub model: Model,
     /// The file its companies come from, as its owner named it.
     pub source: String,
-    /// When, as RFC 3339 in UTC, by the producer's clock.
-    pub opened_at: String,
-    /// What holds for it.
+    /// When it was opened, by the producer's clock.
+    #[serde(deserialize_with = "field::opened_at")]
+    pub opened_at: Timestamp,
+    /// Its settings.
     #[serde(flatten)]
     pub settings: Settings,
 }
 
-/// How far the job's producer has come, so that another can go on.
+/// How far the job's producer has come, so that another can continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enqueued {
-    /// The job.
+    /// The job's name.
     pub job: Job,
     /// The broker has stored every company before this index.
     pub position: u64,
-    /// The opening of the job by the producer that says it.
+    /// The opening of the job by this producer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
 }
@@ -81,19 +72,19 @@ pub struct Enqueued {
 /// Every company of the job has been enqueued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
-    /// The job.
+    /// The job's name.
     pub job: Job,
     /// How many companies it has.
     pub total: u64,
-    /// The opening of the job by the producer that says it.
+    /// The opening of the job by this producer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
 }
 
-/// How a job that moves stands now. Said about once a second, and not kept.
+/// The counts of a job that makes progress. Published about once a second, and not recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// The job.
+    /// The job's name.
     pub job: Job,
     /// The model that scores it.
     pub model: Option<Model>,
@@ -103,25 +94,25 @@ pub struct Progress {
     pub total: Option<u64>,
     /// Companies with a prediction so far.
     pub succeeded: u64,
-    /// Companies with a cause instead so far.
+    /// Companies that failed so far.
     pub failed: u64,
-    /// Companies counted since the last progress event, over the time since then.
+    /// Outcomes a second since the last progress event.
     pub companies_per_second: f64,
 }
 
-/// The job was given up.
+/// The job was cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancelled {
-    /// The job.
+    /// The job's name.
     pub job: Job,
-    /// Why, in words for people.
+    /// Why, for people.
     pub reason: String,
-    /// Companies enqueued up to then, where the one who cancels knows it.
+    /// Companies enqueued up to then, if the sender knows.
     pub total: Option<u64>,
     /// How often the job had been redriven.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redrives: u32,
-    /// The opening of the job by the producer that gives it up; nothing where somebody else does, such as a person.
+    /// The opening of the job if its producer cancels it; `None` if somebody else does, such as a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
 }
@@ -129,53 +120,58 @@ pub struct Cancelled {
 /// The job's deadline passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expired {
-    /// The job.
+    /// The job's name.
     pub job: Job,
-    /// When it was to be done, as RFC 3339 in UTC; of a job with a span, by the clock of its producer.
-    pub deadline_at: String,
+    /// The deadline; of a job with a span, by the clock of its producer.
+    #[serde(deserialize_with = "field::deadline_at")]
+    pub deadline_at: Timestamp,
 }
 
-/// Companies of the job have no outcome, and nothing of it waits, is held or is due. Said when that is noticed, and not kept.
+/// Companies of the job are lost: they have no outcome, and none of them waits, is held or is due. Published when that is noticed, and not
+/// recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stalled {
-    /// The job.
+    /// The job's name.
     pub job: Job,
     /// The model that scores it.
     pub model: Option<Model>,
-    /// Since when none of its companies has come to an outcome, as RFC 3339 in UTC.
-    pub since: String,
+    /// Since when the job has had no new outcome.
+    #[serde(deserialize_with = "field::since")]
+    pub since: Timestamp,
     /// How many companies are lost.
     pub companies: u64,
 }
 
-/// The job's companies are to be set aside, or no longer.
+/// The job is paused, or resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// The job.
+    /// The job's name.
     pub job: Job,
-    /// When, as RFC 3339 in UTC.
-    pub at: String,
+    /// When.
+    #[serde(deserialize_with = "field::at")]
+    pub at: Timestamp,
 }
 
 /// Some companies of a job that had ended are enqueued again; their earlier outcomes no longer count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Redriven {
-    /// The job.
+    /// The job's name.
     pub job: Job,
     /// How often the job has been redriven, this time included.
     pub round: u32,
-    /// Who redrives: of two at the same time, the first in the ledger does.
+    /// A unique name of the sender: of two that redrive at the same time, the first in the ledger does.
     pub by: String,
-    /// Which companies: `0-99,105`.
+    /// The companies: `0-99,105`.
     pub indices: Indices,
     /// How many they are.
     pub companies: u64,
-    /// How many companies the job has, where that is known: by its seal, or by the file that it is redriven from.
+    /// How many companies the job has, if that is known: from its seal, or from the file that it is redriven from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// When, as RFC 3339 in UTC.
-    pub redriven_at: String,
-    /// The opening that it is about; nothing where whoever says it does not know.
+    /// When.
+    #[serde(deserialize_with = "field::redriven_at")]
+    pub redriven_at: Timestamp,
+    /// The opening that it is about; `None` if the sender does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
 }
@@ -189,10 +185,10 @@ pub struct CauseCount {
     pub count: u64,
 }
 
-/// The job has ended; said once.
+/// The job has ended; published once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
-    /// The job.
+    /// The job's name.
     pub job: Job,
     /// The model that scored it.
     pub model: Option<Model>,
@@ -202,25 +198,27 @@ pub struct Done {
     pub total: u64,
     /// Companies with a prediction.
     pub succeeded: u64,
-    /// Companies with a cause instead.
+    /// Companies that failed.
     pub failed: u64,
-    /// Companies that got no outcome since the job was given up.
+    /// Companies without an outcome, since the job was cancelled or expired.
     pub cancelled: u64,
-    /// Outcomes that came again for a company already counted.
+    /// Repeated outcomes of companies that were already counted.
     pub duplicates: u64,
     /// Attempts beyond each company's first.
     pub retries: u64,
-    /// When its producer opened it, as RFC 3339 in UTC.
-    pub opened_at: Option<String>,
-    /// When its last outcome was counted, as RFC 3339 in UTC.
-    pub done_at: String,
-    /// From opened to done, in seconds; `None` where that is not known, as nobody counted for a part of the time.
+    /// When its producer opened it.
+    #[serde(default, deserialize_with = "field::opened_at")]
+    pub opened_at: Option<Timestamp>,
+    /// When its last outcome was counted.
+    #[serde(deserialize_with = "field::done_at")]
+    pub done_at: Timestamp,
+    /// From opened to done, in seconds; `None` if no aggregator counted for a part of that time.
     pub duration_seconds: Option<f64>,
     /// Outcomes over that time.
     pub companies_per_second: Option<f64>,
     /// Failures by cause, the most frequent first.
     pub causes: Vec<CauseCount>,
-    /// Why it was given up, where it was.
+    /// Why it was cancelled or expired, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How often it had been redriven.
@@ -233,69 +231,73 @@ pub(super) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// What is said of a job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JobEvent {
+/// Defines [`JobEvent`] and what follows from the list of its variants. An event's name is the last word of its type and of its routing
+/// key.
+macro_rules! job_events {
+    ($($(#[$doc:meta])* $name:literal => $variant:ident($data:ty),)*) => {
+        /// What has happened to a job.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub enum JobEvent {
+            $($(#[$doc])* #[serde(rename = $name)] $variant($data),)*
+        }
+
+        impl JobEvent {
+            const NAMES: &[&str] = &[$($name),*];
+
+            /// The event's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(JobEvent::$variant(_) => $name,)* }
+            }
+
+            /// The job that it is about.
+            pub fn job(&self) -> &Job {
+                match self { $(JobEvent::$variant(data) => &data.job,)* }
+            }
+
+            /// Reads the data of the event of that name; `None` if there is no such event.
+            pub(super) fn read(name: &str, data: Value) -> Option<serde_json::Result<JobEvent>> {
+                match name {
+                    $($name => Some(serde_json::from_value(data).map(JobEvent::$variant)),)*
+                    _ => None,
+                }
+            }
+
+            /// Writes the data alone.
+            pub(super) fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $(JobEvent::$variant(data) => data.serialize(serializer),)* }
+            }
+        }
+    };
+}
+
+job_events! {
     /// It has begun.
-    Opened(Opened),
-    /// Its total is known.
-    Sealed(Sealed),
-    /// It moves.
-    Progress(Progress),
+    "opened" => Opened(Opened),
     /// Its producer has come so far.
-    Enqueued(Enqueued),
-    /// It was given up.
-    Cancelled(Cancelled),
+    "enqueued" => Enqueued(Enqueued),
+    /// Its total is known.
+    "sealed" => Sealed(Sealed),
+    /// Its counts have changed.
+    "progress" => Progress(Progress),
+    /// It was cancelled.
+    "cancelled" => Cancelled(Cancelled),
     /// Its deadline passed.
-    Expired(Expired),
-    /// It is set aside.
-    Paused(Pause),
-    /// It goes on.
-    Resumed(Pause),
-    /// Some of it is done again.
-    Redriven(Redriven),
+    "expired" => Expired(Expired),
+    /// It is paused.
+    "paused" => Paused(Pause),
+    /// It is resumed.
+    "resumed" => Resumed(Pause),
+    /// Some of its companies are enqueued again.
+    "redriven" => Redriven(Redriven),
     /// Companies of it are lost.
-    Stalled(Stalled),
+    "stalled" => Stalled(Stalled),
     /// It has ended.
-    Done(Done),
+    "done" => Done(Done),
 }
 
 impl JobEvent {
-    /// The words that [`JobEvent::name`] gives for events that the ledger records: all but progress and stalled.
-    pub const RECORDED: [&str; 9] =
-        ["opened", "enqueued", "sealed", "cancelled", "expired", "paused", "resumed", "redriven", "done"];
-
-    /// The event's name: the last word of its type and of its routing key.
-    pub fn name(&self) -> &'static str {
-        match self {
-            JobEvent::Opened(_) => "opened",
-            JobEvent::Sealed(_) => "sealed",
-            JobEvent::Progress(_) => "progress",
-            JobEvent::Enqueued(_) => "enqueued",
-            JobEvent::Cancelled(_) => "cancelled",
-            JobEvent::Expired(_) => "expired",
-            JobEvent::Paused(_) => "paused",
-            JobEvent::Resumed(_) => "resumed",
-            JobEvent::Redriven(_) => "redriven",
-            JobEvent::Stalled(_) => "stalled",
-            JobEvent::Done(_) => "done",
-        }
-    }
-
-    /// The job it is about.
-    pub fn job(&self) -> &Job {
-        match self {
-            JobEvent::Opened(opened) => &opened.job,
-            JobEvent::Sealed(sealed) => &sealed.job,
-            JobEvent::Progress(progress) => &progress.job,
-            JobEvent::Enqueued(enqueued) => &enqueued.job,
-            JobEvent::Cancelled(cancelled) => &cancelled.job,
-            JobEvent::Expired(expired) => &expired.job,
-            JobEvent::Paused(pause) | JobEvent::Resumed(pause) => &pause.job,
-            JobEvent::Redriven(redriven) => &redriven.job,
-            JobEvent::Stalled(stalled) => &stalled.job,
-            JobEvent::Done(done) => &done.job,
-        }
+    /// The names of the events that the ledger records: all but those that only describe the present.
+    pub fn recorded() -> impl Iterator<Item = &'static str> {
+        JobEvent::NAMES.iter().copied().filter(|name| !["progress", "stalled"].contains(name))
     }
 }

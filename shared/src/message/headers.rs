@@ -5,10 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
-use super::Opening;
-use super::dead_letter::MALFORMED;
+use super::opening::Opening;
 
-/// A message that is not what its type says, with the part that is amiss.
+/// A message that does not have the form of its type, with the part that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message: expected {expected}, found {found}")]
 pub struct Malformed {
@@ -22,20 +21,20 @@ impl Malformed {
     }
 }
 
-/// A message ready to be published: where to, under which properties, with which body.
+/// A message ready to be published.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The exchange; empty for the default one, which routes to the queue named by the routing key.
     pub exchange: String,
-    /// The routing key.
+    /// Its routing key.
     pub routing_key: String,
     /// Properties and headers.
     pub properties: BasicProperties,
-    /// The body.
+    /// Its body.
     pub body: Vec<u8>,
 }
 
-/// Properties of a message that must outlive the broker's process, published now.
+/// Properties of a message that the broker must store on disk, published now.
 pub fn persistent(kind: &str, message_id: String) -> BasicProperties {
     const PERSISTENT: u8 = 2;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -46,14 +45,15 @@ pub fn persistent(kind: &str, message_id: String) -> BasicProperties {
         .with_timestamp(now)
 }
 
-/// The properties of a message that goes to the ledger by itself, where another queue refused it; the ledger may have it already.
+/// The properties of a message that is published once more, to the ledger alone, since another queue refused it. The ledger may have it
+/// already.
 pub fn republished(properties: BasicProperties) -> BasicProperties {
     let mut headers = properties.headers().clone().unwrap_or_default();
     headers.insert(REPUBLISHED.into(), AMQPValue::Boolean(true));
     properties.with_headers(headers)
 }
 
-/// Whether a message went to the ledger by itself.
+/// Whether a message was published once more, to the ledger alone.
 pub(super) fn is_republished(properties: &BasicProperties) -> bool {
     let header = |headers: &FieldTable| headers.inner().get(REPUBLISHED) == Some(&AMQPValue::Boolean(true));
     properties.headers().as_ref().is_some_and(header)
@@ -61,15 +61,18 @@ pub(super) fn is_republished(properties: &BasicProperties) -> bool {
 
 const REPUBLISHED: &str = "republished";
 
-/// Bytes of headers with which a message can still be given further headers by the broker and fit in a frame of 128 KiB.
+/// The header in which a consumer records why a work message is malformed if it had to cut the message's headers.
+pub(super) const MALFORMED: &str = "malformed";
+
+/// Headers of at most so many bytes leave room in a frame of 128 KiB for those that the broker adds.
 const BOUNDED_HEADERS: usize = 64 << 10;
 
-/// What is kept of a message whose headers are too large together: what its company is answered for by.
+/// The headers that are kept if all of them are too large: those that identify the company.
 const KEPT_HEADERS: [&str; 4] = ["job", "index", "attempt", "round"];
 const LONGEST_HEADER: usize = 1 << 10;
 
-/// The properties with few headers, and `why` it is no work, where there are too many bytes of them for the broker to add any; `None`
-/// where it can.
+/// The properties with few headers, and `why` the message is malformed, if its headers are so large that the broker cannot add any; `None`
+/// if it can.
 pub fn bounded_headers(properties: &BasicProperties, why: &str) -> Option<BasicProperties> {
     let headers = properties.headers().as_ref()?.inner();
     let sizes = headers.iter().map(|(key, value)| key.as_str().len() + bytes(value));
@@ -100,7 +103,7 @@ fn bytes(value: &AMQPValue) -> usize {
     }
 }
 
-/// The offset of a message that came from a stream; nothing if it came from elsewhere.
+/// The offset of a record of a stream; `None` if the message came from a queue.
 pub fn offset(properties: &BasicProperties) -> Option<u64> {
     let value = properties.headers().as_ref()?.inner().get("x-stream-offset")?;
     integer(value).and_then(|offset| u64::try_from(offset).ok())
@@ -111,7 +114,7 @@ pub(super) fn put_text(headers: &mut FieldTable, key: &str, value: &str) {
 }
 
 pub(super) fn put_integer(headers: &mut FieldTable, key: &str, value: u32) {
-    // Signed 64-bit is the integer that every client language reads without surprises.
+    // Every client language reads signed 64-bit integers.
     headers.insert(key.into(), AMQPValue::LongLongInt(value.into()));
 }
 
@@ -137,7 +140,7 @@ pub(super) fn number(properties: &BasicProperties, key: &str) -> Result<u32, Mal
         .ok_or_else(|| Malformed::new(format!("a whole number from 0 to {} in header '{key}'", u32::MAX), format!("{value:?}")))
 }
 
-/// The opening in header `opening`; nothing where there is no such header.
+/// The opening in header `opening`; `None` if there is no such header.
 pub(super) fn opening(properties: &BasicProperties) -> Result<Option<Opening>, Malformed> {
     const KEY: &str = "opening";
     if !properties.headers().as_ref().is_some_and(|headers| headers.inner().contains_key(KEY)) {

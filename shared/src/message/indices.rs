@@ -1,4 +1,4 @@
-//! Many indices in a few characters, for people, programs in any language and the command line: `0-99,105,200-204`.
+//! Sets of indices, in a text form that is short, and easy to read and write in any language.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +6,17 @@ use std::str::FromStr;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
-/// A set of indices.
+/// A set of indices, as text `0-99,105,200-204`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Indices(pub RoaringBitmap);
+
+/// Text that is not a set of indices.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected indices such as 3 or 3,17-20, found {found:?}")]
+pub struct BadIndices {
+    found: String,
+}
 
 impl fmt::Display for Indices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,11 +36,11 @@ impl fmt::Display for Indices {
 }
 
 impl FromStr for Indices {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = BadIndices;
+    fn from_str(text: &str) -> Result<Self, BadIndices> {
         let mut indices = RoaringBitmap::new();
         for range in text.split(',').map(str::trim).filter(|range| !range.is_empty()) {
-            let bad = || format!("expected indices such as 3 or 3,17-20, found {range:?}");
+            let bad = || BadIndices { found: range.to_owned() };
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let (first, last): (u32, u32) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
             if first > last {
@@ -46,8 +53,8 @@ impl FromStr for Indices {
 }
 
 impl TryFrom<String> for Indices {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
+    type Error = BadIndices;
+    fn try_from(text: String) -> Result<Self, BadIndices> {
         text.parse()
     }
 }

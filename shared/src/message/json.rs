@@ -2,30 +2,37 @@
 
 use serde::de::DeserializeOwned;
 
+/// A body that does not have the expected form: what was expected and what was found, in one line whatever the body contains.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadJson(String);
+
+/// serde_json quotes an unknown word as it is in the body, with its line breaks.
+impl From<serde_json::Error> for BadJson {
+    fn from(error: serde_json::Error) -> BadJson {
+        BadJson(error.to_string().replace(char::is_control, " "))
+    }
+}
+
 /// Reads a body.
 ///
 /// # Errors
-/// What was expected and what was found, in one line whatever the body holds.
-pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| one_line(&error))
-}
-
-/// The parser names an unknown word as it stands in the body, with its line breaks.
-pub(super) fn one_line(error: &serde_json::Error) -> String {
-    error.to_string().replace(char::is_control, " ")
+/// [`BadJson`].
+pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadJson> {
+    Ok(serde_json::from_slice(body)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Control, Event};
+    use super::super::{ControlMessage, Event};
     use super::*;
 
     #[test]
     fn an_unknown_word_with_a_line_break_is_refused_in_one_line() {
-        let order = read_json::<Control>(br#"{"job":"j","order":"sl\neep"}"#).unwrap_err();
-        assert!(order.contains("`sl eep`"), "{order}");
-        let event = br#"{"specversion":"1.0","id":"x","source":"/","type":"rollcall.job.progress","subject":"j","time":"","datacontenttype":"",
-            "data":{"job":"j","model":"m","state":"run\nning"}}"#;
+        let command = read_json::<ControlMessage>(br#"{"job":"j","order":"sl\neep"}"#).unwrap_err().to_string();
+        assert!(command.contains("`sl eep`"), "{command}");
+        let event = br#"{"specversion":"1.0","id":"x","source":"/","type":"rollcall.job.progress","subject":"j","time":"2027-01-31T05:00:00Z",
+            "datacontenttype":"","data":{"job":"j","model":"m","state":"run\nning"}}"#;
         let event = Event::read(event).unwrap_err().to_string();
         assert!(event.contains("`run ning`"), "{event}");
     }

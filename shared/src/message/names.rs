@@ -1,4 +1,4 @@
-//! Names that travel in routing keys: jobs and models, and a company's place in its job.
+//! Names that are parts of routing keys: jobs and models. The index of a company in its job.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Longest job, model or prefix name, in bytes: `<prefix>.retry.<model>.<delay>` must fit AMQP's 255-byte short string with room to spare.
 pub const MAX_NAME_BYTES: usize = 64;
 
-/// A name that cannot be a word of a routing key.
+/// Text that cannot be a word of a routing key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected a {what} of 1 to {MAX_NAME_BYTES} letters, digits, '-' or '_', beginning with a letter or digit, found {found:?}"
@@ -26,11 +26,11 @@ fn checked(what: &'static str, name: &str) -> Result<Arc<str>, BadName> {
     if fits { Ok(name.into()) } else { Err(BadName { what, found: name.chars().take(MAX_NAME_BYTES).collect() }) }
 }
 
-/// The first word of every name on the broker, checked: it must leave room for the rest.
+/// Checks the first word of every name on the broker: it must leave room for the rest.
 ///
 /// # Errors
 /// [`BadName`].
-pub fn prefix(name: &str) -> Result<String, BadName> {
+pub fn parse_prefix(name: &str) -> Result<String, BadName> {
     checked("prefix", name).map(|name| name.as_ref().to_owned())
 }
 
@@ -82,19 +82,19 @@ name!(
     "job name"
 );
 name!(
-    /// The name under which consumers offer a scorer; it names the work queue.
+    /// The name of a scorer that consumers run; it is part of the name of the work queue.
     Model,
     "model name"
 );
 
 impl Job {
-    /// A new unique name; later ones sort after earlier ones (UUID version 7, RFC 9562).
+    /// A new unique name (UUID version 7, RFC 9562); later ones sort after earlier ones.
     pub fn unique() -> Job {
         Job(uuid::Uuid::now_v7().to_string().into())
     }
 }
 
-/// A company's place in its job: the 0-based row of the file.
+/// The index of a company in its job: the row of the file, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Index(pub u32);

@@ -1,4 +1,4 @@
-//! What tells one opening of a job from another under the same name.
+//! The id of an opening of a job: it distinguishes two jobs of the same name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The id of one opening of a job. Work and results carry it, so that the companies of two producers that chose the same name for
-/// their jobs are not taken for each other's. It is read without an allocation: the aggregator does so for each result.
+/// their jobs are not mixed up. Reading it does not allocate: the aggregator reads one for each result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Opening(Uuid);
 
-/// What is no id of an opening.
+/// Text that is not the id of an opening.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected the UUID of a job's opening, found {found:?}")]
 pub struct BadOpening {
@@ -20,7 +20,7 @@ pub struct BadOpening {
 }
 
 impl Opening {
-    /// A new one (UUID version 7, RFC 9562).
+    /// A new id (UUID version 7, RFC 9562).
     pub fn unique() -> Opening {
         Opening(Uuid::now_v7())
     }

@@ -1,106 +1,113 @@
-//! Questions to the aggregator and its answers, over AMQP's direct reply-to.
+//! Queries to the aggregator and its replies, over AMQP's direct reply-to.
 
 use serde::{Deserialize, Serialize};
 
-use super::event::is_zero;
-use super::{CauseCount, Done, Indices, Job, Model, Opening, Settings, State};
+use super::event::{CauseCount, Done, State, is_zero};
+use super::indices::Indices;
+use super::names::{Job, Model};
+use super::opening::Opening;
+use super::settings::Settings;
+use super::timestamp::{Timestamp, field};
 
-/// What the aggregator can be asked.
+/// A query to the aggregator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "query", rename_all = "lowercase")]
 pub enum Query {
-    /// How every job that it knows stands, the newest last.
+    /// The status of every job that it knows, the newest last.
     Jobs,
-    /// How one job stands.
+    /// The status of one job.
     Job {
-        /// Which.
+        /// The job's name.
         job: Job,
     },
-    /// Which companies of a job have come to this.
+    /// The indices of some companies of a job.
     Companies {
-        /// The job.
+        /// The job's name.
         job: Job,
-        /// To what.
-        which: Which,
+        /// Which companies.
+        which: CompanySet,
     },
 }
 
-/// What a company has come to.
+/// Some companies of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Which {
-    /// An outcome.
+pub enum CompanySet {
+    /// Those with an outcome.
     Counted,
-    /// A failure, whatever the cause.
+    /// Those that failed.
     Failed,
-    /// A failure for this cause.
+    /// Those that failed for this cause.
     Cause(String),
-    /// To be enqueued once more, by the latest redrive; none where there was none.
+    /// Those that the latest redrive enqueued again.
     Redriven,
 }
 
-/// Companies that are lost: they have no outcome, and nothing of their job waits, is held or is due.
+/// Companies that are lost: they have no outcome, and none of them waits, is held or is due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stall {
-    /// Since when none of the job's companies has come to an outcome, as RFC 3339 in UTC.
-    pub since: String,
+    /// Since when the job has had no new outcome.
+    #[serde(deserialize_with = "field::since")]
+    pub since: Timestamp,
     /// How many are lost.
     pub companies: u64,
 }
 
-/// How a job stands. The keys it shares with the done event mean the same.
+/// The status of a job. The keys that it shares with the done event mean the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobStatus {
-    /// The job.
+    /// The job's name.
     pub job: Job,
-    /// Which opening of that name it is, where its producer told.
+    /// Which opening of that name it is; `None` if its producer did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
     /// The model that scores it.
     pub model: Option<Model>,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// How many companies it has, once that is known; of one that ended before that, how many at least.
+    /// How many companies it has, once that is known; if it ended before, how many at least.
     pub total: Option<u64>,
-    /// How many its file has, once its producer came to the end of it, or it was redriven from the whole file.
+    /// How many companies its file has, once its producer reached the end of it, or it was redriven from the whole file.
     pub sealed: Option<u64>,
     /// Companies with a prediction.
     pub succeeded: u64,
-    /// Companies with a cause instead.
+    /// Companies that failed.
     pub failed: u64,
-    /// Companies that got no outcome since the job was given up.
+    /// Companies without an outcome, since the job was cancelled or expired.
     pub cancelled: u64,
-    /// Outcomes that came again for a company already counted.
+    /// Repeated outcomes of companies that were already counted.
     pub duplicates: u64,
     /// Attempts beyond each company's first.
     pub retries: u64,
-    /// When its producer opened it, as RFC 3339 in UTC.
-    pub opened_at: Option<String>,
-    /// When it ended, as RFC 3339 in UTC.
-    pub done_at: Option<String>,
-    /// From opened to done, or to now, in seconds; `None` where that is not known.
+    /// When its producer opened it.
+    #[serde(default, deserialize_with = "field::opened_at")]
+    pub opened_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, deserialize_with = "field::done_at")]
+    pub done_at: Option<Timestamp>,
+    /// From opened to done, or to now, in seconds; `None` if that is not known.
     pub duration_seconds: Option<f64>,
     /// Outcomes over that time.
     pub companies_per_second: Option<f64>,
     /// Failures by cause, the most frequent first.
     pub causes: Vec<CauseCount>,
-    /// Why it was given up, where it was.
+    /// Why it was cancelled or expired, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The file its companies came from, as its owner named it.
     pub source: Option<String>,
-    /// What holds for it.
+    /// Its settings.
     #[serde(flatten)]
     pub settings: Settings,
-    /// Its producer said that the broker has stored every company before this index.
+    /// The broker has stored every company before this index, by its producer's last event.
     pub enqueued: u64,
     /// How often it has been redriven.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redrives: u32,
-    /// Who redrove it last.
+    /// Who redrove it last: `by` of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redriven_by: Option<String>,
-    /// What is lost of it, where that has been noticed.
+    /// Companies of it that are lost, if that has been noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stalled: Option<Stall>,
     /// The ledger offset of its first record: where a replay of it begins.
@@ -110,14 +117,13 @@ pub struct JobStatus {
 }
 
 impl JobStatus {
-    /// What its done event said; nothing where the ledger has none yet.
+    /// Its done event; `None` if the ledger has none yet.
     pub fn into_done(self) -> Option<Done> {
-        let done_at = self.done_at.clone()?;
-        Some(self.ended(done_at))
+        self.done_at.map(|done_at| self.ended(done_at))
     }
 
-    /// What its done event says, where it ends at `done_at`, RFC 3339 in UTC.
-    pub fn ended(self, done_at: String) -> Done {
+    /// Its done event if it ends at `done_at`.
+    pub fn ended(self, done_at: Timestamp) -> Done {
         Done {
             done_at,
             job: self.job,
@@ -139,16 +145,16 @@ impl JobStatus {
     }
 }
 
-/// The aggregator's answer.
+/// The aggregator's reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
     /// To [`Query::Jobs`].
     Jobs(Vec<JobStatus>),
-    /// To [`Query::Job`]; nothing where the ledger has no such job.
+    /// To [`Query::Job`]; `None` if the ledger has no such job.
     Job(Option<Box<JobStatus>>),
-    /// To [`Query::Companies`]; nothing where the job is not known, or ended too long ago for the aggregator to know them.
+    /// To [`Query::Companies`]; `None` if the job is not known, or ended too long ago for the aggregator to know its companies.
     Companies(Option<Indices>),
-    /// The question was not understood, and why.
+    /// Why there is no answer, for people.
     Refused(String),
 }

@@ -1,60 +1,58 @@
-//! The result message: the one terminal outcome of one company.
+//! The result message: the one final outcome of one company. Its headers are what the aggregator counts by; its body has the prediction
+//! or the error.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::headers::{Malformed, is_republished, number, opening, persistent, put_integer, put_text, text};
-use super::{Index, Job, Model, Opening, RESULT_TYPE, Work};
+use super::names::{Index, Job, Model};
+use super::opening::Opening;
+use super::timestamp::{Timestamp, field};
+use super::work::Work;
+
+/// The `type` property of a result message.
+pub const RESULT_TYPE: &str = "rollcall.result.v1";
+
+/// Characters of a cause that are counted by, at most: longer ones from elsewhere must not fill the aggregator's memory.
+pub const LONGEST_CAUSE: usize = 64;
+
+/// RabbitMQ 4.x closes the channel on a message over 16 MiB. A record that is not JSON grows when it is written as text.
+const LARGEST_RECORD: usize = 15 << 20;
+
+/// Bytes of most bodies, without their prediction.
+const BODY_BYTES: usize = 512;
+
+/// The cause in place of one that is not known, since the result cannot be read.
+const UNREADABLE: &str = "unreadable_result";
 
 /// How a company ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::EnumString, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Outcome {
     /// It has a prediction.
     Succeeded,
-    /// It has a cause instead.
+    /// It has an error instead.
     Failed,
 }
 
 impl Outcome {
-    /// The word used in headers, bodies and routing keys.
+    /// The word in headers, bodies and routing keys.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Succeeded => "succeeded",
-            Outcome::Failed => "failed",
-        }
+        self.into()
     }
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Outcome {
-    type Err = Malformed;
-    fn from_str(word: &str) -> Result<Self, Malformed> {
-        match word {
-            "succeeded" => Ok(Outcome::Succeeded),
-            "failed" => Ok(Outcome::Failed),
-            other => Err(Malformed::new("outcome 'succeeded' or 'failed'", format!("{other:?}"))),
-        }
-    }
-}
-
-/// What counting needs of a result: all of it in headers, so that no body is parsed.
+/// The headers of a result: all that counting needs, so that no body is parsed for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counted {
-    /// The job.
+pub struct ResultHeaders {
+    /// The job of the company.
     pub job: Job,
-    /// The company's place in it.
+    /// The index of the company in it.
     pub index: Index,
     /// How it ended.
     pub outcome: Outcome,
@@ -62,24 +60,26 @@ pub struct Counted {
     pub attempt: u32,
     /// How often its job had been redriven when it was enqueued.
     pub round: u32,
-    /// The opening of its job; nothing where that is not told.
+    /// The opening of its job; `None` if the sender does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
-    /// Why it failed; empty where it succeeded.
+    /// Why it failed; empty if it succeeded.
     pub cause: String,
     /// Whether the ledger may have it already: it was published once more, to the ledger alone, since another queue refused it.
     pub republished: bool,
 }
 
-impl Counted {
-    /// Reads a delivered result's headers.
+impl ResultHeaders {
+    /// Reads the headers of a delivered result.
     ///
     /// # Errors
-    /// [`Malformed`] where a header is missing or is not of its kind.
-    pub fn read(properties: &BasicProperties) -> Result<Counted, Malformed> {
-        let outcome: Outcome = text(properties, "outcome")?.parse()?;
+    /// [`Malformed`] if a header is missing or invalid.
+    pub fn read(properties: &BasicProperties) -> Result<ResultHeaders, Malformed> {
+        let outcome = text(properties, "outcome")?;
+        let bad_outcome = |_| Malformed::new("outcome 'succeeded' or 'failed'", format!("{outcome:?}"));
+        let outcome: Outcome = outcome.parse().map_err(bad_outcome)?;
         let job = text(properties, "job")?;
-        Ok(Counted {
+        Ok(ResultHeaders {
             job: job.parse().map_err(|bad| Malformed::new("a job name in header 'job'", format!("{bad}")))?,
             index: Index(number(properties, "index")?),
             outcome,
@@ -95,7 +95,7 @@ impl Counted {
     }
 }
 
-/// What came of scoring one company.
+/// A company after scoring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScoredCompany {
     /// The prediction, as JSON text.
@@ -110,7 +110,7 @@ pub enum ScoredCompany {
 }
 
 impl ScoredCompany {
-    /// The outcome it amounts to.
+    /// Its outcome.
     pub fn outcome(&self) -> Outcome {
         match self {
             ScoredCompany::Prediction(_) => Outcome::Succeeded,
@@ -119,59 +119,50 @@ impl ScoredCompany {
     }
 }
 
-/// The result of one company, as a consumer publishes it.
+/// The result of one company, to be published.
 #[derive(Debug)]
-pub struct ScoredResult<'a> {
-    /// The work it answers.
+pub struct ResultMessage<'a> {
+    /// The work that it is the result of.
     pub work: &'a Work,
     /// The model that scored it.
     pub model: &'a Model,
-    /// What came of it.
+    /// The prediction or the error.
     pub scored: &'a ScoredCompany,
-    /// When, as RFC 3339 in UTC.
-    pub scored_at: &'a str,
+    /// When it was scored.
+    pub scored_at: Timestamp,
     /// How long scoring took, in milliseconds; within a batch, the company's share.
     pub duration_ms: f64,
 }
 
-/// Characters of a cause that are counted by: whoever writes a longer one does not fill the aggregator's memory with it.
-pub const LONGEST_CAUSE: usize = 64;
-
-/// RabbitMQ 4.x closes the channel on a message over 16 MiB; a record that is no JSON grows when it is written as text.
-const LARGEST_RECORD: usize = 15 << 20;
-
-/// What a body without its prediction mostly fits in.
-const HEAD_BYTES: usize = 512;
-
 #[derive(Serialize)]
-struct Head<'a> {
+struct WrittenBody<'a> {
     job: &'a Job,
     index: Index,
     company_id: &'a str,
     model: &'a Model,
     outcome: Outcome,
     attempt: u32,
-    scored_at: &'a str,
+    scored_at: Timestamp,
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<HeadError<'a>>,
+    error: Option<WrittenError<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<Cow<'a, RawValue>>,
 }
 
 #[derive(Serialize)]
-struct HeadError<'a> {
+struct WrittenError<'a> {
     cause: &'a str,
     message: &'a str,
 }
 
-impl ScoredResult<'_> {
+impl ResultMessage<'_> {
     /// `<model>.<job>.<succeeded or failed>`.
     pub fn routing_key(&self) -> String {
         format!("{}.{}.{}", self.model, self.work.job, self.scored.outcome())
     }
 
-    /// The message's properties, headers included.
+    /// The properties of the message, headers included.
     pub fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
         put_text(&mut headers, "job", self.work.job.as_str());
@@ -193,17 +184,17 @@ impl ScoredResult<'_> {
         persistent(RESULT_TYPE, self.work.id()).with_content_type("application/json".into()).with_headers(headers)
     }
 
-    /// The message's body. The prediction goes in as it is: it is JSON already. A failure brings the company's record, to be
-    /// tried again with; one that is not JSON, as text. A record of more than 15 MiB is left out.
+    /// The body of the message. The prediction is JSON already, and goes in as it is. A failure brings the company's record, so that it
+    /// can be tried again; a record that is not JSON goes in as text, and one of more than 15 MiB is left out.
     ///
     /// # Errors
-    /// Where a value has no JSON form.
+    /// If a value has no JSON form.
     pub fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
         let (error, record) = match self.scored {
             ScoredCompany::Prediction(_) => (None, None),
-            ScoredCompany::Error { cause, message } => (Some(HeadError { cause, message }), self.record()?),
+            ScoredCompany::Error { cause, message } => (Some(WrittenError { cause, message }), self.record()?),
         };
-        let head = Head {
+        let written = WrittenBody {
             job: &self.work.job,
             index: self.work.index,
             company_id: &self.work.company_id,
@@ -216,8 +207,8 @@ impl ScoredResult<'_> {
             record,
         };
         let prediction = if let ScoredCompany::Prediction(prediction) = self.scored { prediction.as_str() } else { "" };
-        let mut body = Vec::with_capacity(HEAD_BYTES + prediction.len());
-        serde_json::to_writer(&mut body, &head)?;
+        let mut body = Vec::with_capacity(BODY_BYTES + prediction.len());
+        serde_json::to_writer(&mut body, &written)?;
         if let ScoredCompany::Prediction(prediction) = self.scored {
             body.pop();
             body.extend_from_slice(br#","prediction":"#);
@@ -236,78 +227,91 @@ impl ScoredResult<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// The body of a result, as it is read.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct ResultBody<'a> {
+    /// The index of the company in its job.
+    pub index: u32,
+    /// Its owner's id of it.
+    pub company_id: String,
+    /// The model that scored it.
+    pub model: String,
+    /// `succeeded` or `failed`.
+    pub outcome: String,
+    /// The attempt that ended it, from 1.
+    pub attempt: u32,
+    /// When it was scored; `None` if the body cannot be read.
+    #[serde(deserialize_with = "known", serialize_with = "text_or_empty")]
+    pub scored_at: Option<Timestamp>,
+    /// How long scoring took, in milliseconds; within a batch, the company's share.
+    pub duration_ms: f64,
+    /// The prediction, if it succeeded.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<&'a RawValue>,
+    /// Why it failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ResultError>,
+    /// The record that a failed company was scored on.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<&'a RawValue>,
+    /// The whole body, as it was written.
+    #[serde(skip)]
+    verbatim: Option<&'a RawValue>,
+}
 
-    use super::*;
-    use crate::message::Priority;
+/// Why a company failed.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ResultError {
+    /// A short, stable word or phrase, to count by.
+    pub cause: String,
+    /// One line for people.
+    pub message: String,
+}
 
-    fn work(record: &str) -> Work {
-        Work {
-            job: "j".parse().unwrap(),
-            index: Index(3),
-            company_id: "acme".to_owned(),
-            attempt: 2,
-            round: 0,
-            opening: None,
-            priority: Priority::Normal,
-            deliveries: 0,
-            deliveries_alone: 0,
-            retry: None,
-            traceparent: String::new(),
-            record: record.as_bytes().to_vec(),
-        }
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    field::scored_at(deserializer).map(Some)
+}
+
+fn text_or_empty<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => time.serialize(serializer),
+        None => serializer.serialize_str(""),
+    }
+}
+
+impl<'a> ResultBody<'a> {
+    /// Reads a body. One that is not a result has been counted all the same, by its headers: then the body is made from them.
+    pub fn read(headers: &ResultHeaders, body: &'a [u8]) -> ResultBody<'a> {
+        let read = serde_json::from_slice::<&RawValue>(body).and_then(|verbatim| {
+            let result = serde_json::from_str(verbatim.get())?;
+            Ok(ResultBody { verbatim: Some(verbatim), ..result })
+        });
+        read.unwrap_or_else(|error| {
+            let ResultHeaders { job, index, outcome, attempt, cause, .. } = headers;
+            tracing::warn!(event = "result_unreadable", %job, %index, %error, "cannot read the body of a result; using its headers");
+            let cause = if cause.is_empty() { UNREADABLE.to_owned() } else { cause.clone() };
+            let message = format!("expected a result as the body of its message, found {error}");
+            ResultBody {
+                index: index.0,
+                outcome: outcome.to_string(),
+                attempt: *attempt,
+                error: Some(ResultError { cause, message }),
+                ..ResultBody::default()
+            }
+        })
     }
 
-    fn failed_body(record: &str) -> serde_json::Value {
-        let work = work(record);
-        let scored = ScoredCompany::Error { cause: "timeout".to_owned(), message: "late".to_owned() };
-        let model = "m".parse().unwrap();
-        let result = ScoredResult { work: &work, model: &model, scored: &scored, scored_at: "now", duration_ms: 1.0 };
-        serde_json::from_slice(&result.body().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_failure_brings_the_record_that_it_failed_on() {
-        let body = failed_body(r#"{"company_id":"acme","size":1.50}"#);
-        assert_eq!(body["error"]["cause"], "timeout");
-        assert_eq!(body["record"]["size"], 1.5);
-        assert_eq!(failed_body("no json")["record"], "no json");
-    }
-
-    #[test]
-    fn a_record_that_would_make_the_message_too_large_for_the_broker_is_left_out() {
-        let control_characters = "\u{1}".repeat(LARGEST_RECORD / 4);
-        let body = failed_body(&control_characters);
-        assert_eq!((body["error"]["cause"].as_str(), &body["record"]), (Some("timeout"), &serde_json::Value::Null));
-    }
-
-    #[test]
-    fn a_long_cause_is_counted_by_its_beginning() {
-        let (work, model) = (work("{}"), "m".parse().unwrap());
-        let scored = ScoredCompany::Error { cause: "é".repeat(LONGEST_CAUSE + 1), message: String::new() };
-        let result = ScoredResult { work: &work, model: &model, scored: &scored, scored_at: "now", duration_ms: 1.0 };
-        assert_eq!(Counted::read(&result.properties()).unwrap().cause, "é".repeat(LONGEST_CAUSE));
-    }
-
-    proptest! {
-        #[test]
-        fn what_counting_needs_reads_back_as_it_was_written(
-            (index, attempt, round, opened, cause)
-                in (any::<u32>(), 1_u32..100, any::<u32>(), any::<bool>(), prop::option::of(".{0,60}"))
-        ) {
-            let opening = opened.then(Opening::unique);
-            let work = Work { index: Index(index), attempt, round, opening, ..work("{}") };
-            let scored = match &cause {
-                None => ScoredCompany::Prediction("1".to_owned()),
-                Some(cause) => ScoredCompany::Error { cause: cause.clone(), message: String::new() },
-            };
-            let model = "m".parse().unwrap();
-            let result = ScoredResult { work: &work, model: &model, scored: &scored, scored_at: "now", duration_ms: 1.0 };
-            let (job, index, outcome, cause) = (work.job.clone(), work.index, scored.outcome(), cause.unwrap_or_default());
-            let read = Counted { job, index, outcome, attempt, round, opening, cause, republished: false };
-            prop_assert_eq!(Counted::read(&result.properties()), Ok(read));
+    /// The result as JSON: as it was written, if it could be read.
+    ///
+    /// # Errors
+    /// If a value has no JSON form.
+    pub fn document(&self) -> Result<Cow<'a, RawValue>, serde_json::Error> {
+        match self.verbatim {
+            Some(verbatim) => Ok(Cow::Borrowed(verbatim)),
+            None => serde_json::value::to_raw_value(self).map(Cow::Owned),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

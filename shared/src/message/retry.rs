@@ -1,4 +1,4 @@
-//! When a company is tried again: a pure policy, that travels with its work.
+//! The retry policy: how often a company is tried, and after which delays. Work messages carry it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,39 +16,59 @@ pub struct RetryPolicy {
 
 /// A policy that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadRetryPolicy(String);
+pub enum BadRetryPolicy {
+    /// It allows no attempt.
+    #[error("expected at least 1 attempt, found 0")]
+    NoAttempts,
+    /// Each delay is a queue of its own for each model.
+    #[error("expected at most {} delays, found {found}", RetryPolicy::MOST_DELAYS)]
+    TooManyDelays {
+        /// How many there are.
+        found: usize,
+    },
+    /// A delay does not parse, is below a millisecond or above a day.
+    #[error("expected delays from 1ms to 1day such as 1s,10s,1m, found {found}")]
+    BadDelay {
+        /// The delay, and what is wrong with it.
+        found: String,
+    },
+    /// The text does not consist of attempts and delays.
+    #[error("expected a retry policy such as 3;1s,10s, found {found:?}")]
+    BadForm {
+        /// The text.
+        found: String,
+    },
+}
 
 impl RetryPolicy {
-    /// Attempts at a company, unless somebody says otherwise.
+    /// The default number of attempts at a company.
     pub const MAX_ATTEMPTS: u32 = 3;
 
-    /// The delays after the first, the second, … attempt, unless somebody says otherwise.
+    /// The default delays after the first, the second, … attempt.
     pub const DELAYS: &str = "1s,10s,1m,10m";
 
     /// Each delay is a queue of its own for each model.
     const MOST_DELAYS: usize = 8;
 
-    /// A delay longer than this is a job of its own.
+    /// A company that is to wait longer than this is better redriven.
     const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// At most `max_attempts` tries, with `delays` such as `1s,10s,1m` between them; the last one serves for all further ones.
+    /// At most `max_attempts` attempts, with `delays` such as `1s,10s,1m` between them; the last delay is repeated.
     ///
     /// # Errors
-    /// [`BadRetryPolicy`] for no attempts, no delays or too many, and delays below a millisecond or above a day.
+    /// [`BadRetryPolicy`].
     pub fn new(max_attempts: u32, delays: &str) -> Result<RetryPolicy, BadRetryPolicy> {
         if max_attempts == 0 {
-            return Err(BadRetryPolicy("expected at least 1 attempt, found 0".to_owned()));
+            return Err(BadRetryPolicy::NoAttempts);
         }
         let delays = delays.split(',').map(|delay| parse_delay(delay.trim())).collect::<Result<Vec<_>, _>>()?;
         if delays.len() > RetryPolicy::MOST_DELAYS {
-            let most = RetryPolicy::MOST_DELAYS;
-            return Err(BadRetryPolicy(format!("expected at most {most} delays, found {}", delays.len())));
+            return Err(BadRetryPolicy::TooManyDelays { found: delays.len() });
         }
         Ok(RetryPolicy { max_attempts, delays })
     }
 
-    /// How long to wait after `attempt`, from 1, has failed; nothing where it was the last.
+    /// How long to wait after `attempt`, from 1, has failed; `None` if it was the last.
     pub fn delay_after(&self, attempt: u32) -> Option<Duration> {
         if attempt >= self.max_attempts {
             return None;
@@ -57,7 +77,7 @@ impl RetryPolicy {
         self.delays.get(tier).or(self.delays.last()).copied()
     }
 
-    /// The delays that it comes to, each of which names a queue.
+    /// The delays that can occur; each names a queue.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + '_ {
         let tries_again = usize::try_from(self.max_attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         self.delays.iter().copied().take(tries_again)
@@ -65,10 +85,13 @@ impl RetryPolicy {
 }
 
 fn parse_delay(text: &str) -> Result<Duration, BadRetryPolicy> {
-    let bad = |found: &str| BadRetryPolicy(format!("expected delays from 1ms to 1day such as 1s,10s,1m, found {found}"));
-    let delay = humantime::parse_duration(text).map_err(|error| bad(&format!("{text:?}: {error}")))?;
+    let delay =
+        humantime::parse_duration(text).map_err(|error| BadRetryPolicy::BadDelay { found: format!("{text:?}: {error}") })?;
     let whole = Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-    if whole.is_zero() || whole > RetryPolicy::LONGEST_DELAY { Err(bad(&format!("{text:?}"))) } else { Ok(whole) }
+    if whole.is_zero() || whole > RetryPolicy::LONGEST_DELAY {
+        return Err(BadRetryPolicy::BadDelay { found: format!("{text:?}") });
+    }
+    Ok(whole)
 }
 
 impl Default for RetryPolicy {
@@ -86,7 +109,7 @@ impl fmt::Display for RetryPolicy {
     }
 }
 
-/// A delay as one word, such as `1m` or `1h30m`: it names a queue.
+/// A delay as one word, such as `1m` or `1h30m`: it is part of the name of a queue.
 pub fn delay_word(delay: Duration) -> String {
     humantime::format_duration(delay).to_string().replace(' ', "")
 }
@@ -94,7 +117,7 @@ pub fn delay_word(delay: Duration) -> String {
 impl FromStr for RetryPolicy {
     type Err = BadRetryPolicy;
     fn from_str(text: &str) -> Result<Self, BadRetryPolicy> {
-        let bad = || BadRetryPolicy(format!("expected a retry policy such as 3;1s,10s, found {text:?}"));
+        let bad = || BadRetryPolicy::BadForm { found: text.to_owned() };
         let (attempts, delays) = text.split_once(';').ok_or_else(bad)?;
         RetryPolicy::new(attempts.parse().map_err(|_| bad())?, delays)
     }

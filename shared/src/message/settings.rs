@@ -1,26 +1,30 @@
-//! What a job's owner asks for, beyond the model and the file.
+//! The settings of a job.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RetryPolicy, Span, Timestamp, Tolerance};
+use super::retry::RetryPolicy;
+use super::span::Span;
+use super::timestamp::{Timestamp, field};
+use super::tolerance::Tolerance;
 
-/// Which of a model's two queues a job's companies wait in.
+/// Which of a model's two work queues a job's companies wait in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
-    /// In turn.
+    /// The normal queue.
     #[default]
     Normal,
-    /// Ahead of the normal ones.
+    /// The express queue.
     High,
 }
 
-/// How a file holds its rows. What follows is also the help of `--format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// The format of a file. The docs of the variants are also the help of `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Format {
     /// Text fields with a header line, quoted as RFC 4180 has it
     Csv,
@@ -30,44 +34,39 @@ pub enum Format {
     Parquet,
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Format::Csv => "csv",
-            Format::Jsonl => "jsonl",
-            Format::Parquet => "parquet",
-        })
-    }
-}
-
-/// What stands between the fields of CSV.
+/// The character between the fields of CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Delimiter(u8);
 
 impl Delimiter {
-    /// It as it stands in a file.
+    /// The delimiter as it is in a file.
     pub fn byte(self) -> u8 {
         self.0
     }
 }
 
-impl FromStr for Delimiter {
-    type Err = String;
+/// Text that is not a delimiter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected one character such as ; or |, or tab, found {found:?}")]
+pub struct BadDelimiter {
+    found: String,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Delimiter {
+    type Err = BadDelimiter;
+    fn from_str(text: &str) -> Result<Self, BadDelimiter> {
         match *text.as_bytes() {
             _ if text == "tab" || text == "\\t" => Ok(Delimiter(b'\t')),
             [byte] if byte == b'\t' || byte == b' ' || byte.is_ascii_punctuation() && byte != b'"' => Ok(Delimiter(byte)),
-            _ => Err(format!("expected one character such as ; or |, or tab, found {text:?}")),
+            _ => Err(BadDelimiter { found: text.to_owned() }),
         }
     }
 }
 
 impl TryFrom<String> for Delimiter {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
+    type Error = BadDelimiter;
+    fn try_from(text: String) -> Result<Self, BadDelimiter> {
         text.parse()
     }
 }
@@ -87,25 +86,25 @@ impl fmt::Display for Delimiter {
     }
 }
 
-/// How a job's file is read: whoever reads it again must come to the same companies.
+/// How a job's file is read. It is recorded, so that a process that reads the file again gets the same companies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reading {
-    /// What the file holds; nothing where its name says so.
+    /// The format of the file; `None` if its name tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// What stands between the fields of CSV; nothing where the file shows it.
+    /// The delimiter of CSV; `None` if it is detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<Delimiter>,
-    /// The columns that are read beside the one with the ids; all of them where none are named.
+    /// The columns that are read beside the one with the ids; all of them if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
-    /// The column with the company's own id; nothing for the usual one.
+    /// The column with the company's own id; `None` for the default one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_column: Option<String>,
     /// Whether two rows may have the same id.
     pub allow_duplicate_ids: bool,
-    /// The longest record let in, in bytes.
+    /// The longest record that is accepted, in bytes.
     pub max_record_bytes: u32,
 }
 
@@ -128,13 +127,13 @@ impl Reading {
     }
 }
 
-/// What holds for one job.
+/// The settings of one job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Which of the model's queues its companies wait in.
+    /// Which of the model's work queues its companies wait in.
     #[serde(default)]
     pub priority: Priority,
-    /// How often a company is tried; nothing where consumers decide.
+    /// How often a company is tried, and after which delays; `None` leaves that to the consumers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
     /// Failures with which the job still succeeds.
@@ -143,13 +142,13 @@ pub struct Settings {
     /// Whether the job ends as soon as it has more failures than that.
     #[serde(default)]
     pub fail_fast: bool,
-    /// When the job expires. Of one with `deadline_seconds`, when that is by the clock of its producer: to be shown, and no more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// When the job expires. If it has `deadline_seconds`, this is that deadline by the clock of its producer, for display only.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "field::deadline_at")]
     pub deadline_at: Option<Timestamp>,
-    /// How long after its opening the job expires; the aggregator counts from when it reads the opening.
+    /// How long after its opening the job expires. The aggregator counts from when it reads the opening.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<Span>,
-    /// What its file's bytes hash to; nothing where it came by standard input.
+    /// The hash of its file; `None` if it came by standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
     /// How its file is read.

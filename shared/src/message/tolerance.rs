@@ -5,17 +5,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Failures that a job tolerates: a number of companies, or a part of its total.
+/// Failures that a job tolerates: a number of companies, or a percentage of its total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Tolerance {
-    /// So many companies.
+    /// At most so many companies.
     Companies(u64),
-    /// So many of a hundred.
+    /// At most this part of the total.
     Percent(Percentage),
 }
 
-/// From 0 to 100 %, as exact as its text: one failure more or less decides how a job ends.
+/// From 0 to 100 %, as exact as its text, since one failure more or less decides how a job ends: integers, not floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentage {
     parts: u64,
@@ -25,10 +25,10 @@ impl Percentage {
     /// Digits after the decimal point.
     const DECIMALS: usize = 15;
 
-    /// Parts of one percent: as many as those digits tell apart.
+    /// Parts of one percent, so that each of those digits counts.
     const ONE: u64 = 1_000_000_000_000_000;
 
-    /// Whether `failed` are more than this part of `total`.
+    /// Whether `failed` is more than this part of `total`.
     fn is_exceeded(self, failed: u64, total: u64) -> bool {
         u128::from(failed) * 100 * u128::from(Percentage::ONE) > u128::from(self.parts) * u128::from(total)
     }
@@ -66,7 +66,7 @@ impl Default for Tolerance {
 }
 
 impl Tolerance {
-    /// Whether `failed` companies are more than a job tolerates. A part of a total that is not yet known is not exceeded yet.
+    /// Whether `failed` companies are more than a job tolerates. A percentage is not exceeded before the total is known.
     pub fn is_exceeded(self, failed: u64, total: Option<u64>) -> bool {
         match (self, total) {
             (Tolerance::Companies(most), _) => failed > most,
@@ -76,10 +76,17 @@ impl Tolerance {
     }
 }
 
+/// Text that is not a tolerance.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a number of companies such as 25, or a part of them such as 1%, found {found:?}")]
+pub struct BadTolerance {
+    found: String,
+}
+
 impl FromStr for Tolerance {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("expected a number of companies such as 25, or a part of them such as 1%, found {text:?}");
+    type Err = BadTolerance;
+    fn from_str(text: &str) -> Result<Self, BadTolerance> {
+        let bad = || BadTolerance { found: text.to_owned() };
         match text.strip_suffix('%') {
             None => text.parse().map(Tolerance::Companies).map_err(|_| bad()),
             Some(percent) => Percentage::parse(percent).map(Tolerance::Percent).ok_or_else(bad),
@@ -97,8 +104,8 @@ impl fmt::Display for Tolerance {
 }
 
 impl TryFrom<String> for Tolerance {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
+    type Error = BadTolerance;
+    fn try_from(text: String) -> Result<Self, BadTolerance> {
         text.parse()
     }
 }

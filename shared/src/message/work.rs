@@ -4,50 +4,56 @@ use lapin::BasicProperties;
 use lapin::types::FieldTable;
 
 use super::headers::{Malformed, number, opening, persistent, put_integer, put_text, text};
-use super::{Index, Job, Opening, Priority, RetryPolicy, WORK_TYPE};
+use super::names::{Index, Job};
+use super::opening::Opening;
+use super::retry::RetryPolicy;
+use super::settings::Priority;
 
-/// Bytes of a company id that another client may send; our own producer takes fewer.
+/// The `type` property of a work message.
+pub const WORK_TYPE: &str = "rollcall.company.v1";
+
+/// Bytes of a company id, at most. Other clients may send so many; our own producer accepts fewer.
 pub const LONGEST_COMPANY_ID: usize = 512;
 
-/// W3C Trace Context has 55 today; a longer one is left out.
+/// Bytes of a trace context, at most; a longer one is left out. W3C Trace Context has 55 today.
 pub(super) const LONGEST_TRACEPARENT: usize = 256;
 
 /// One company of a job on its way to a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
-    /// The job it belongs to.
+    /// The job that it belongs to.
     pub job: Job,
-    /// Its place in the job.
+    /// Its index in the job.
     pub index: Index,
-    /// The name its owner knows it by.
+    /// Its owner's id of it.
     pub company_id: String,
-    /// Which try at scoring it this is, from 1.
+    /// Which attempt at scoring it this is, from 1.
     pub attempt: u32,
     /// How often its job had been redriven when it was enqueued.
     pub round: u32,
-    /// The opening of its job; nothing where its producer does not tell.
+    /// The opening of its job; `None` if its producer does not say.
     pub opening: Option<Opening>,
     /// Which of the model's queues it belongs in.
     pub priority: Priority,
-    /// How often it was delivered and not answered for, in earlier messages of this attempt.
+    /// How often it was delivered without an acknowledgement, in earlier messages of this attempt.
     pub deliveries: u32,
     /// How many of those deliveries came from the quarantine, where it was scored by itself.
     pub deliveries_alone: u32,
-    /// When its attempts are over; nothing where its job leaves that to consumers.
+    /// Its retry policy; `None` if its job leaves that to the consumers.
     pub retry: Option<RetryPolicy>,
-    /// W3C trace context; empty where the sender had none.
+    /// Its W3C trace context; empty if the sender had none.
     pub traceparent: String,
     /// The company's record: a JSON object, as text.
     pub record: Vec<u8>,
 }
 
 impl Work {
-    /// `<job>/<index>`: the same for every copy of this company's messages.
+    /// `<job>/<index>`, the message id of the work and of its result.
     pub fn id(&self) -> String {
         format!("{}/{}", self.job, self.index)
     }
 
-    /// The message's properties, headers included; its body is the record. What is as usual is left out.
+    /// The properties of the message, headers included; its body is the record. Headers with default values are left out.
     pub fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
         put_text(&mut headers, "job", self.job.as_str());
@@ -76,15 +82,15 @@ impl Work {
         persistent(WORK_TYPE, self.id()).with_content_type("application/json".into()).with_headers(headers)
     }
 
-    /// Reads a delivered work message. The record is not looked into: that is the scorer's.
+    /// Reads a delivered work message, without its record, which the scorer parses.
     ///
     /// # Errors
-    /// [`Malformed`] where the job or the index is missing or is not of its kind, or the company id is too long to go into the header of
-    /// its result: a header must fit in one frame, and one that does not costs the whole connection.
+    /// [`Malformed`] if the job or the index is missing or invalid, or the company id is too long for the header of its result: headers
+    /// that do not fit in one frame end the connection.
     pub fn read(properties: &BasicProperties, record: Vec<u8>) -> Result<Work, Malformed> {
         let job = text(properties, "job")?;
         let index = number(properties, "index")?;
-        // Job and index are all that an answer needs. Another producer may leave out the rest.
+        // A result needs the job and the index only; another producer may leave out the rest.
         let company_id = text(properties, "company_id").map_or_else(|_| index.to_string(), str::to_owned);
         if company_id.len() > LONGEST_COMPANY_ID {
             let expected = format!("at most {LONGEST_COMPANY_ID} bytes in header 'company_id'");
@@ -108,8 +114,8 @@ impl Work {
     }
 }
 
-/// How often the broker has delivered a message of a quorum queue before this time, without an answer. RabbitMQ 3.10 counts
-/// every redelivery; 4.x leaves out what was given back in good order.
+/// How often the broker has delivered a message of a quorum queue before, without an acknowledgement. RabbitMQ 3.10 counts every
+/// redelivery; 4.x leaves out messages that were requeued.
 pub fn earlier_deliveries(properties: &BasicProperties) -> u32 {
     number(properties, "x-delivery-count").unwrap_or_default()
 }

@@ -1,22 +1,22 @@
-//! Logs: to stderr, for people on a terminal, as JSON where asked for. They are lost where nobody reads stderr.
+//! Logs on standard error, as text or JSON. They are lost if nothing reads standard error.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Debug};
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
 use std::thread;
-use std::time::SystemTime;
 
 use anstream::{AutoStream, ColorChoice};
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::{RecordFields, VisitOutput};
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
 
-use crate::message::timestamp;
-use crate::terminal::{Stderr, escape_controls, escape_json, escape_lines, flush_unless_stalled, speak_json};
+use crate::message::Timestamp;
+use crate::terminal::{Stderr, escape_controls, escape_json, escape_lines, flush_unless_stalled, use_json_notices};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,17 +38,25 @@ pub struct LogArgs {
     pub log: String,
 }
 
+/// A filter that does not parse.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a level or a tracing filter for --log, found {found:?}: {error}")]
+pub struct BadLogFilter {
+    found: String,
+    error: ParseError,
+}
+
 impl LogArgs {
     /// Starts logging.
     ///
     /// # Errors
-    /// Where the filter does not parse; names it.
-    pub fn start(&self) -> Result<(), String> {
-        // lapin logs each lost connection as an error of its own; the supervisor says it once, with what it does about it.
+    /// If the filter does not parse.
+    pub fn start(&self) -> Result<(), BadLogFilter> {
+        // lapin logs each lost connection as an error; supervise logs it once, with what it does about it.
         let filter = EnvFilter::try_new(format!("{},lapin=off,async_rs=off", self.log))
-            .map_err(|error| format!("expected a level or a tracing filter for --log, found {:?}: {error}", self.log))?;
+            .map_err(|error| BadLogFilter { found: self.log.clone(), error })?;
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-        // A failed write would be told on standard error, and to fail at that would end the thread that logs.
+        // It would report a failed write on standard error, and panic if that fails too.
         let lines = lines.log_internal_errors(false);
         match self.log_format {
             LogFormat::Text => {
@@ -56,7 +64,7 @@ impl LogArgs {
                 lines.with_writer(|| Stderr).with_ansi(in_colour).fmt_fields(EscapedFields).init();
             }
             LogFormat::Json => {
-                speak_json();
+                use_json_notices();
                 lines.with_writer(|| EscapedJson(Stderr)).json().flatten_event(true).init();
             }
         }
@@ -65,8 +73,8 @@ impl LogArgs {
     }
 }
 
-/// Panics are told as logs are, whatever the filter says: the default writes them to standard error as they are, whatever text from
-/// outside they hold, and waits for whoever reads it. One may end the process, so the line is on its way when this is over.
+/// Logs panics in the format of the logs, whatever the filter. The default hook would write untrusted text unescaped, and wait for the reader.
+/// A panic may end the process, so the hook flushes its line.
 fn log_panics(format: LogFormat) {
     panic::set_hook(Box::new(move |panic| {
         let backtrace = Backtrace::capture();
@@ -80,19 +88,19 @@ fn log_panics(format: LogFormat) {
     }));
 }
 
-/// One line, and one more for each of the backtrace.
+/// One line, and one for each line of the backtrace.
 fn panic_as_text(panic: &PanicHookInfo<'_>, backtrace: Option<&str>) -> String {
-    let (said, at, thread) = (said(panic), at(panic), thread::current());
+    let (message, at, thread) = (message(panic), at(panic), thread::current());
     let thread = thread.name().unwrap_or("without a name");
-    let line = format!("{} ERROR {said} event=\"panicked\" thread={thread:?} at={at:?}", timestamp(SystemTime::now()));
+    let line = format!("{} ERROR {message} event=\"panicked\" thread={thread:?} at={at:?}", Timestamp::now());
     escape_lines([line.as_str()].into_iter().chain(backtrace.into_iter().flat_map(str::lines)))
 }
 
 fn panic_as_json(panic: &PanicHookInfo<'_>, backtrace: Option<&str>) -> String {
     let fields = [
-        ("timestamp", Some(json!(timestamp(SystemTime::now())))),
+        ("timestamp", Some(json!(Timestamp::now()))),
         ("level", Some(json!("ERROR"))),
-        ("message", Some(json!(said(panic)))),
+        ("message", Some(json!(message(panic)))),
         ("event", Some(json!("panicked"))),
         ("thread", Some(json!(thread::current().name()))),
         ("at", Some(json!(at(panic)))),
@@ -102,7 +110,7 @@ fn panic_as_json(panic: &PanicHookInfo<'_>, backtrace: Option<&str>) -> String {
     escape_json(&Value::from(fields).to_string()).into_owned()
 }
 
-fn said<'p>(panic: &'p PanicHookInfo<'_>) -> &'p str {
+fn message<'p>(panic: &'p PanicHookInfo<'_>) -> &'p str {
     let payload = panic.payload();
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
@@ -112,7 +120,7 @@ fn at(panic: &PanicHookInfo<'_>) -> String {
     panic.location().map(ToString::to_string).unwrap_or_default()
 }
 
-/// The fields of a text line as they are by default, with their values escaped: by default only the message is, and less of it.
+/// The default format of fields, with every value escaped. By default only the message is, and not completely.
 struct EscapedFields;
 
 impl<'writer> FormatFields<'writer> for EscapedFields {
@@ -132,7 +140,7 @@ impl Visit for EscapingVisitor<'_> {
     }
 }
 
-/// Takes whole lines of JSON, and hands them on escaped.
+/// Escapes whole lines of JSON.
 struct EscapedJson<W>(W);
 
 impl<W: Write> Write for EscapedJson<W> {
@@ -157,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is logged.
+    /// Collects what is logged.
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
 
@@ -202,7 +210,7 @@ mod tests {
             let text = kept.text();
             assert_eq!(text.matches(SHOWN).count(), 5, "{text:?}");
             assert_eq!((text.matches('\n').count(), text.ends_with('\n')), (1, true), "{text:?}");
-            // In colour, the only escapes are our own.
+            // In colour, the only escape sequences are those of the format.
             assert_eq!(text.contains('\u{1b}'), in_colour, "{text:?}");
             let plain = text.replace(['\u{1b}', '\n'], "");
             assert_eq!(escape_controls(&plain), plain);
@@ -226,7 +234,7 @@ mod tests {
         assert_eq!(line["message"], format!("message {HOSTILE}"));
     }
 
-    /// Starts this process once more, as one that panics, with these variables.
+    /// Starts this test process again with these variables, to run the test that panics.
     fn panicked(variables: &[(&str, &str)]) -> Output {
         let mut again = Command::new(env::current_exe().unwrap());
         again.args(["--exact", "telemetry::logs::tests::a_process_that_panics", "--ignored", "--nocapture", "--test-threads=1"]);
@@ -241,13 +249,13 @@ mod tests {
         let log_format = if env::var_os("JSON").is_some() { LogFormat::Json } else { LogFormat::Text };
         LogArgs { log_format, log: "off".to_owned() }.start().unwrap();
         assert!(panic::catch_unwind(|| panic!("{HOSTILE}")).is_err());
-        // Without a word more: what is not written yet is lost.
+        // Without a flush: what is not written yet is lost.
         process::exit(101);
     }
 
     #[test]
     fn a_panic_is_told_in_one_line_whatever_is_logged_and_though_the_process_ends_with_it() {
-        // The system gives no thread with such a stack, as it gives none beyond a limit of processes.
+        // The system cannot start a thread with such a stack, as beyond a limit of processes.
         for no_thread in [None, Some(("RUST_MIN_STACK", "1152921504606846976"))] {
             let said = String::from_utf8(panicked(no_thread.as_slice()).stderr).unwrap();
             let line = said.lines().find(|line| line.contains("panicked")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Every metric there is. Labels are bounded: never a job or a company.
+//! All metrics. The values of labels are bounded: never a job or a company.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -10,19 +10,19 @@ use prometheus::{
 
 use crate::message::State;
 
-/// Causes come from scorers, and a careless one could make a new cause for every company.
+/// Causes that are label values, at most. They come from scorers, and one might return a new cause for every company.
 const DISTINCT_CAUSES: usize = 50;
 
-/// What a consumer measures.
+/// The metrics of a consumer.
 #[derive(Debug)]
 pub struct ConsumerMetrics {
-    /// Where all of them are gathered.
+    /// The registry of all of them.
     pub registry: Registry,
     /// Work messages taken from the queue.
     pub work_taken: IntCounter,
     /// Attempts at scoring a company.
     pub attempts: IntCounter,
-    /// Time to score a company, in seconds; within a batch, its share.
+    /// Seconds to score a company; within a batch, its share.
     pub score_duration: Histogram,
     /// Companies scored in one call.
     pub batch_companies: Histogram,
@@ -36,31 +36,31 @@ pub struct ConsumerMetrics {
     pub seconds_per_company: Gauge,
     /// Results published and not yet confirmed.
     pub confirms_pending: IntGauge,
-    /// Results that a subscriber's queue refused, and that the ledger got directly.
+    /// Results that a subscriber's queue refused, and that were published to the ledger alone.
     pub results_refused: IntCounter,
-    /// Messages on a work queue that are no work.
+    /// Malformed work messages.
     pub malformed: IntCounter,
-    /// Companies moved to another queue unanswered: to retry, to the suspects, to a paused job's, or back.
+    /// Companies moved to another queue without a result: to a retry queue, the quarantine or the queue of a paused job, or back.
     pub moved: IntCounterVec,
-    /// Companies forgotten unscored, because their job had ended without them.
+    /// Companies dropped unscored, because their job had ended without them.
     pub dropped: IntCounter,
-    /// Companies no field of which is a feature of the model.
+    /// Companies without any field that is a feature of the model.
     pub no_features: IntCounter,
-    /// Threads that score.
+    /// Scoring threads.
     pub workers: IntGauge,
-    /// Threads replaced, because their scorer was stuck or they panicked.
+    /// Scoring threads replaced, because their scorer was stuck or they panicked.
     pub workers_replaced: IntCounterVec,
-    /// Times the connection was built anew.
+    /// Reconnections to the broker.
     pub reconnections: IntCounter,
     results: IntCounterVec,
     causes: Mutex<HashSet<String>>,
 }
 
 impl ConsumerMetrics {
-    /// All at zero.
+    /// All metrics at zero.
     ///
     /// # Errors
-    /// Never, unless two metrics share a name.
+    /// If two metrics have the same name.
     pub fn new() -> prometheus::Result<ConsumerMetrics> {
         let registry = Registry::new();
         let seconds = exponential_buckets(0.000_1, 4.0, 10)?;
@@ -83,29 +83,33 @@ impl ConsumerMetrics {
             confirms_pending: gauge(&registry, "rollcall_confirms_pending", "Results published and not yet confirmed")?,
             moved: registered(
                 &registry,
-                IntCounterVec::new(Opts::new("rollcall_moved_total", "Companies moved to another queue unanswered"), &["to"])?,
+                IntCounterVec::new(
+                    Opts::new("rollcall_moved_total", "Companies moved to another queue without a result"),
+                    &["to"],
+                )?,
             )?,
             results_refused: counter(
                 &registry,
                 "rollcall_results_refused_total",
-                "Results that a subscriber's queue refused, and that the ledger got directly",
+                "Results that a subscriber's queue refused, and that were published to the ledger alone",
             )?,
-            malformed: counter(&registry, "rollcall_malformed_work_total", "Messages on a work queue that are no work")?,
-            dropped: counter(&registry, "rollcall_dropped_total", "Companies forgotten, their job having ended without them")?,
+            malformed: counter(&registry, "rollcall_malformed_work_total", "Malformed work messages; they are dead-lettered")?,
+            dropped: counter(
+                &registry,
+                "rollcall_dropped_total",
+                "Companies dropped unscored, because their job had ended without them",
+            )?,
             no_features: counter(
                 &registry,
                 "rollcall_no_features_total",
-                "Companies no field of which is a feature of the model",
+                "Companies without any field that is a feature of the model",
             )?,
-            workers: gauge(&registry, "rollcall_workers", "Threads that score")?,
+            workers: gauge(&registry, "rollcall_workers", "Scoring threads")?,
             workers_replaced: registered(
                 &registry,
-                IntCounterVec::new(
-                    Opts::new("rollcall_workers_replaced_total", "Threads that were lost and replaced"),
-                    &["why"],
-                )?,
+                IntCounterVec::new(Opts::new("rollcall_workers_replaced_total", "Scoring threads replaced, by why"), &["why"])?,
             )?,
-            reconnections: counter(&registry, "rollcall_reconnections_total", "Times the connection was built anew")?,
+            reconnections: counter(&registry, "rollcall_reconnections_total", "Reconnections to the broker")?,
             results: registered(
                 &registry,
                 IntCounterVec::new(
@@ -126,48 +130,48 @@ impl ConsumerMetrics {
     }
 }
 
-/// What an aggregator measures.
+/// The metrics of an aggregator.
 #[derive(Debug)]
 pub struct AggregatorMetrics {
-    /// Where all of them are gathered.
+    /// The registry of all of them.
     pub registry: Registry,
-    /// 1 while it is the one that counts.
+    /// 1 while it is the leader.
     pub active: IntGauge,
-    /// The ledger offset it reads next.
+    /// The ledger offset that it reads next.
     pub ledger_offset: IntGauge,
-    /// Age of the record read last while there are more to read, in seconds.
+    /// Seconds since the record read last was published, while there are more to read.
     pub ledger_lag: Gauge,
-    /// From reading a job's last outcome to reading its done event back from the ledger, in seconds.
+    /// Seconds from reading a job's last outcome to reading its done event back from the ledger.
     pub last_result_to_done: Histogram,
-    /// Times the connection was built anew.
+    /// Reconnections to the broker.
     pub reconnections: IntCounter,
-    /// Records that are none of ours.
+    /// Malformed ledger records.
     pub malformed: IntCounter,
-    /// Dead letters taken, by the cause that their failed result has; `dropped` for those that nobody can answer for.
+    /// Dead letters taken, by the cause of their failed result; `dropped` if their company is not known.
     pub dead_letters: IntCounterVec,
-    /// Jobs of which companies are lost.
+    /// Jobs with lost companies.
     pub jobs_stalled: IntGauge,
-    /// Records that count for nothing, by why.
+    /// Ignored ledger records, by why.
     pub ignored: IntCounterVec,
     jobs: IntGaugeVec,
 }
 
 impl AggregatorMetrics {
-    /// All at zero.
+    /// All metrics at zero.
     ///
     /// # Errors
-    /// Never, unless two metrics share a name.
+    /// If two metrics have the same name.
     pub fn new() -> prometheus::Result<AggregatorMetrics> {
         let registry = Registry::new();
         let seconds = exponential_buckets(0.001, 2.0, 14)?;
         Ok(AggregatorMetrics {
-            active: gauge(&registry, "rollcall_aggregator_active", "1 while this aggregator is the one that counts")?,
+            active: gauge(&registry, "rollcall_aggregator_active", "1 while this aggregator is the leader")?,
             ledger_offset: gauge(&registry, "rollcall_ledger_offset", "Ledger offset to be read next")?,
             ledger_lag: registered(
                 &registry,
                 Gauge::new(
                     "rollcall_ledger_lag_seconds",
-                    "Age of the ledger record read last while there are more to read, by the clock of who published it",
+                    "Age of the ledger record read last, while there are more to read, by the clock of its publisher",
                 )?,
             )?,
             last_result_to_done: histogram(
@@ -176,8 +180,8 @@ impl AggregatorMetrics {
                 "From reading a job's last outcome to reading its done event back from the ledger",
                 seconds,
             )?,
-            reconnections: counter(&registry, "rollcall_reconnections_total", "Times the connection was built anew")?,
-            malformed: counter(&registry, "rollcall_malformed_records_total", "Ledger records that are none of Rollcall's")?,
+            reconnections: counter(&registry, "rollcall_reconnections_total", "Reconnections to the broker")?,
+            malformed: counter(&registry, "rollcall_malformed_records_total", "Malformed ledger records")?,
             dead_letters: registered(
                 &registry,
                 IntCounterVec::new(
@@ -195,7 +199,7 @@ impl AggregatorMetrics {
                 IntCounterVec::new(
                     Opts::new(
                         "rollcall_ignored_records_total",
-                        "Ledger records that count for nothing: of another opening of their job's name, of a job that is not open, or not true by the count",
+                        "Ignored ledger records: of another opening of their job's name, of a job that is not open, or in contradiction to the counts",
                     ),
                     &["why"],
                 )?,

@@ -1,5 +1,6 @@
 //! `/metrics`, `/healthz` and `/readyz` over HTTP.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ pub struct MetricsArgs {
     pub metrics_addr: Option<SocketAddr>,
 }
 
-/// Whether a process is at its work: connected, and able to do what it is for.
+/// Whether a process can do its work: connected to the broker, and without a fault.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<State>);
 
@@ -29,43 +30,49 @@ struct State {
 }
 
 impl Readiness {
-    /// Says whether it is connected, and takes part.
+    /// Sets whether it is connected.
     pub fn set(&self, connected: bool) {
         self.0.connected.store(connected, Ordering::Relaxed);
     }
 
-    /// Says why it is not able to, connected or not; nothing where it is.
+    /// Sets why it cannot work, connected or not; `None` if it can.
     pub fn set_fault(&self, fault: Option<String>) {
         *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
-    /// Why it is not able to, connected or not.
+    /// Why it cannot work, connected or not.
     pub fn fault(&self) -> Option<String> {
         self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it lacks to be at its work; nothing where it is ready.
+    /// Why it is not ready; `None` if it is.
     pub fn missing(&self) -> Option<String> {
         self.fault().or_else(|| (!self.0.connected.load(Ordering::Relaxed)).then(|| "not connected".to_owned()))
     }
 }
 
-/// Serves until the process ends; does nothing where no address is given.
+/// The address of the metrics cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on --metrics-addr {address}: {error}; choose a free address")]
+pub struct CannotListen {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+/// Serves in the background until the process ends; does nothing if no address is given.
 ///
 /// # Errors
-/// Where the address cannot be listened on; names it.
-pub async fn serve(args: &MetricsArgs, registry: Registry, ready: Readiness) -> Result<(), String> {
+/// [`CannotListen`].
+pub async fn serve(args: &MetricsArgs, registry: Registry, ready: Readiness) -> Result<(), CannotListen> {
     let Some(address) = args.metrics_addr else { return Ok(()) };
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on --metrics-addr {address}: {error}; choose a free address"))?;
+    let listener = TcpListener::bind(address).await.map_err(|error| CannotListen { address, error })?;
     let router = Router::new()
         .route("/metrics", get(async move || metrics(&registry)))
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(async move || readiness(&ready)));
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the metrics server stopped");
+            tracing::error!(event = "metrics_server_stopped", %error, "the metrics server stopped");
         }
     });
     Ok(())

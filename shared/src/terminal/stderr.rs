@@ -1,5 +1,5 @@
-//! Standard error, written by a thread of its own: whoever reads it may stand still, as a terminal does after Ctrl-S, and nobody
-//! who logs, reports or draws is to wait for that.
+//! Standard error, written by a thread of its own: its reader may stop reading, as a terminal does after Ctrl-S, and no thread that logs or
+//! draws must wait for it.
 
 mod queue;
 
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use self::queue::{Lost, Piece, Queue};
 
-/// A reader that takes longer than this over one write (of 64 KiB, where so much waits) does not read, and what finds no room is lost.
+/// A write (of at most 64 KiB) that takes longer than this has a reader that does not read: lines that do not fit into the queue are dropped.
 const STALLED_AFTER: Duration = Duration::from_millis(250);
 
-/// How long a process that ends waits for its last lines to be written, and the longest that a line waits for room.
+/// How long a process that ends waits for its last lines to be written, and how long a line waits for room in the queue, at most.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Frames of a progress bar that wait at most: a later one shows the same and more.
+/// Queued frames of a progress bar, at most: a later one replaces them.
 const MOST_FRAMES: usize = 4;
 
 static STDERR: Outlet<fn(&[u8])> = Outlet::new(write_all);
 
-/// Takes whole lines, of logs for one.
+/// A writer to standard error; each write must be one or several whole lines.
 #[derive(Debug, Clone, Copy)]
 pub struct Stderr;
 
@@ -37,46 +37,46 @@ impl Write for Stderr {
     }
 }
 
-/// Draws a frame of a progress bar. It is left out where earlier ones still wait to be written.
+/// Draws a frame of a progress bar. It is dropped if earlier ones still wait to be written.
 pub fn draw(frame: Vec<u8>) {
     STDERR.draw(frame);
 }
 
-/// Waits until all that was said on standard error is written, as a process does that ends; but not for long.
+/// Waits until all that was queued for standard error is written, but at most a second.
 pub fn flush_stderr() {
     STDERR.flush();
 }
 
-/// The same, but not at all for a reader that has stopped reading.
+/// The same, but does not wait for a reader that has stopped reading.
 pub(crate) fn flush_unless_stalled() {
     if !STDERR.is_stalled() {
         STDERR.flush();
     }
 }
 
-/// From now on, what is said in place of lost lines is JSON, as the logs are.
-pub(crate) fn speak_json() {
-    STDERR.speaks_json.store(true, Ordering::Relaxed);
+/// From now on, the notice in place of dropped lines is JSON, as the logs are.
+pub(crate) fn use_json_notices() {
+    STDERR.json_notices.store(true, Ordering::Relaxed);
 }
 
-/// What waits for a thread that hands it to `sink`.
+/// A queue, and a thread that writes it to `sink`.
 struct Outlet<S> {
     queue: Mutex<Queue>,
-    /// Something waits.
+    /// Something was queued.
     added: Condvar,
-    /// Something has been written.
+    /// Something was written.
     written: Condvar,
-    speaks_json: AtomicBool,
+    json_notices: AtomicBool,
     sink: S,
 }
 
 impl<S: Fn(&[u8]) + Send + Sync> Outlet<S> {
     const fn new(sink: S) -> Outlet<S> {
         let (added, written) = (Condvar::new(), Condvar::new());
-        Outlet { queue: Mutex::new(Queue::new()), added, written, speaks_json: AtomicBool::new(false), sink }
+        Outlet { queue: Mutex::new(Queue::new()), added, written, json_notices: AtomicBool::new(false), sink }
     }
 
-    /// Queues a line; where there is no room, and none is made for a while, it is lost and counted.
+    /// Queues a line; if there is no room for a while, drops and counts it.
     fn write(&'static self, line: Vec<u8>) {
         let Some(mut queue) = self.running() else { return (self.sink)(&line) };
         let asked = Instant::now();
@@ -84,7 +84,7 @@ impl<S: Fn(&[u8]) + Send + Sync> Outlet<S> {
             let stalled_at = queue.writing_since.unwrap_or(asked) + STALLED_AFTER;
             let left = stalled_at.min(asked + PATIENCE).saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return queue.lose_line();
+                return queue.drop_line();
             }
             queue = self.written.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -117,17 +117,17 @@ impl<S: Fn(&[u8]) + Send + Sync> Outlet<S> {
         self.lock().writing_since.is_some_and(|since| since.elapsed() > STALLED_AFTER)
     }
 
-    /// The queue, with a thread that writes what is in it. Nothing where the system gives no thread: then whoever has a line writes it.
+    /// The queue, with its thread started; `None` if the system cannot start one, and the caller must write by itself.
     fn running(&'static self) -> Option<MutexGuard<'static, Queue>> {
         let mut queue = self.lock();
         if !queue.is_running {
             let thread = thread::Builder::new().name("stderr".to_owned());
-            queue.is_running = thread.spawn(move || self.write_what_comes()).is_ok();
+            queue.is_running = thread.spawn(move || self.write_queue()).is_ok();
         }
         queue.is_running.then_some(queue)
     }
 
-    fn write_what_comes(&self) {
+    fn write_queue(&self) {
         loop {
             let mut queue = self.lock();
             while queue.is_empty() {
@@ -145,9 +145,9 @@ impl<S: Fn(&[u8]) + Send + Sync> Outlet<S> {
         }
     }
 
-    /// What stands where lines are missing.
+    /// The text in place of dropped lines.
     fn notice(&self, lost: &Lost) -> String {
-        if self.speaks_json.load(Ordering::Relaxed) { lost.as_json() } else { lost.as_text() }
+        if self.json_notices.load(Ordering::Relaxed) { lost.as_json() } else { lost.as_text() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -155,7 +155,7 @@ impl<S: Fn(&[u8]) + Send + Sync> Outlet<S> {
     }
 }
 
-/// What nobody reads any more is lost.
+/// Writes all bytes; gives up on an error, which means that nothing reads them.
 fn write_all(mut bytes: &[u8]) {
     let mut stderr = io::stderr();
     while !bytes.is_empty() {
@@ -163,7 +163,7 @@ fn write_all(mut bytes: &[u8]) {
             Ok(0) => return,
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Another process that shares it has set it so.
+            // Another process that shares standard error has made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(10)),
             Err(_) => return,
         }

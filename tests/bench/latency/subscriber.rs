@@ -1,7 +1,7 @@
 //! A subscriber as any service may be one, that notes when it hears of what; and a publisher of single companies.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -9,7 +9,7 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions,
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use rollcall_shared::message::{
-    Counted, Event, Index, JobEvent, Message, Opened, Priority, RESULT_TYPE, Settings, Work, timestamp,
+    Event, Index, JobEvent, Message, Opened, Priority, RESULT_TYPE, ResultHeaders, Settings, Timestamp, Work,
 };
 use rollcall_shared::topology::Topology;
 use rollcall_tests::Fleet;
@@ -80,7 +80,7 @@ impl Subscriber {
             opening: None,
             model: MODEL.parse().unwrap(),
             source: "bench".to_owned(),
-            opened_at: timestamp(SystemTime::now()),
+            opened_at: Timestamp::now(),
             settings: Settings::default(),
         };
         self.publish(&Event::now(JobEvent::Opened(opened)).message(self.topology.events()).unwrap());
@@ -144,7 +144,7 @@ async fn subscribe(channel: Channel, topology: &Topology, hear: Sender<(Heard, I
 
 fn read(delivery: &Delivery) -> Heard {
     if delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == RESULT_TYPE) {
-        let Counted { job, index, .. } = Counted::read(&delivery.properties).unwrap();
+        let ResultHeaders { job, index, .. } = ResultHeaders::read(&delivery.properties).unwrap();
         return Heard::Result { job: job.to_string(), index: usize::try_from(index.0).unwrap() };
     }
     match Event::read(&delivery.data).unwrap().event {

@@ -7,7 +7,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
 use libfuzzer_sys::fuzz_target;
 use rollcall_fuzz::assert_one_line;
-use rollcall_shared::message::{Counted, Work, earlier_deliveries, offset};
+use rollcall_shared::message::{ResultHeaders, Work, earlier_deliveries, offset};
 
 /// The keys that are read, and one that is not.
 const KEYS: [&str; 15] = [
@@ -38,7 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(work) => assert_eq!(Work::read(&work.properties(), work.record.clone()), Ok(work)),
         Err(malformed) => assert_one_line(&malformed.to_string()),
     }
-    if let Err(malformed) = Counted::read(&properties) {
+    if let Err(malformed) = ResultHeaders::read(&properties) {
         assert_one_line(&malformed.to_string());
     }
     offset(&properties);

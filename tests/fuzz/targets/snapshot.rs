@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use rollcall_aggregator::ledger::Ledger;
 use rollcall_fuzz::assert_one_line;
-use rollcall_shared::message::Which;
+use rollcall_shared::message::CompanySet;
 
 fuzz_target!(|bytes: &[u8]| {
     let ledger = match Ledger::from_snapshot(bytes) {
@@ -15,6 +15,6 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap(), ledger);
     for (job, count) in ledger.jobs() {
         count.status(job, Some(1.0), ledger.next_offset());
-        count.companies(&Which::Failed);
+        count.companies(&CompanySet::Failed);
     }
 });

@@ -8,7 +8,7 @@ pub use tell::Mark;
 use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
-use rollcall_shared::message::{Counted, Done, Indices, Model, Opened, Outcome, Settings, State, Timestamp, Which};
+use rollcall_shared::message::{CompanySet, Done, Indices, Model, Opened, Outcome, ResultHeaders, Settings, State, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Ignored;
@@ -100,7 +100,7 @@ impl JobCount {
 
     /// Counts an outcome. The first of a company in its newest round wins; a later one, or one of an earlier round, is a
     /// duplicate. Outcomes that come after the job was cut short change nothing.
-    pub(super) fn count(&mut self, result: &Counted) -> Result<(), Ignored> {
+    pub(super) fn count(&mut self, result: &ResultHeaders) -> Result<(), Ignored> {
         if result.opening.is_some() && result.opening != self.opened.opening {
             return Err(Ignored::OtherOpening);
         }
@@ -287,9 +287,9 @@ impl JobCount {
         self.cut_short.as_ref().filter(|cut| cut.round == self.round()).map(|cut| cut.round)
     }
 
-    /// When the job ended, as RFC 3339 in UTC, once the ledger says so.
-    pub fn done_at(&self) -> Option<&str> {
-        self.done.as_ref().map(|done| done.done_at.as_str())
+    /// When the job ended, once the ledger says so.
+    pub fn done_at(&self) -> Option<Timestamp> {
+        self.done.as_ref().map(|done| done.done_at)
     }
 
     /// Where in the ledger its done event is, once it is there.
@@ -308,15 +308,15 @@ impl JobCount {
     }
 
     /// The companies that have come to `which`; nothing where they are no longer known.
-    pub fn companies(&self, which: &Which) -> Option<Indices> {
+    pub fn companies(&self, which: &CompanySet) -> Option<Indices> {
         if self.forgotten {
             return None;
         }
         Some(Indices(match which {
-            Which::Counted => self.terminal.clone(),
-            Which::Cause(cause) => self.failed.get(cause).cloned().unwrap_or_default(),
-            Which::Failed => self.all_failed(),
-            Which::Redriven => self.redrive.as_ref().map(|redrive| redrive.reopened.clone()).unwrap_or_default(),
+            CompanySet::Counted => self.terminal.clone(),
+            CompanySet::Cause(cause) => self.failed.get(cause).cloned().unwrap_or_default(),
+            CompanySet::Failed => self.all_failed(),
+            CompanySet::Redriven => self.redrive.as_ref().map(|redrive| redrive.reopened.clone()).unwrap_or_default(),
         }))
     }
 

@@ -23,7 +23,7 @@ impl Ledger {
     /// # Errors
     /// [`BadSnapshot`].
     pub fn from_snapshot(bytes: &[u8]) -> Result<Ledger, BadSnapshot> {
-        let mut ledger: Ledger = read_json(bytes).map_err(BadSnapshot)?;
+        let mut ledger: Ledger = read_json(bytes).map_err(|error| BadSnapshot(error.to_string()))?;
         ledger.ended = Ended::of(&ledger.jobs);
         match ledger.jobs.iter().find(|(_, count)| !count.adds_up()) {
             Some((job, _)) => Err(BadSnapshot(format!("expected counts that add up, found others for job {job}"))),

@@ -7,7 +7,7 @@ mod redrives;
 mod times;
 
 use rollcall_shared::message::{
-    Cancelled, Enqueued, Expired, Index, Indices, Opened, Opening, Outcome, Pause, Redriven, Sealed, Settings, State, Which,
+    Cancelled, CompanySet, Enqueued, Expired, Index, Indices, Opened, Opening, Outcome, Pause, Redriven, Sealed, Settings, State,
 };
 
 use Outcome::{Failed, Succeeded};
@@ -18,12 +18,16 @@ fn job() -> Job {
     "j".parse().unwrap()
 }
 
+fn ended_at() -> Timestamp {
+    "2026-01-01T00:01:00Z".parse().unwrap()
+}
+
 fn opened() -> Record {
     opened_with(Settings::default())
 }
 
 fn opened_with(settings: Settings) -> Record {
-    let (model, opened_at) = ("m".parse().unwrap(), "2026-01-01T00:00:00Z".into());
+    let (model, opened_at) = ("m".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap());
     Record::Event(JobEvent::Opened(Opened { job: job(), opening: None, model, source: "f".into(), opened_at, settings }))
 }
 
@@ -34,12 +38,12 @@ fn sealed(total: u64) -> Record {
 fn result(index: u32, outcome: Outcome) -> Record {
     let cause = if outcome == Outcome::Failed { "timeout".to_owned() } else { String::new() };
     let (round, opening, republished) = (0, None, false);
-    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, republished })
+    Record::Result(ResultHeaders { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, republished })
 }
 
 fn in_round(round: u32, record: Record) -> Record {
     match record {
-        Record::Result(result) => Record::Result(Counted { round, ..result }),
+        Record::Result(result) => Record::Result(ResultHeaders { round, ..result }),
         Record::Event(JobEvent::Cancelled(cancelled)) => {
             Record::Event(JobEvent::Cancelled(Cancelled { redrives: round, ..cancelled }))
         }
@@ -52,7 +56,7 @@ fn cancelled(total: Option<u64>) -> Record {
 }
 
 fn expired() -> Record {
-    Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: "whenever".into() }))
+    Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: "2026-01-02T00:00:00Z".parse().unwrap() }))
 }
 
 fn enqueued(position: u64) -> Record {
@@ -78,7 +82,7 @@ fn redriven_of(total: Option<u64>, round: u32, by: &str, indices: &str) -> Recor
         indices,
         companies,
         total,
-        redriven_at: "2026-01-02T00:00:00Z".into(),
+        redriven_at: "2026-01-02T00:00:00Z".parse().unwrap(),
         opening: None,
     }))
 }
@@ -87,7 +91,7 @@ fn redriven_of(total: Option<u64>, round: u32, by: &str, indices: &str) -> Recor
 fn done(ledger: &Ledger) -> Record {
     let count = ledger.job(&job()).unwrap();
     assert!(count.is_due(), "{:?}", count.state());
-    Record::Event(JobEvent::Done(count.done(&job(), "2026-01-01T00:01:00Z".into(), Some(1.0))))
+    Record::Event(JobEvent::Done(count.done(&job(), ended_at(), Some(1.0))))
 }
 
 /// Applies the next record of the ledger, just as it is said.

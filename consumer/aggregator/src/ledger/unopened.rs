@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rollcall_shared::message::{Counted, Job, JobEvent};
+use rollcall_shared::message::{Job, JobEvent, ResultHeaders};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Record;
@@ -35,7 +35,7 @@ struct Early {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Said {
-    Result(Counted),
+    Result(ResultHeaders),
     /// In a box: results are many, and an event is large.
     Event(Box<JobEvent>),
 }
@@ -107,7 +107,6 @@ impl Early {
             Said::Event(event) => {
                 let text = match &**event {
                     JobEvent::Cancelled(cancelled) => cancelled.reason.len(),
-                    JobEvent::Paused(pause) | JobEvent::Resumed(pause) => pause.at.len(),
                     _ => 0,
                 };
                 size_of::<JobEvent>() + text

@@ -36,7 +36,7 @@ impl Announcer {
     /// The done event of a job that is due, as is known since `read_at`, after `seconds`; nothing where it was already made and has
     /// only not been read back yet.
     pub(super) fn done(&mut self, job: &Job, count: &JobCount, seconds: Option<f64>, read_at: Instant) -> Option<Message> {
-        let done = count.done(job, Timestamp::now().to_string(), seconds);
+        let done = count.done(job, Timestamp::now(), seconds);
         match self.announced.entry((job.clone(), done.redrives)) {
             Entry::Occupied(_) => return None,
             Entry::Vacant(unsaid) => unsaid.insert(read_at),
@@ -63,7 +63,7 @@ impl Announcer {
         let mut expired = Vec::new();
         for (job, count) in ledger.overdue(now) {
             if self.expired.insert(job.clone()) {
-                let deadline_at = count.settings().deadline_at.unwrap_or(now).to_string();
+                let deadline_at = count.settings().deadline_at.unwrap_or(now);
                 expired.push(Expired { job: job.clone(), deadline_at });
             }
         }

@@ -4,12 +4,11 @@
 //! the broker hands the baton, and the state in it, to the next. Every aggregator puts an empty one in at its start, so that
 //! the first ever has something to receive; of several, the one furthest in the ledger counts and the others are discarded.
 
-use futures_util::StreamExt;
+use lapin::Channel;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Consumer};
-use rollcall_shared::broker::{BrokerError, Publisher};
+use lapin::options::BasicAckOptions;
+use lapin::types::ShortString;
+use rollcall_shared::broker::{BrokerError, Publisher, Subscription};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Job, Message, persistent};
 use rollcall_shared::topology::Topology;
@@ -26,7 +25,7 @@ const LARGEST_STATE: usize = 12 << 20;
 
 /// The baton, held.
 pub(super) struct Baton {
-    consumer: Consumer,
+    consumer: Subscription,
     held: Delivery,
     /// The id of a fresh one that is on its way.
     renewing: Option<String>,
@@ -44,12 +43,9 @@ impl Baton {
         let queue = topology.checkpoint();
         let empty = written(&Ledger::default())?;
         put(publisher, &queue, empty.clone(), String::new()).await?;
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let tag = "aggregator".into();
-        let mut consumer =
-            channel.basic_consume(queue.as_str().into(), tag, BasicConsumeOptions::default(), FieldTable::default()).await?;
+        let mut consumer = Subscription::open(channel, &queue, "aggregator", PREFETCH).await?;
         let first = tokio::select! {
-            first = next(&mut consumer) => first?,
+            first = consumer.next() => first?,
             () = shutdown.requested() => return Ok(None),
         };
         let fence = Job::unique().to_string();
@@ -58,7 +54,7 @@ impl Baton {
         let mut ledger = state(&baton.held);
         // The queue is in order: every baton that was there before the fence comes before it.
         loop {
-            let other = next(&mut baton.consumer).await?;
+            let other = baton.consumer.next().await?;
             let last = other.properties.message_id().as_ref().is_some_and(|id| id.as_str() == fence);
             let theirs = state(&other);
             if theirs.next_offset() > ledger.next_offset() {
@@ -117,7 +113,7 @@ impl Baton {
 
     /// Waits for a baton: the one that was sent, or one that another aggregator puts in at its start. Safe to cancel.
     pub(super) async fn next(&mut self) -> Result<Delivery, BrokerError> {
-        next(&mut self.consumer).await
+        self.consumer.next().await
     }
 
     /// Holds the baton that was sent in place of the older one; discards any other.
@@ -142,7 +138,7 @@ impl Baton {
 }
 
 fn written(ledger: &Ledger) -> Result<Vec<u8>, BrokerError> {
-    ledger.to_snapshot().map_err(|error| BrokerError::Lost(error.to_string()))
+    Ok(ledger.to_snapshot()?)
 }
 
 async fn put(publisher: &mut Publisher<()>, queue: &str, body: Vec<u8>, id: String) -> Result<(), BrokerError> {
@@ -156,13 +152,6 @@ fn message(queue: &str, body: Vec<u8>, id: String) -> Message {
         routing_key: queue.to_owned(),
         properties: persistent(BATON_TYPE, id).with_content_type("application/json".into()),
         body,
-    }
-}
-
-async fn next(consumer: &mut Consumer) -> Result<Delivery, BrokerError> {
-    match consumer.next().await {
-        Some(delivery) => Ok(delivery?),
-        None => Err(BrokerError::Lost("the broker cancelled the baton's consumer".to_owned())),
     }
 }
 

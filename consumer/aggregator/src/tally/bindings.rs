@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use rollcall_shared::broker::{BrokerError, Link};
+use rollcall_shared::broker::{BrokerConnection, BrokerError};
 use rollcall_shared::topology::Topology;
 
 /// What was routed past the ledger for so long at most is told as lost, and can be enqueued again.
@@ -19,7 +19,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The declaring, beside everything else.
 pub(super) struct Bindings<'a> {
-    link: &'a Link,
+    link: &'a BrokerConnection,
     topology: Topology,
     running: Option<LocalBoxFuture<'a, Result<(), BrokerError>>>,
     declared: Instant,
@@ -28,7 +28,7 @@ pub(super) struct Bindings<'a> {
 
 impl<'a> Bindings<'a> {
     /// All of it has just been declared.
-    pub(super) fn new(link: &'a Link, topology: &Topology) -> Bindings<'a> {
+    pub(super) fn new(link: &'a BrokerConnection, topology: &Topology) -> Bindings<'a> {
         Bindings { link, topology: topology.clone(), running: None, declared: Instant::now(), told: None }
     }
 
@@ -53,7 +53,7 @@ impl<'a> Bindings<'a> {
     }
 }
 
-async fn declare(link: &Link, topology: Topology) -> Result<(), BrokerError> {
+async fn declare(link: &BrokerConnection, topology: Topology) -> Result<(), BrokerError> {
     let late = |_| BrokerError::Lost(format!("no answer within {} s", WITHIN.as_secs()));
-    link.apart(async |channel| tokio::time::timeout(WITHIN, topology.declare(channel)).await.map_err(late)?).await
+    link.on_own_channel(async |channel| tokio::time::timeout(WITHIN, topology.declare(channel)).await.map_err(late)?).await
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rollcall_shared::broker::{BrokerError, Publisher};
-use rollcall_shared::message::{Control, Job, Order};
+use rollcall_shared::message::{ControlCommand, ControlMessage, Job};
 use rollcall_shared::topology::Topology;
 
 use crate::ledger::{JobCount, Ledger};
@@ -36,7 +36,7 @@ impl Orders {
         if known == Some(paused) || never_mattered {
             return Ok(());
         }
-        self.give(publisher, job, if paused { Order::Pause } else { Order::Resume }).await?;
+        self.give(publisher, job, if paused { ControlCommand::Pause } else { ControlCommand::Resume }).await?;
         if paused || !count.state().is_final() {
             self.paused.insert(job.clone(), paused);
         } else {
@@ -48,7 +48,7 @@ impl Orders {
     /// Tells consumers to drop what is left of a job that has ended without it.
     pub(super) async fn drop_rest(&self, publisher: &mut Publisher<()>, job: &Job, count: &JobCount) -> Result<(), BrokerError> {
         match count.dropped_round() {
-            Some(round) => self.give(publisher, job, Order::Drop { round }).await,
+            Some(round) => self.give(publisher, job, ControlCommand::Drop { round }).await,
             None => Ok(()),
         }
     }
@@ -61,7 +61,7 @@ impl Orders {
     ) -> Result<(), BrokerError> {
         for job in jobs {
             self.paused.remove(job);
-            self.give(publisher, job, Order::Forget).await?;
+            self.give(publisher, job, ControlCommand::Forget).await?;
         }
         Ok(())
     }
@@ -75,16 +75,16 @@ impl Orders {
     pub(super) async fn repeat(&mut self, publisher: &mut Publisher<()>, ledger: &Ledger) -> Result<(), BrokerError> {
         self.repeated = Instant::now();
         for (job, _) in ledger.jobs().filter(|(_, count)| count.is_paused()) {
-            self.give(publisher, job, Order::Pause).await?;
+            self.give(publisher, job, ControlCommand::Pause).await?;
         }
         Ok(())
     }
 
-    async fn give(&self, publisher: &mut Publisher<()>, job: &Job, order: Order) -> Result<(), BrokerError> {
-        let control = Control { job: job.clone(), order };
-        let message = control.message(self.exchange.clone()).map_err(|error| BrokerError::Lost(error.to_string()))?;
+    async fn give(&self, publisher: &mut Publisher<()>, job: &Job, command: ControlCommand) -> Result<(), BrokerError> {
+        let control = ControlMessage { job: job.clone(), command };
+        let message = control.message(self.exchange.clone())?;
         publisher.publish_now((), message).await?;
-        tracing::info!(%job, order = ?control.order, "told consumers");
+        tracing::info!(%job, order = ?control.command, "told consumers");
         Ok(())
     }
 }

@@ -2,13 +2,13 @@
 //! cause that the broker tells: what an operator's policy does to a company is not taken for the death of its consumers.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
-use rollcall_shared::broker::{BrokerError, Link};
+use rollcall_shared::broker::{BrokerConnection, BrokerError};
 use rollcall_shared::message::{
-    Death, DeathReason, Message, Model, Priority, ScoredCompany, ScoredResult, Work, deaths, read_dead_letter, timestamp,
+    Death, DeathReason, Message, Model, Priority, ResultMessage, ScoredCompany, Timestamp, Work, deaths, read_dead_letter,
 };
 use rollcall_shared::topology::Topology;
 
@@ -60,7 +60,7 @@ impl DeadLetters {
     /// Subscribes to the dead queue of each model that has none yet.
     pub(super) async fn subscribe(
         &mut self,
-        link: &Link,
+        link: &BrokerConnection,
         topology: &Topology,
         models: impl Iterator<Item = &Model>,
     ) -> Result<(), BrokerError> {
@@ -138,7 +138,7 @@ fn latest<'d>(deaths: &'d [Death], work: &Work, model: &Model, topology: &Topolo
     let own = [
         topology.work_queue(model, Priority::Normal),
         topology.work_queue(model, Priority::High),
-        topology.suspect_queue(model),
+        topology.quarantine_queue(model),
         topology.paused_queue(&work.job),
     ];
     deaths.iter().find(|death| own.contains(&death.queue))
@@ -177,8 +177,7 @@ fn crashed() -> (&'static str, String) {
 
 fn failed(work: &Work, model: &Model, topology: &Topology, cause: &str, message: &str) -> Option<Message> {
     let scored = ScoredCompany::Error { cause: cause.to_owned(), message: message.to_owned() };
-    let scored_at = timestamp(SystemTime::now());
-    let result = ScoredResult { work, model, scored: &scored, scored_at: &scored_at, duration_ms: 0.0 };
+    let result = ResultMessage { work, model, scored: &scored, scored_at: Timestamp::now(), duration_ms: 0.0 };
     tracing::debug!(job = %work.job, index = %work.index, cause, "a company was given up; it is failed");
     Some(Message {
         exchange: topology.results(),
@@ -219,7 +218,7 @@ mod tests {
         use DeathReason::{DeliveryLimit, Expired, MaxLength, Rejected};
         assert_eq!(latest_of(&[("p.work.m", Expired)]), "expired_in_queue");
         assert_eq!(latest_of(&[("p.work.m.express", MaxLength)]), "queue_full");
-        assert_eq!(latest_of(&[("p.suspect.m", DeliveryLimit), ("p.work.m", Expired)]), "delivery_limit");
+        assert_eq!(latest_of(&[("p.quarantine.m", DeliveryLimit), ("p.work.m", Expired)]), "delivery_limit");
         assert_eq!(latest_of(&[("p.paused.j", Expired)]), "expired_in_queue");
         assert_eq!(latest_of(&[("p.work.m", Rejected), ("p.retry.m.1s", Expired)]), "consumer_crashed");
         assert_eq!(latest_of(&[("p.retry.m.1s", Expired)]), "consumer_crashed", "a retry is no reason");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, QueueDeleteOptions};
-use rollcall_shared::broker::{BrokerError, Link, Publisher};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher};
 use rollcall_shared::message::{Job, Message, Model, Work};
 use rollcall_shared::topology::Topology;
 
@@ -47,7 +47,12 @@ impl PausedCompanies {
     }
 
     /// Begins to take from the queues of jobs that were resumed, and stops where they were paused again.
-    pub(super) async fn follow(&mut self, link: &Link, topology: &Topology, ledger: &Ledger) -> Result<(), BrokerError> {
+    pub(super) async fn follow(
+        &mut self,
+        link: &BrokerConnection,
+        topology: &Topology,
+        ledger: &Ledger,
+    ) -> Result<(), BrokerError> {
         for (job, count) in ledger.jobs().filter(|(_, count)| count.was_paused()) {
             let running = !count.state().is_final() && !count.is_paused();
             match (running, self.resumed.has(job)) {
@@ -66,12 +71,14 @@ impl PausedCompanies {
     }
 
     /// Forgets the companies of a job that has ended without them.
-    pub(super) async fn forget(&mut self, link: &Link, topology: &Topology, job: &Job) -> Result<(), BrokerError> {
+    pub(super) async fn forget(&mut self, link: &BrokerConnection, topology: &Topology, job: &Job) -> Result<(), BrokerError> {
         self.models.remove(job);
         self.resumed.remove(job).await?;
         let queue = topology.paused_queue(job);
         let deleted = link
-            .apart(async |channel| Ok(channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?))
+            .on_own_channel(async |channel| {
+                Ok(channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?)
+            })
             .await;
         match deleted {
             Err(error) if !link.is_connected() => Err(error),

@@ -2,14 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures_util::StreamExt;
 use lapin::Channel;
-use lapin::Consumer;
 use lapin::message::Delivery;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
-use rollcall_shared::broker::{BrokerError, Link, StreamReader};
-use rollcall_shared::message::{Counted, Event, JobEvent, MARKER_TYPE, RESULT_TYPE, Timestamp, offset};
+use lapin::types::ShortString;
+use rollcall_shared::broker::{BrokerConnection, BrokerError, StreamOffset, StreamReader, Subscription};
+use rollcall_shared::message::{Event, JobEvent, RESULT_TYPE, ResultHeaders, Timestamp, is_marker, marker_id, offset};
 use rollcall_shared::topology::Topology;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -36,12 +33,16 @@ pub(super) struct Read {
 
 impl Records {
     /// Begins to read at `first_offset`.
-    pub(super) async fn open(link: &Link, topology: &Topology, first_offset: u64) -> Result<Records, BrokerError> {
+    pub(super) async fn open(link: &BrokerConnection, topology: &Topology, first_offset: u64) -> Result<Records, BrokerError> {
         Ok(Records(StreamReader::open(link, topology.ledger(), first_offset).await?))
     }
 
     /// The same, one record at a time.
-    pub(super) async fn one_by_one(link: &Link, topology: &Topology, first_offset: u64) -> Result<Records, BrokerError> {
+    pub(super) async fn one_by_one(
+        link: &BrokerConnection,
+        topology: &Topology,
+        first_offset: u64,
+    ) -> Result<Records, BrokerError> {
         Ok(Records(StreamReader::one_by_one(link, topology.ledger(), first_offset).await?))
     }
 
@@ -57,6 +58,11 @@ impl Records {
         Ok(records)
     }
 
+    /// Reads up to the marker with this id, and hands each record to `take_in`, the marker included.
+    pub(super) async fn until_marker(&mut self, id: &str, mut take_in: impl FnMut(Read)) -> Result<(), BrokerError> {
+        self.0.until_marker(id, |record| read(record).into_iter().for_each(&mut take_in)).await
+    }
+
     /// Asks the broker for more records, where there is room.
     pub(super) async fn ask_for_more(&mut self) -> Result<(), BrokerError> {
         self.0.ask_for_more().await
@@ -70,30 +76,18 @@ impl Records {
 
 /// The offset of one of the ledger's last records. There must be one.
 pub(super) async fn last_offset(channel: &Channel, topology: &Topology) -> Result<u64, BrokerError> {
-    let mut last = subscribe(channel, topology, AMQPValue::LongString(LongString::from("last"))).await?;
+    let mut last = subscribe(channel, topology, StreamOffset::Last).await?;
     Ok(next_of(&mut last).await?.offset)
 }
 
-pub(super) async fn next_of(records: &mut Consumer) -> Result<Read, BrokerError> {
-    let ended = || BrokerError::Lost("the broker cancelled a consumer of the ledger".to_owned());
-    let delivery = records.next().await.ok_or_else(ended)??;
+pub(super) async fn next_of(records: &mut Subscription) -> Result<Read, BrokerError> {
+    let delivery = records.next().await?;
     read(&delivery).ok_or_else(|| BrokerError::Lost("a ledger record without an offset: is it a stream?".to_owned()))
 }
 
-pub(super) fn stream_offset(first: u64) -> AMQPValue {
-    match i64::try_from(first) {
-        Ok(offset) if offset > 0 => AMQPValue::LongLongInt(offset),
-        _ => AMQPValue::LongString(LongString::from("first")),
-    }
-}
-
 /// Subscribes for one record at a time: more may be more than memory has room for.
-pub(super) async fn subscribe(channel: &Channel, topology: &Topology, from: AMQPValue) -> Result<Consumer, BrokerError> {
-    channel.basic_qos(1, BasicQosOptions::default()).await?;
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-stream-offset".into(), from);
-    let options = BasicConsumeOptions::default();
-    Ok(channel.basic_consume(topology.ledger().into(), "ledger".into(), options, arguments).await?)
+pub(super) async fn subscribe(channel: &Channel, topology: &Topology, from: StreamOffset) -> Result<Subscription, BrokerError> {
+    Subscription::to_stream(channel, &topology.ledger(), "ledger", 1, from).await
 }
 
 fn read(delivery: &Delivery) -> Option<Read> {
@@ -101,11 +95,11 @@ fn read(delivery: &Delivery) -> Option<Read> {
     let kind = delivery.properties.kind().as_ref().map_or("", |kind| kind.as_str());
     let mut said_at = None;
     let record = match kind {
-        RESULT_TYPE => Counted::read(&delivery.properties).map(Record::Result).map_err(|error| error.to_string()),
-        MARKER_TYPE => Ok(Record::Nothing),
+        RESULT_TYPE => ResultHeaders::read(&delivery.properties).map(Record::Result).map_err(|error| error.to_string()),
+        _ if is_marker(&delivery.properties) => Ok(Record::Nothing),
         _ => match Event::read(&delivery.data) {
             Ok(Event { time, event, .. }) => {
-                said_at = time.parse().ok().filter(|_| matches!(event, JobEvent::Opened(_) | JobEvent::Redriven(_)));
+                said_at = matches!(event, JobEvent::Opened(_) | JobEvent::Redriven(_)).then_some(time);
                 Ok(Record::Event(event))
             }
             Err(error) => Err(error.to_string()),
@@ -116,7 +110,7 @@ fn read(delivery: &Delivery) -> Option<Read> {
         tracing::warn!(offset, kind, error, "a ledger record is none of ours; it is not counted");
         Record::Nothing
     });
-    let marker = (kind == MARKER_TYPE).then(|| delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()));
+    let marker = marker_id(&delivery.properties).map(str::to_owned);
     Some(Read {
         offset,
         tag: delivery.delivery_tag,
@@ -124,7 +118,7 @@ fn read(delivery: &Delivery) -> Option<Read> {
         record,
         malformed,
         said_at,
-        marker: marker.flatten(),
+        marker,
         age_seconds: age_seconds(delivery),
     })
 }

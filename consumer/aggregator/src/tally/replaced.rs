@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use lapin::options::BasicAckOptions;
-use lapin::types::AMQPValue;
-use rollcall_shared::broker::{BrokerError, Link};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, StreamOffset};
 use rollcall_shared::message::Job;
 use rollcall_shared::topology::Topology;
 
 use super::Tally;
-use super::records::{Read, last_offset, next_of, stream_offset, subscribe};
+use super::records::{Read, last_offset, next_of, subscribe};
 use crate::ledger::Ledger;
 
 /// How long the broker has to find a record that is there.
@@ -63,19 +61,19 @@ impl Tally<'_> {
 }
 
 /// Whether the ledger has the record of that `identity` at `offset`; its end must be beyond that.
-async fn has_record(link: &Link, topology: &Topology, offset: u64, identity: u64) -> Result<Same, BrokerError> {
-    let at = first_from(link, topology, stream_offset(offset), offset).await?;
+async fn has_record(link: &BrokerConnection, topology: &Topology, offset: u64, identity: u64) -> Result<Same, BrokerError> {
+    let at = first_from(link, topology, offset).await?;
     if at.offset == offset {
         return Ok(if at.identity == identity { Same::Yes } else { Same::No });
     }
-    let first = first_from(link, topology, stream_offset(0), 0).await?;
+    let first = first_from(link, topology, 0).await?;
     Ok(if first.offset > offset { Same::Unknown } else { Same::No })
 }
 
-/// The first record at `offset` or behind it, where the broker is asked for those `from` there: it may begin somewhat before.
-async fn first_from(link: &Link, topology: &Topology, from: AMQPValue, offset: u64) -> Result<Read, BrokerError> {
+/// The first record at `offset` or after it. The broker may begin somewhat before.
+async fn first_from(link: &BrokerConnection, topology: &Topology, offset: u64) -> Result<Read, BrokerError> {
     let channel = link.channel().await?;
-    let mut records = subscribe(&channel, topology, from).await?;
+    let mut records = subscribe(&channel, topology, StreamOffset::At(offset)).await?;
     let found = loop {
         let read = tokio::time::timeout(FOUND_WITHIN, next_of(&mut records)).await;
         let late =
@@ -84,7 +82,7 @@ async fn first_from(link: &Link, topology: &Topology, from: AMQPValue, offset: u
         if read.offset >= offset {
             break read;
         }
-        channel.basic_ack(read.tag, BasicAckOptions { multiple: true }).await?;
+        records.acknowledge_up_to(read.tag).await?;
     };
     channel.close(200, "".into()).await?;
     Ok(found)

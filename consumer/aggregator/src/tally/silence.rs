@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use rollcall_shared::broker::{BrokerError, Link};
+use rollcall_shared::broker::{BrokerConnection, BrokerError};
 use rollcall_shared::topology::Topology;
 
 use super::records::last_offset;
@@ -34,7 +34,12 @@ impl Silence {
     ///
     /// # Errors
     /// [`BrokerError::Lost`] where it should: twice in a row there was more, and none of it came.
-    pub(super) async fn look(&mut self, next_offset: u64, reading: &Link, topology: &Topology) -> Result<(), BrokerError> {
+    pub(super) async fn look(
+        &mut self,
+        next_offset: u64,
+        reading: &BrokerConnection,
+        topology: &Topology,
+    ) -> Result<(), BrokerError> {
         if next_offset != self.next_offset {
             *self = Silence { next_offset, ..Silence::new() };
         }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use rollcall_shared::broker::Link;
+use rollcall_shared::broker::BrokerConnection;
 use rollcall_shared::message::{Job, Stall, Stalled};
 use rollcall_shared::topology::Topology;
 
@@ -34,7 +34,7 @@ pub(super) struct Stalls<'a> {
 impl<'a> Stalls<'a> {
     /// Questions about queues go by `reading`, what is published by `publishing`: a broker that is short of memory reads nothing from a
     /// connection that publishes.
-    pub(super) fn new(reading: &'a Link, publishing: &'a Link, topology: &Topology) -> Stalls<'a> {
+    pub(super) fn new(reading: &'a BrokerConnection, publishing: &'a BrokerConnection, topology: &Topology) -> Stalls<'a> {
         let links = Links { reading, publishing };
         Stalls { links, topology: topology.clone(), watch: Watch::default(), looks: FuturesUnordered::new() }
     }
@@ -77,7 +77,7 @@ impl<'a> Stalls<'a> {
                 %job,
                 model,
                 companies,
-                since,
+                %since,
                 "companies have no outcome, and nothing of their job waits, is held or is due: they got lost on the broker; `producer redrive {job} --missing --file FILE` enqueues them again, once the job is sealed"
             );
         }

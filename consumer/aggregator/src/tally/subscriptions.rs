@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt, StreamExt};
+use lapin::Channel;
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
-use rollcall_shared::broker::{BrokerError, Link};
+use lapin::options::BasicCancelOptions;
+use rollcall_shared::broker::{BrokerConnection, BrokerError, Subscription};
 
 /// A queue that was refused is tried again after so long, and told of again after so many times that.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -29,8 +28,8 @@ pub(super) struct Subscriptions<K> {
     opened: u64,
 }
 
-/// The deliveries of a subscription, with its tag; `None` once it has ended.
-type Deliveries<K> = BoxStream<'static, (K, String, Option<lapin::Result<Delivery>>)>;
+/// The deliveries of a subscription, with its tag; an error once it has ended.
+type Deliveries<K> = BoxStream<'static, (K, String, Result<Delivery, BrokerError>)>;
 
 /// A queue that cannot be had.
 struct Refused {
@@ -59,7 +58,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Display + 'static> Subscriptions<K>
     /// Subscribes to a queue that `declare` declares, unless there is a subscription of that `key`, or it was refused just now.
     pub(super) async fn add(
         &mut self,
-        link: &Link,
+        link: &BrokerConnection,
         key: &K,
         queue: &str,
         declare: impl AsyncFnOnce(&Channel) -> Result<(), BrokerError>,
@@ -69,7 +68,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Display + 'static> Subscriptions<K>
             return Ok(());
         }
         // What is refused closes its channel.
-        let added = match link.apart(declare).await {
+        let added = match link.on_own_channel(declare).await {
             Ok(()) => self.subscribe(link, key, queue).await,
             Err(error) => Err(error),
         };
@@ -86,21 +85,20 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Display + 'static> Subscriptions<K>
         }
     }
 
-    async fn subscribe(&mut self, link: &Link, key: &K, queue: &str) -> Result<(), BrokerError> {
+    async fn subscribe(&mut self, link: &BrokerConnection, key: &K, queue: &str) -> Result<(), BrokerError> {
         let channel = match self.channel.as_ref().filter(|channel| channel.status().connected()) {
             Some(channel) => channel.clone(),
             None => {
                 self.forget_all();
-                let channel = link.channel().await?;
-                channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-                self.channel.insert(channel).clone()
+                self.channel.insert(link.channel().await?).clone()
             }
         };
         self.opened += 1;
         let tag = format!("{queue}#{}", self.opened);
-        let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(queue.into(), tag.as_str().into(), options, FieldTable::default()).await?;
-        self.deliveries.push(labelled(consumer, key.clone(), tag.clone()));
+        let subscription = Subscription::open(&channel, queue, &tag, self.prefetch).await?;
+        let label = (key.clone(), tag.clone());
+        let deliveries = subscription.into_deliveries();
+        self.deliveries.push(deliveries.map(move |delivery| (label.0.clone(), label.1.clone(), delivery)).boxed());
         self.live.insert(key.clone(), tag);
         Ok(())
     }
@@ -155,17 +153,12 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Display + 'static> Subscriptions<K>
         arrived
     }
 
-    fn sort(&mut self, arrived: &mut Vec<(K, Delivery)>, next: (K, String, Option<lapin::Result<Delivery>>)) {
+    fn sort(&mut self, arrived: &mut Vec<(K, Delivery)>, next: (K, String, Result<Delivery, BrokerError>)) {
         match next {
-            (key, _, Some(Ok(delivery))) => arrived.push((key, delivery)),
+            (key, _, Ok(delivery)) => arrived.push((key, delivery)),
             // Its queue was deleted, or the channel was closed: whoever wants it subscribes anew.
             (key, tag, _) if self.live.get(&key) == Some(&tag) => drop(self.live.remove(&key)),
             _ => {}
         }
     }
-}
-
-fn labelled<K: Clone + Send + 'static>(consumer: Consumer, key: K, tag: String) -> Deliveries<K> {
-    let end = futures_util::stream::once(std::future::ready((key.clone(), tag.clone(), None)));
-    consumer.map(move |delivery| (key.clone(), tag.clone(), Some(delivery))).chain(end).boxed()
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use rollcall_shared::number;
+use rollcall_shared::decimal;
 
 use super::define::{self, Definition};
 use super::fault::Fault;
@@ -153,7 +153,7 @@ impl Variable {
         let limits: Box<[i32]> = probabilities.chunks_exact(states.len()).flat_map(limits).collect();
         let of_state = |state| limits.iter().skip(state).step_by(states.len() - 1).map(|&limit| draws::upper(limit));
         let uppers = (0..states.len() - 1).flat_map(of_state).collect();
-        let numbers = states.iter().map(|state| number::plain(state)).collect();
+        let numbers = states.iter().map(|state| decimal::canonical(state)).collect();
         Self { name, states, numbers, parents, likelihoods: probabilities.into(), limits, uppers }
     }
 
@@ -194,7 +194,7 @@ impl Variable {
     /// The place of the one state that is the same number or the same boolean as `text`.
     pub(super) fn equal_state(&self, text: &str) -> Option<u8> {
         let is_boolean = ["true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word));
-        let number = number::plain(text);
+        let number = decimal::canonical(text);
         let is_equal = |place: &usize| match &number {
             Some(number) => self.numbers[*place].as_ref() == Some(number),
             None => is_boolean && self.states[*place].eq_ignore_ascii_case(text),

@@ -1,37 +1,37 @@
-//! How many records the broker may send ahead.
+//! How many records the broker may send ahead of their acknowledgements.
 
-/// Bytes of records on their way, on average. A record may have sixteen megabytes.
+/// Bytes of records sent ahead, on average. A record may have sixteen megabytes.
 const BYTES: f64 = (8 << 20) as f64;
 
-/// Before the first record has come, nobody knows how large they are.
+/// The size of the records is not known before the first has arrived.
 const FIRST: u16 = 8;
 
-/// One that is on its way while another is read.
+/// One is sent while another is read.
 const LEAST: u16 = 2;
 
-/// What a record waits behind. Twice as many are not read faster.
+/// Twice as many are not read faster.
 const MOST: u16 = 250;
 
-/// Records acknowledged together, at most. The broker sends as many more at once, and is asked less often.
+/// Records acknowledged together, at most. The broker then sends as many more.
 const ACKNOWLEDGED_TOGETHER: u64 = 64;
 
-/// More are sent ahead only in steps of this factor, each after as many records: the next may be larger.
+/// The window grows in steps of at most this factor, since the next records may be larger.
 const STEP: u16 = 8;
 
-/// The weight of the newest record in the mean: what is large is believed sooner, since more of its kind may be on their way.
+/// The weight of the newest record in the mean. A larger record weighs more, since more large ones may be on their way.
 const WEIGHT_OF_LARGER: f64 = 1.0 / 16.0;
 const WEIGHT_OF_SMALLER: f64 = 1.0 / 64.0;
 
-/// What a record has beside its body, about.
+/// Bytes of a record beside its body, about.
 const BESIDE_THE_BODY: usize = 1_000;
 
-/// Decides by the size of the records read lately.
+/// Chooses the number of records by the mean size of the latest ones.
 #[derive(Debug)]
 pub(super) struct Window {
     records: u16,
-    /// A moving mean; nothing before the first record.
+    /// A moving mean; `None` before the first record.
     bytes_each: Option<f64>,
-    /// Since the number was changed.
+    /// Records read since the number was changed.
     read: u64,
     is_fixed: bool,
 }
@@ -51,12 +51,12 @@ impl Window {
         self.records
     }
 
-    /// How many are acknowledged together: some stay on their way meanwhile.
+    /// How many are acknowledged together: few enough that others are on their way meanwhile.
     pub(super) fn acknowledged_together(&self) -> u64 {
         u64::from(self.records / 4).clamp(1, ACKNOWLEDGED_TOGETHER)
     }
 
-    /// A record has been read.
+    /// Takes a record with such a body into account.
     pub(super) fn read(&mut self, body: usize) {
         let bytes = (body + BESIDE_THE_BODY) as f64;
         let mean = self.bytes_each.unwrap_or(bytes);
@@ -65,8 +65,8 @@ impl Window {
         self.read += 1;
     }
 
-    /// How many are to be sent ahead from now on, where that is another number. A new subscription costs a pause, and so small changes
-    /// of the size change nothing.
+    /// How many records are to be sent ahead from now on; `None` if the number does not change. Small changes of the size change nothing, since
+    /// a new subscription costs time.
     pub(super) fn change(&mut self) -> Option<u16> {
         let wanted = wanted(self.bytes_each?);
         let more = wanted >= self.records.saturating_mul(2) && self.read >= 2 * u64::from(self.records);
@@ -79,7 +79,7 @@ impl Window {
     }
 }
 
-/// The number for records of such a size.
+/// How many records of this mean size are to be sent ahead.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads records, and returns the numbers that followed from it.
+    /// Reads records, and returns the changes of the number.
     fn changes(window: &mut Window, records: usize, bytes: impl Fn(usize) -> usize) -> Vec<u16> {
         let change = |number| {
             window.read(bytes(number));

@@ -1,49 +1,49 @@
-//! What waits to be written, in its order; where lines found no room, how many.
+//! The queue of lines to be written, with the number of lines that were dropped.
 
 use std::collections::VecDeque;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use serde_json::json;
 
-use crate::message::timestamp;
+use crate::message::Timestamp;
 
-/// Bytes that wait at most.
+/// Queued bytes, at most.
 pub(super) const MOST_BYTES: usize = 1 << 20;
 
-/// Bytes that are written at once, if so many wait: what a pipe holds.
+/// Bytes written at once, at most: what a pipe holds.
 const BYTES_AT_ONCE: usize = 1 << 16;
 
-/// What waits.
+/// An entry of the queue.
 #[derive(Debug)]
 pub(super) enum Piece {
     /// A line, or several.
     Line(Vec<u8>),
     /// A frame of a progress bar.
     Frame(Vec<u8>),
-    /// In place of lines.
+    /// In place of dropped lines.
     Lost(Lost),
 }
 
-/// Lines that found no room.
+/// Lines that were dropped.
 #[derive(Debug)]
 pub(super) struct Lost {
     lines: u64,
-    since: SystemTime,
+    since: Timestamp,
 }
 
-/// What waits, and how far its writing is.
+/// What is queued, and how far it is written.
 #[derive(Debug)]
 pub(super) struct Queue {
     pieces: VecDeque<Piece>,
     bytes: usize,
-    /// Frames among them.
+    /// Frames among the pieces.
     pub frames: usize,
-    /// Pieces that ever came, and those of them that are written.
+    /// Pieces ever queued, and those of them that are written.
     pub pushed: u64,
     pub written: u64,
-    /// Whether a thread writes.
+    /// Whether the thread was started.
     pub is_running: bool,
-    /// When the write began that is going on.
+    /// When the present write began; `None` if there is none.
     pub writing_since: Option<Instant>,
 }
 
@@ -57,7 +57,7 @@ impl Queue {
         self.pieces.is_empty()
     }
 
-    /// Whether so many bytes more may wait. There is room for any line by itself.
+    /// Whether so many more bytes fit. A line of any size fits into an empty queue.
     pub fn has_room_for(&self, bytes: usize) -> bool {
         self.bytes == 0 || self.bytes + bytes <= MOST_BYTES
     }
@@ -69,15 +69,15 @@ impl Queue {
         self.pieces.push_back(piece);
     }
 
-    /// Notes that a line is missing here.
-    pub fn lose_line(&mut self) {
+    /// Records that a line was dropped here.
+    pub fn drop_line(&mut self) {
         match self.pieces.back_mut() {
             Some(Piece::Lost(lost)) => lost.lines += 1,
-            _ => self.push(Piece::Lost(Lost { lines: 1, since: SystemTime::now() })),
+            _ => self.push(Piece::Lost(Lost { lines: 1, since: Timestamp::now() })),
         }
     }
 
-    /// Takes the next bytes to write, and says how many pieces that is. A `notice` stands where lines are missing.
+    /// Takes the next bytes to write, and how many pieces they are. A `notice` is in the place of dropped lines.
     pub fn take(&mut self, notice: impl Fn(&Lost) -> String) -> (Vec<u8>, u64) {
         let (mut bytes, mut taken) = (Vec::new(), 0);
         while self.pieces.front().is_some_and(|piece| taken == 0 || bytes.len() + piece.len() <= BYTES_AT_ONCE)
@@ -112,15 +112,12 @@ const MESSAGE: &str = "lines are missing here: they were logged faster than writ
 impl Lost {
     /// A line for people.
     pub fn as_text(&self) -> String {
-        format!("{}  WARN {MESSAGE} event=\"log_lines_lost\" lines={}\n", timestamp(self.since), self.lines)
+        format!("{}  WARN {MESSAGE} event=\"log_lines_lost\" lines={}\n", self.since, self.lines)
     }
 
-    /// A line of the form that JSON logs have.
+    /// A line in the form of JSON logs.
     pub fn as_json(&self) -> String {
         let (event, lines) = ("log_lines_lost", self.lines);
-        format!(
-            "{}\n",
-            json!({ "timestamp": timestamp(self.since), "level": "WARN", "event": event, "lines": lines, "message": MESSAGE })
-        )
+        format!("{}\n", json!({ "timestamp": self.since, "level": "WARN", "event": event, "lines": lines, "message": MESSAGE }))
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// An outlet and what has come out of it; nothing does while the latter is locked.
+/// What an outlet has written. While it is locked, the outlet cannot write.
 type Read = Arc<Mutex<Vec<u8>>>;
 
 fn outlet() -> (&'static Outlet<impl Fn(&[u8]) + Send + Sync>, Read) {
@@ -20,15 +20,15 @@ fn text(read: &Read) -> String {
     String::from_utf8(read.lock().unwrap().clone()).unwrap()
 }
 
-/// A line of a tenth of what may wait.
+/// A line of a tenth of the queue's bytes.
 fn long_line(number: usize) -> Vec<u8> {
     format!("{number}{}\n", "x".repeat(queue::MOST_BYTES / 10)).into_bytes()
 }
 
-/// What came out, where lines 0 to 19 were written while nobody read, and line 20 when it was read again: the beginnings of its lines.
-fn lines_of_a_stall(speaks_json: bool) -> Vec<String> {
+/// Writes lines 0 to 19 while the reader does not read, and line 20 once it reads again; returns the beginnings of the lines that were written.
+fn lines_of_a_stall(json_notices: bool) -> Vec<String> {
     let (outlet, read) = outlet();
-    outlet.speaks_json.store(speaks_json, Ordering::Relaxed);
+    outlet.json_notices.store(json_notices, Ordering::Relaxed);
     let unread = read.lock().unwrap();
     let began = Instant::now();
     (0..20).for_each(|number| outlet.write(long_line(number)));

@@ -1,7 +1,7 @@
 //! What is told of a job: to whoever asks, as it moves, and at its end. Once it has ended, that is what its done event says.
 
 use roaring::RoaringBitmap;
-use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Progress, State};
+use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Progress, State, Timestamp};
 
 use super::{CutShort, JobCount};
 
@@ -76,9 +76,9 @@ impl JobCount {
         causes
     }
 
-    /// The event that tells the world the job has ended: `done_at` is RFC 3339 in UTC, `duration_seconds` from its
-    /// opening to then, where that is known.
-    pub fn done(&self, job: &Job, done_at: String, duration_seconds: Option<f64>) -> Done {
+    /// The event that tells the world the job has ended: `duration_seconds` is the time from
+    /// its opening to `done_at`, if that is known.
+    pub fn done(&self, job: &Job, done_at: Timestamp, duration_seconds: Option<f64>) -> Done {
         self.status(job, duration_seconds, self.first_offset).ended(done_at)
     }
 
@@ -114,8 +114,8 @@ impl JobCount {
             cancelled: self.left_over(),
             duplicates: self.done.as_ref().map_or(self.duplicates, |done| done.duplicates),
             retries: self.retries,
-            opened_at: Some(self.opened.opened_at.clone()),
-            done_at: self.done.as_ref().map(|done| done.done_at.clone()),
+            opened_at: Some(self.opened.opened_at),
+            done_at: self.done.as_ref().map(|done| done.done_at),
             duration_seconds,
             companies_per_second: self.done.as_ref().map_or(running, |done| done.companies_per_second),
             causes: self.causes(),

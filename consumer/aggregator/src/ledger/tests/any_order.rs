@@ -16,7 +16,7 @@ fn scored(index: u32, round: u32, score: &Score) -> Record {
     let outcome = if score.is_some() { Failed } else { Succeeded };
     let cause = score.clone().unwrap_or_default();
     let (opening, republished) = (None, false);
-    Record::Result(Counted { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, republished })
+    Record::Result(ResultHeaders { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, republished })
 }
 
 fn shuffled(mut records: Vec<Record>, mut random: u64) -> Vec<Record> {
@@ -70,7 +70,7 @@ proptest! {
             .chain([opened(), sealed(total)]).collect();
         let shuffled = shuffled(std::iter::repeat_n(once.clone(), copies).flatten().collect(), seed);
         let counts = |ledger: &Ledger| {
-            let done = ledger.job(&job()).unwrap().done(&job(), String::new(), Some(1.0));
+            let done = ledger.job(&job()).unwrap().done(&job(), ended_at(), Some(1.0));
             (done.state, done.total, done.succeeded, done.failed, done.causes)
         };
         prop_assert_eq!(counts(&fold(once)), counts(&fold(shuffled)));
@@ -167,7 +167,7 @@ proptest! {
             prop_assert!(status.succeeded + status.failed + status.cancelled <= status.total.unwrap_or(u64::MAX));
             prop_assert_eq!(status.failed, status.causes.iter().map(|cause| cause.count).sum::<u64>());
             if status.done_at.is_none() {
-                let counted = count.companies(&Which::Counted).unwrap().0.len();
+                let counted = count.companies(&CompanySet::Counted).unwrap().0.len();
                 prop_assert_eq!(status.succeeded + status.failed, counted);
             }
             if count.is_due() {
@@ -190,7 +190,7 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
         let indices: Vec<String> = (0..4).filter(|bit| bits >> bit & 1 == 1).map(|bit: u32| bit.to_string()).collect();
         redriven_of(total, round, "somebody", &indices.join(","))
     });
-    let pause = || Pause { job: job(), at: String::new() };
+    let pause = || Pause { job: job(), at: "2026-01-01T00:00:00Z".parse().unwrap() };
     let opened_fast = opened_with(Settings { fail_fast: true, tolerate_failures: "2".parse().unwrap(), ..Settings::default() });
     let until = Settings { deadline_at: Some("2026-01-01T00:00:30Z".parse().unwrap()), ..Settings::default() };
     prop_oneof![
@@ -209,6 +209,6 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
 
 fn made_up_done(redrives: u32, total: u64, succeeded: u64) -> Record {
     let other = live([opened(), sealed(0)]);
-    let done = other.job(&job()).unwrap().done(&job(), String::new(), None);
+    let done = other.job(&job()).unwrap().done(&job(), ended_at(), None);
     Record::Event(JobEvent::Done(Done { redrives, total, succeeded, ..done }))
 }

@@ -68,7 +68,7 @@ fn results_of_jobs_that_nobody_opened_are_dropped_before_they_are_many_or_old() 
     let mut ledger = Ledger::default();
     let of = |number: u32| {
         let Record::Result(counted) = result(0, Failed) else { panic!("expected a result") };
-        Record::Result(Counted { job: format!("unknown-{number}").parse().unwrap(), ..counted })
+        Record::Result(ResultHeaders { job: format!("unknown-{number}").parse().unwrap(), ..counted })
     };
     for number in 0..50_000 {
         take(&mut ledger, of(number));

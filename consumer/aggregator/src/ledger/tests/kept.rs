@@ -28,7 +28,8 @@ fn of_a_job_that_is_no_longer_known_consumers_are_to_forget_what_they_were_told(
         take(&mut ledger, Record::Event(JobEvent::Cancelled(cancelled)));
         assert_eq!(ledger.take_forgotten(), []);
         // The clock of the machine goes back: the ledger has the order.
-        let done = ledger.job(&job).unwrap().done(&job, format!("2026-01-01T00:00:00.{:04}Z", 9_999 - number), None);
+        let done =
+            ledger.job(&job).unwrap().done(&job, format!("2026-01-01T00:00:00.{:04}Z", 9_999 - number).parse().unwrap(), None);
         assert_eq!(take(&mut ledger, Record::Event(JobEvent::Done(done))), Applied::To(job));
     }
     assert_eq!(ledger.take_forgotten().iter().map(ToString::to_string).collect::<Vec<_>>(), ["j0000"]);
@@ -44,7 +45,7 @@ fn the_companies_of_the_jobs_that_ended_first_are_given_up_first() {
         take(&mut ledger, Record::Event(JobEvent::Opened(Opened { job: job.clone(), ..an_opening() })));
         for index in 0..500_000 {
             let cause = "timeout".to_owned();
-            let counted = Counted {
+            let counted = ResultHeaders {
                 job: job.clone(),
                 index: Index(index * 16),
                 outcome: Failed,
@@ -59,10 +60,10 @@ fn the_companies_of_the_jobs_that_ended_first_are_given_up_first() {
         let (reason, total) = ("bad row".to_owned(), None);
         let cancelled = Cancelled { job: job.clone(), reason, total, redrives: 0, opening: None };
         take(&mut ledger, Record::Event(JobEvent::Cancelled(cancelled)));
-        let done = ledger.job(&job).unwrap().done(&job, format!("2026-01-01T00:00:0{}Z", 9 - number), None);
+        let done = ledger.job(&job).unwrap().done(&job, format!("2026-01-01T00:00:0{}Z", 9 - number).parse().unwrap(), None);
         take(&mut ledger, Record::Event(JobEvent::Done(done)));
     }
-    let known: Vec<bool> = ledger.jobs().map(|(_, count)| count.companies(&Which::Failed).is_some()).collect();
+    let known: Vec<bool> = ledger.jobs().map(|(_, count)| count.companies(&CompanySet::Failed).is_some()).collect();
     assert!(known.is_sorted() && !known[0] && known[5], "{known:?}");
     assert_eq!(Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap(), ledger);
 }

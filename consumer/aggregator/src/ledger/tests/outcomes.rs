@@ -11,7 +11,7 @@ fn a_job_is_due_when_it_is_sealed_and_every_company_has_an_outcome() {
     records.push(result(2, Outcome::Succeeded));
     let ledger = fold(records.clone());
     assert!(ledger.job(&job()).unwrap().is_due());
-    let done = ledger.job(&job()).unwrap().done(&job(), String::new(), Some(1.0));
+    let done = ledger.job(&job()).unwrap().done(&job(), ended_at(), Some(1.0));
     records.push(Record::Event(JobEvent::Done(done)));
     let ledger = fold(records);
     assert_eq!(state(&ledger), State::Succeeded);
@@ -21,7 +21,7 @@ fn a_job_is_due_when_it_is_sealed_and_every_company_has_an_outcome() {
 #[test]
 fn one_failed_company_fails_the_job_and_is_counted_by_its_cause() {
     let ledger = fold([opened(), sealed(2), result(0, Outcome::Failed), result(1, Outcome::Succeeded)]);
-    let done = ledger.job(&job()).unwrap().done(&job(), String::new(), Some(2.0));
+    let done = ledger.job(&job()).unwrap().done(&job(), ended_at(), Some(2.0));
     assert_eq!((done.state, done.total, done.succeeded, done.failed), (State::Failed, 2, 1, 1));
     assert_eq!((done.causes[0].cause.as_str(), done.causes[0].count), ("timeout", 1));
 }
@@ -29,14 +29,14 @@ fn one_failed_company_fails_the_job_and_is_counted_by_its_cause() {
 #[test]
 fn the_first_outcome_of_a_company_wins_and_a_later_one_is_a_duplicate() {
     let ledger = fold([opened(), sealed(1), result(0, Outcome::Succeeded), result(0, Outcome::Failed)]);
-    let done = ledger.job(&job()).unwrap().done(&job(), String::new(), Some(1.0));
+    let done = ledger.job(&job()).unwrap().done(&job(), ended_at(), Some(1.0));
     assert_eq!((done.state, done.succeeded, done.failed, done.duplicates), (State::Succeeded, 1, 0, 1));
 }
 
 #[test]
 fn outcomes_after_a_cancellation_are_ignored_and_the_rest_counts_as_cancelled() {
     let ledger = fold([opened(), result(0, Outcome::Succeeded), cancelled(Some(5)), result(1, Outcome::Succeeded)]);
-    let done = ledger.job(&job()).unwrap().done(&job(), String::new(), Some(1.0));
+    let done = ledger.job(&job()).unwrap().done(&job(), ended_at(), Some(1.0));
     assert_eq!((done.state, done.total, done.succeeded, done.cancelled), (State::Cancelled, 5, 1, 4));
     assert_eq!(done.reason.as_deref(), Some("bad row"));
 }
@@ -60,7 +60,7 @@ fn a_record_read_again_changes_nothing() {
 fn what_companies_came_to_can_be_asked_for_after_the_end() {
     let ledger = live([opened(), sealed(4), result(0, Succeeded), result(1, Failed), result(3, Failed), cancelled(None)]);
     let count = ledger.job(&job()).unwrap();
-    let indices = |which: Which| count.companies(&which).unwrap().to_string();
-    assert_eq!([indices(Which::Counted), indices(Which::Failed)], ["0-1,3", "1,3"]);
-    assert_eq!([indices(Which::Cause("timeout".into())), indices(Which::Cause("other".into()))], ["1,3", ""]);
+    let indices = |which: CompanySet| count.companies(&which).unwrap().to_string();
+    assert_eq!([indices(CompanySet::Counted), indices(CompanySet::Failed)], ["0-1,3", "1,3"]);
+    assert_eq!([indices(CompanySet::Cause("timeout".into())), indices(CompanySet::Cause("other".into()))], ["1,3", ""]);
 }

@@ -86,7 +86,7 @@ fn a_duration_over_a_takeover_has_the_time_between_or_is_unknown() {
     who_knows_when.advance(SECOND);
     assert_eq!(seconds(&who_knows_when), None);
     take(&mut who_knows_when, result(0, Succeeded));
-    let done = who_knows_when.job(&job()).unwrap().done(&job(), String::new(), seconds(&who_knows_when));
+    let done = who_knows_when.job(&job()).unwrap().done(&job(), ended_at(), seconds(&who_knows_when));
     assert_eq!((done.duration_seconds, done.companies_per_second), (None, None));
 }
 

@@ -10,8 +10,8 @@ use lapin::options::{BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind};
-use rollcall_shared::broker::{BrokerError, Link, Publisher, close, roll_call};
-use rollcall_shared::message::{Job, MARKER_TYPE, Message, Model, Priority, RetryPolicy, persistent};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher, close, query_consumers};
+use rollcall_shared::message::{Job, Model, Priority, RetryPolicy, marker};
 use rollcall_shared::topology::Topology;
 
 /// A look that takes longer tells nothing.
@@ -58,8 +58,8 @@ pub(in super::super) struct Looked {
 /// The connections to look by.
 #[derive(Clone, Copy)]
 pub(super) struct Links<'a> {
-    pub(super) reading: &'a Link,
-    pub(super) publishing: &'a Link,
+    pub(super) reading: &'a BrokerConnection,
+    pub(super) publishing: &'a BrokerConnection,
 }
 
 /// Looks.
@@ -88,7 +88,7 @@ async fn find(
     delays: &mut BTreeSet<Duration>,
 ) -> Result<Found, BrokerError> {
     let model = &plan.model;
-    let suspects = topology.suspect_queue(model);
+    let suspects = topology.quarantine_queue(model);
     if plan.everything {
         let paused = plan.resumed.iter().map(|job| topology.paused_queue(job));
         let work = [topology.work_queue(model, Priority::Normal), topology.work_queue(model, Priority::High)];
@@ -99,7 +99,7 @@ async fn find(
         }
     }
     // One that is leaving answers, and is no longer counted: so all are waited for that answer in time.
-    let answers = links.publishing.apart(async |channel| roll_call(channel, topology, model, None).await).await?;
+    let answers = links.publishing.on_own_channel(async |channel| query_consumers(channel, topology, model, None).await).await?;
     delays.extend(answers.iter().filter_map(|status| status.retry.as_ref()).flat_map(RetryPolicy::delays));
     if !plan.everything {
         return Ok(Found::Unknown);
@@ -121,25 +121,20 @@ async fn find(
     }
     let mut taken: Vec<u64> = answers.iter().map(|status| status.taken).collect();
     taken.sort_unstable();
-    mark(links.publishing, topology, plan.marker.clone()).await?;
+    mark(links.publishing, topology, &plan.marker).await?;
     Ok(Found::Nothing { taken })
 }
 
 /// Puts a marker into the ledger: when it is read back, all that was stored before has been counted.
-async fn mark(link: &Link, topology: &Topology, marker: String) -> Result<(), BrokerError> {
-    let message = Message {
-        exchange: String::new(),
-        routing_key: topology.ledger(),
-        properties: persistent(MARKER_TYPE, marker),
-        body: Vec::new(),
-    };
-    link.apart(async |channel| Publisher::on(link, channel.clone()).await?.publish_now((), message).await).await?;
+async fn mark(link: &BrokerConnection, topology: &Topology, id: &str) -> Result<(), BrokerError> {
+    let message = marker(id, topology.ledger());
+    link.on_own_channel(async |channel| Publisher::on(link, channel.clone()).await?.publish_now((), message).await).await?;
     Ok(())
 }
 
 /// Asks about queues; one that is not there costs the channel.
 struct Queues<'a> {
-    link: &'a Link,
+    link: &'a BrokerConnection,
     channel: Option<Channel>,
 }
 

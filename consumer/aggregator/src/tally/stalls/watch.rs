@@ -1,9 +1,9 @@
 //! When to look, and what follows from what is found: pure decisions.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use rollcall_shared::message::{Job, Model, RetryPolicy, Stall, Stalled, State, timestamp};
+use rollcall_shared::message::{Job, Model, RetryPolicy, Stall, Stalled, State, Timestamp, new_marker_id};
 use rollcall_shared::topology::RECHECK_AFTER;
 
 use super::look::{Found, Looked, Plan};
@@ -39,7 +39,7 @@ struct Watched {
     model: Model,
     mark: Mark,
     since: Instant,
-    since_at: SystemTime,
+    since_at: Timestamp,
     companies: u64,
 }
 
@@ -106,7 +106,7 @@ impl Watch {
             match self.jobs.get_mut(job) {
                 Some(watched) if watched.mark == mark => watched.companies = companies,
                 _ => {
-                    let watched = Watched { model: model.clone(), mark, since: now, since_at: SystemTime::now(), companies };
+                    let watched = Watched { model: model.clone(), mark, since: now, since_at: Timestamp::now(), companies };
                     self.jobs.insert(job.clone(), watched);
                 }
             }
@@ -138,7 +138,7 @@ impl Watch {
         let (_, model, everything) = due?;
         let looks = self.models.get_mut(&model)?;
         (looks.is_looking, looks.is_counted) = (true, false);
-        looks.marker = format!("marker/{}", Job::unique());
+        looks.marker = new_marker_id();
         let (delays, marker) = (looks.delays.clone(), looks.marker.clone());
         let mut plan = Plan { model, delays, resumed: Vec::new(), everything, marker };
         if everything {
@@ -196,7 +196,7 @@ impl Watch {
                     watched.model == *model && watched.since <= earlier.began && watched.is_quiet(latest.began)
                 };
                 for (job, watched) in self.jobs.iter().filter(is_stalled) {
-                    let stall = Stall { since: timestamp(watched.since_at), companies: watched.companies };
+                    let stall = Stall { since: watched.since_at, companies: watched.companies };
                     if self.found.insert(job.clone(), stall.clone()).is_none() {
                         let (job, model, Stall { since, companies }) = (job.clone(), Some(model.clone()), stall);
                         stalled.push(Stalled { job, model, since, companies });

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use rollcall_shared::message::{Counted, Enqueued, Index, JobEvent, Opened, Outcome, Pause, Sealed, Settings};
+use rollcall_shared::message::{Enqueued, Index, JobEvent, Opened, Outcome, Pause, ResultHeaders, Sealed, Settings};
 
 use super::*;
 use crate::ledger::Record;
@@ -19,7 +19,7 @@ fn tell(ledger: &mut Ledger, event: JobEvent) {
 /// A ledger with an open job.
 fn opened() -> Ledger {
     let mut ledger = Ledger::default();
-    let (source, opened_at) = (String::new(), "2027-01-01T00:00:00.000Z".to_owned());
+    let (source, opened_at) = (String::new(), "2027-01-01T00:00:00.000Z".parse().unwrap());
     tell(
         &mut ledger,
         JobEvent::Opened(Opened { job: job(), opening: None, model: model(), source, opened_at, settings: Settings::default() }),
@@ -35,8 +35,16 @@ fn sealed(total: u64) -> Ledger {
 
 fn answer(ledger: &mut Ledger, index: u32) {
     let (outcome, cause) = (Outcome::Succeeded, String::new());
-    let result =
-        Counted { job: job(), index: Index(index), outcome, attempt: 1, round: 0, opening: None, cause, republished: false };
+    let result = ResultHeaders {
+        job: job(),
+        index: Index(index),
+        outcome,
+        attempt: 1,
+        round: 0,
+        opening: None,
+        cause,
+        republished: false,
+    };
     ledger.apply(ledger.next_offset(), None, Record::Result(result));
 }
 
@@ -140,7 +148,7 @@ fn only_companies_that_are_on_their_way_are_missed() {
     assert!(watched.pass(&unsealed, 60, || nothing(7)).is_some());
     assert_eq!(watched.watch.found()[&job()].companies, 3);
     let mut paused = sealed(9);
-    tell(&mut paused, JobEvent::Paused(Pause { job: job(), at: String::new() }));
+    tell(&mut paused, JobEvent::Paused(Pause { job: job(), at: "2027-01-01T00:00:00Z".parse().unwrap() }));
     assert_eq!(Watched::new().pass(&paused, 60, || nothing(7)), None);
 }
 

@@ -1,13 +1,13 @@
-//! Numbers as text. JSON, CSV and Parquet write the same number in several ways: a column of integers in which one is missing
-//! comes out of pandas as `70.0`.
+//! Decimal numbers as text. JSON, CSV and Parquet write the same number in several ways: pandas writes a column of integers with a missing
+//! value as `70.0`.
 
-/// The most digits of a number in its plain form: an exponent can ask for any number of them.
+/// Digits of a canonical form, at most: an exponent can ask for any number of them.
 const MOST_DIGITS: usize = 400;
 
-/// The plain form of a number that is written as in JSON: `70.0`, `7e1` and `70` are `70`, `-0.0` is `0`, `1.50` is `1.5`.
-/// Two numbers are equal where their plain forms are. Nothing where `text` is no such number, such as `007`, `+1` or `.5`, or
-/// where its plain form has more than 400 digits.
-pub fn plain(text: &str) -> Option<String> {
+/// The canonical form of a number that is written as in JSON: `70.0`, `7e1` and `70` become `70`, `-0.0` becomes `0`, `1.50` becomes
+/// `1.5`. Two numbers are equal if and only if their canonical forms are. `None` if `text` is no JSON number, such as `007`, `+1` or `.5`,
+/// or its canonical form has more than 400 digits.
+pub fn canonical(text: &str) -> Option<String> {
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, signed(exponent)?),
@@ -24,13 +24,13 @@ pub fn plain(text: &str) -> Option<String> {
     }
     let digits = format!("{whole}{fraction}");
     let point = i64::try_from(whole.len()).ok()?.checked_add(exponent)?;
-    let plain = place(&digits, point)?;
-    Some(if negative && plain != "0" { format!("-{plain}") } else { plain })
+    let magnitude = place_point(&digits, point)?;
+    Some(if negative && magnitude != "0" { format!("-{magnitude}") } else { magnitude })
 }
 
-/// The plain form of a whole number, however it is written; nothing where `text` is none.
-pub fn whole(text: &str) -> Option<String> {
-    plain(text).filter(|number| !number.contains('.'))
+/// The canonical form of an integer, however it is written; `None` if `text` is none.
+pub fn canonical_integer(text: &str) -> Option<String> {
+    canonical(text).filter(|number| !number.contains('.'))
 }
 
 /// An exponent with or without a sign.
@@ -40,8 +40,8 @@ fn signed(exponent: &str) -> Option<i64> {
     is_number.then(|| exponent.parse().ok()).flatten()
 }
 
-/// `digits` with the decimal point behind the first `point` of them, without zeros that say nothing.
-fn place(digits: &str, point: i64) -> Option<String> {
+/// `digits` with the decimal point after the first `point` of them, without leading and trailing zeros that do not count.
+fn place_point(digits: &str, point: i64) -> Option<String> {
     let significant = digits.trim_start_matches('0');
     if significant.is_empty() {
         return Some("0".to_owned());
@@ -81,39 +81,39 @@ mod tests {
             ("123456789012345678901234567890.0", "123456789012345678901234567890"),
         ];
         for (text, expected) in cases {
-            assert_eq!(plain(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(canonical(text).as_deref(), Some(expected), "{text}");
         }
     }
 
     #[test]
     fn what_json_does_not_take_for_a_number_is_none() {
         for text in ["", "-", "007", "+1", ".5", "5.", "1e", "1e+", "NaN", "1_000", "1 ", "0x1", "--1", "1.5.2", "1e5e5"] {
-            assert_eq!(plain(text), None, "{text}");
+            assert_eq!(canonical(text), None, "{text}");
         }
     }
 
     #[test]
     fn a_whole_number_has_no_fraction() {
-        assert_eq!(whole("1e3").as_deref(), Some("1000"));
+        assert_eq!(canonical_integer("1e3").as_deref(), Some("1000"));
         for text in ["1.5", "1e-3", "x"] {
-            assert_eq!(whole(text), None, "{text}");
+            assert_eq!(canonical_integer(text), None, "{text}");
         }
     }
 
     #[test]
     fn an_exponent_does_not_make_a_number_of_any_length() {
         for text in ["1e400", "1e-401", "1e9223372036854775807", "1e99999999999999999999", "1e-9223372036854775808"] {
-            assert_eq!(plain(text), None, "{text}");
+            assert_eq!(canonical(text), None, "{text}");
         }
-        assert_eq!(plain("1e399").map(|plain| plain.len()), Some(400));
+        assert_eq!(canonical("1e399").map(|found| found.len()), Some(400));
     }
 
     proptest! {
         #[test]
         fn the_plain_form_is_the_same_number_and_its_own_plain_form(number in any::<i64>(), zeros in 0..5_usize, exponent in 0..9_i32) {
             let text = format!("{number}{}e-{exponent}", if zeros > 0 { format!(".{}", "0".repeat(zeros)) } else { String::new() });
-            let found = plain(&text).unwrap();
-            prop_assert_eq!(plain(&found), Some(found.clone()));
+            let found = canonical(&text).unwrap();
+            prop_assert_eq!(canonical(&found), Some(found.clone()));
             let expected = number as f64 / 10_f64.powi(exponent);
             prop_assert!((found.parse::<f64>().unwrap() - expected).abs() <= expected.abs() * 1e-12, "{} {}", text, found);
         }
