@@ -1,8 +1,8 @@
-//! Prints what is read from files of companies, so that other programs can compare it with what they read: `tests/formats`.
+//! Prints what the producer reads from files of companies, which `tests/formats` compares with what other programs read.
 //!
-//! Each line of standard input is a JSON object with a `file` and, where it is not to be read as usual, a `reading` as the `opened`
-//! event has it. For each comes one line with the `file`, its `rows` in order, each with `index`, `company_id` and `record` or with
-//! an `error`, and `refused`, the error that ended the file.
+//! Each line of standard input is a JSON object with a `file` and, optionally, a `reading`: options as in the `opened` event. The
+//! answer is one line with the `file`, its `rows` in order, each with `index`, `company_id` and `record`, or with an `error`, and
+//! `refused`, the error that ended the file.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -21,7 +21,7 @@ struct Request {
 }
 
 #[derive(Serialize)]
-struct Told {
+struct Answer {
     file: PathBuf,
     rows: Vec<Row>,
     refused: Option<String>,
@@ -37,29 +37,29 @@ enum Row {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     for line in io::stdin().lines() {
-        let told = read(serde_json::from_str(&line?)?)?;
-        serde_json::to_writer(&mut out, &told)?;
+        let answer = read(serde_json::from_str(&line?)?)?;
+        serde_json::to_writer(&mut out, &answer)?;
         writeln!(out)?;
     }
     Ok(())
 }
 
-/// Fails where a record is no JSON.
-fn read(Request { file, reading }: Request) -> Result<Told, Box<dyn Error>> {
-    let mut told = Told { file, rows: Vec::new(), refused: None };
-    let companies = match Companies::open(&told.file, &reading.into()) {
+/// Fails if a record is not JSON.
+fn read(Request { file, reading }: Request) -> Result<Answer, Box<dyn Error>> {
+    let mut answer = Answer { file, rows: Vec::new(), refused: None };
+    let companies = match Companies::open(&answer.file, &reading) {
         Ok(companies) => companies,
-        Err(error) => return Ok(Told { refused: Some(error.to_string()), ..told }),
+        Err(error) => return Ok(Answer { refused: Some(error.to_string()), ..answer }),
     };
     for company in companies {
         match company {
             Ok(Company { index, company_id, record }) => {
                 let record = RawValue::from_string(String::from_utf8(record)?)?;
-                told.rows.push(Row::Company { index, company_id, record });
+                answer.rows.push(Row::Company { index, company_id, record });
             }
-            Err(error) if error.ends_file() => told.refused = Some(error.to_string()),
-            Err(error) => told.rows.push(Row::Bad { error: error.to_string() }),
+            Err(error) if error.ends_file() => answer.refused = Some(error.to_string()),
+            Err(error) => answer.rows.push(Row::Bad { error: error.to_string() }),
         }
     }
-    Ok(told)
+    Ok(answer)
 }

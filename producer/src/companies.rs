@@ -1,108 +1,70 @@
-//! Companies, read from a file and checked at the door.
+//! Reads companies from a file, and checks every row.
 //!
-//! A file is CSV, JSON Lines or Parquet, plain or compressed, and is streamed: memory does not
-//! grow with its rows. Every row comes out as a company, one JSON object with an index and an id,
-//! or is reported as [`BadInput`]. What the fields mean is not looked at: that is the scorer's.
+//! A file is CSV, JSON Lines or Parquet, plain or compressed, and is streamed: memory does not grow with its rows. Every row comes
+//! out as a company, one JSON object with an index and an id, or is reported as [`BadInput`]. The values of its fields are the
+//! scorer's to check.
+
+mod table;
+
+mod csv;
+mod jsonl;
+mod parquet;
+
+mod columns;
+mod json_object;
+mod row;
+
+mod duplicate_ids;
 
 mod bad_input;
-mod columns;
-mod csv_rows;
-mod delimiter;
-mod int96;
-mod json_object;
-mod json_rows;
-mod parquet_rows;
-mod parquet_times;
-mod parquet_values;
-mod progress;
-mod quoting;
-mod repeats;
-mod source;
-mod table;
-mod temporary;
 #[cfg(test)]
 mod tests;
-mod unpack;
-mod unrepresentable;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use bad_input::BadInput;
-pub(crate) use bad_input::is_of_the_system;
-use bad_input::{Fault, Reason, list};
-pub use progress::Progress;
-use repeats::{Repeat, SeenIds};
-pub use rollcall_shared::message::Format;
-use rollcall_shared::message::{Delimiter, Reading};
+use bad_input::{Fault, Reason, delimiter_name, list};
+use duplicate_ids::{Duplicate, SeenIds};
+pub use rollcall_shared::message::{Format, Reading as ReadOptions};
+use row::Row;
 use serde::Serialize;
-use table::{Row, Table};
-use unpack::Compression;
+use table::Table;
 
-/// The most companies one job can have: an index has 32 bits, and so have row numbers from 1.
+pub use crate::source::Progress;
+use crate::source::{Compression, display_name, temporary};
+pub(crate) use crate::source::{format_of, is_of_the_system};
+
+/// The most companies that one job can have: an index has 32 bits, and so have row numbers from 1.
 const MAX_COMPANIES: u32 = u32::MAX - 1;
 
-/// Ids travel in a message header, where other clients may read no more than a short string.
+/// Ids travel in a message header; some clients read only AMQP's short strings there.
 const MAX_ID_BYTES: usize = 255;
 
 /// One company of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Company {
-    /// The 0-based row it stands in, not counting a header, blank lines, and rows without any value.
+    /// Its 0-based row, not counting a header, blank lines, and rows without any value.
     pub index: u32,
-    /// The name its owner knows it by, 1 to 255 bytes; the index as text where the row has none.
+    /// Its owner's name for it, 1 to 255 bytes; the index as text if the row has none.
     pub company_id: String,
     /// Its fields as one JSON object in UTF-8, without a line break at the end.
     pub record: Vec<u8>,
 }
 
-/// How to read a file of companies.
-#[derive(Clone, Debug)]
-pub struct ReadOptions {
-    /// The format; `None` goes by the name of the file, and takes standard input for CSV.
-    pub format: Option<Format>,
-    /// What stands between the fields of CSV, one byte of ASCII; `None` finds it out.
-    pub delimiter: Option<u8>,
-    /// The columns to read, beside the one with the ids; all of them where none are named. Each must be there; in JSON Lines, in the
-    /// first row.
-    pub columns: Vec<String>,
-    /// The column that holds the ids, which the file must then have. `None` takes `company_id`
-    /// where there is one. JSON Lines have no header, so their first row answers for the file.
-    pub id_column: Option<String>,
-    /// Whether two rows may have the same id.
-    pub allow_duplicate_ids: bool,
-    /// The longest record let in, in bytes, both as it stands in a text file and as JSON.
-    pub max_record_bytes: usize,
-}
-
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Reading::default().into()
-    }
-}
-
-impl From<Reading> for ReadOptions {
-    fn from(reading: Reading) -> Self {
-        let Reading { format, delimiter, columns, id_column, allow_duplicate_ids, max_record_bytes } = reading;
-        let max_record_bytes = usize::try_from(max_record_bytes).unwrap_or(usize::MAX);
-        let delimiter = delimiter.map(Delimiter::byte);
-        Self { format, delimiter, columns, id_column, allow_duplicate_ids, max_record_bytes }
-    }
-}
-
-/// What a file is taken for.
+/// What was detected about a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Detected {
-    /// Its format.
+    /// By its name, or as asked for.
     pub format: Format,
-    /// How it is packed, if it is.
+    /// `gzip` or `zstd`, if it is compressed.
     pub compression: Option<&'static str>,
-    /// What stands between the fields of CSV, in words.
+    /// The delimiter of CSV, in words.
     pub delimiter: Option<String>,
-    /// The columns that are read, where the file names them.
+    /// The columns that are read; empty for JSON Lines, where every row names its own.
     pub columns: Vec<String>,
-    /// The column with the ids; nothing where the row's index serves.
+    /// The column with the ids; `None` if the row's index is the id.
     pub id_column: Option<String>,
 }
 
@@ -132,16 +94,10 @@ impl fmt::Display for Detected {
     }
 }
 
-/// The format of the file at `path`, where that is asked for or its name tells it.
-pub(crate) fn format_of(path: &Path, asked: Option<Format>) -> Option<Format> {
-    source::format(path, asked).ok()
-}
-
 /// The companies of one file, in the order of its rows.
 ///
-/// A bad row is an `Err`, and reading goes on unless [`BadInput::ends_file`] says that it can't.
-/// An id that repeats one from far above is only found at the end: that row comes out as a company
-/// first and is reported after the last row.
+/// A bad row is an `Err`, and the rows behind it follow unless [`BadInput::ends_file`]. An id that repeats one from far above is only
+/// found at the end: that row comes out as a company first, and is reported after the last row.
 pub struct Companies {
     file: String,
     table: Table,
@@ -154,14 +110,13 @@ pub struct Companies {
 impl Companies {
     /// Opens the file at `path`, `-` being standard input, and reads as far as its first row.
     ///
-    /// Gzip and zstd are recognised by their first bytes, whatever the name. Parquet that is
-    /// compressed or comes from a pipe is first copied to an unnamed temporary file.
+    /// Gzip and zstd are recognised by their first bytes, whatever the name. Parquet that is compressed or comes from a pipe is
+    /// first copied to an unnamed temporary file.
     ///
     /// # Errors
-    /// The file can't be read, its format is unknown, its header is bad, the id column asked for
-    /// is missing, or there are no companies in it.
+    /// The file cannot be read, its format is unknown, its header is bad, a column asked for is missing, or it has no companies.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, BadInput> {
-        let file = source::name(path);
+        let file = display_name(path);
         let table = Table::open(path, options).map_err(|fault| BadInput::in_file(&file, fault))?;
         let check_ids = table.header.id_field.is_some() && !options.allow_duplicate_ids;
         Ok(Self {
@@ -169,34 +124,34 @@ impl Companies {
             table,
             rows_read: 0,
             seen_ids: check_ids.then(SeenIds::default),
-            max_record_bytes: options.max_record_bytes,
+            max_record_bytes: options.max_record_bytes as usize,
             ended: false,
         })
     }
 
-    /// The names of the columns that are read, in file order; empty for JSON Lines, where every row names its own.
+    /// The names of the columns that are read, in file order; empty for JSON Lines.
     pub fn columns(&self) -> &[String] {
         &self.table.header.columns
     }
 
-    /// What the file is taken for.
+    /// What was detected about the file when it was opened.
     pub fn detected(&self) -> Detected {
         let Table { format, compression, header, .. } = &self.table;
         Detected {
             format: *format,
             compression: compression.map(Compression::name),
-            delimiter: header.delimiter.map(delimiter::name),
+            delimiter: header.delimiter.map(delimiter_name),
             columns: header.columns.clone(),
             id_column: header.id_field.clone(),
         }
     }
 
-    /// How far it has been read.
+    /// How far the file has been read; may be shared with another thread.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.table.progress)
     }
 
-    fn admit(&mut self, row: Result<Row, Fault>) -> Result<Company, BadInput> {
+    fn number_and_check(&mut self, row: Result<Row, Fault>) -> Result<Company, BadInput> {
         let index = self.rows_read;
         let in_file = match &row {
             Ok(row) => row.number,
@@ -204,7 +159,7 @@ impl Companies {
         };
         let number = in_file.unwrap_or_default().max(index + 1);
         let company = if index == MAX_COMPANIES {
-            Err(Reason::TooManyRows.into())
+            Err(Reason::TooManyRows { limit: MAX_COMPANIES }.into())
         } else {
             self.rows_read = index + 1;
             self.table.progress.add_row();
@@ -235,7 +190,7 @@ impl Companies {
             return Err(self.id_fault(Reason::IdTooLong { bytes: id.len(), limit: MAX_ID_BYTES }));
         }
         let earlier = match &mut self.seen_ids {
-            Some(seen) => seen.note(&id, number).map_err(temporary::fault)?,
+            Some(seen) => seen.note(&id, number).map_err(temporary::unusable)?,
             None => None,
         };
         match earlier {
@@ -245,15 +200,15 @@ impl Companies {
         }
     }
 
-    /// An id that stands in two rows too far apart to be met by [`SeenIds::note`].
-    fn next_repeat(&mut self) -> Option<BadInput> {
-        let repeat = self.seen_ids.as_mut()?.next_far_repeat().transpose()?;
-        Some(match repeat {
-            Ok(Repeat { row, first_row }) => {
+    /// The next id in two rows that are too far apart for [`SeenIds::note`] to find.
+    fn next_duplicate(&mut self) -> Option<BadInput> {
+        let duplicate = self.seen_ids.as_mut()?.next_far_duplicate().transpose()?;
+        Some(match duplicate {
+            Ok(Duplicate { row, first_row }) => {
                 let fault = self.id_fault(Reason::RepeatedId { first_row });
                 BadInput::in_row(&self.file, row, fault)
             }
-            Err(error) => BadInput::in_file(&self.file, temporary::fault(error)),
+            Err(error) => BadInput::in_file(&self.file, temporary::unusable(error).into()),
         })
     }
 
@@ -274,8 +229,8 @@ impl Iterator for Companies {
             return None;
         }
         let next = match self.table.rows.next() {
-            Some(row) => Some(self.admit(row)),
-            None => self.next_repeat().map(Err),
+            Some(row) => Some(self.number_and_check(row)),
+            None => self.next_duplicate().map(Err),
         };
         self.ended = match &next {
             Some(Ok(_)) => false,

@@ -1,7 +1,6 @@
-//! Where a file that is written goes to: a path, standard output, a pipe.
+//! Where a file is written to: a path, standard output or a pipe.
 //!
-//! A file appears under its name when it is whole, and not before. What is no regular file, such as a pipe or a device, is
-//! written into as it is.
+//! A file appears under its name only once it is complete. Pipes and devices are written to directly.
 
 mod layout;
 mod packed;
@@ -29,33 +28,30 @@ const MODE: u32 = 0o7777;
 
 /// Whether a path stands for standard output.
 pub(crate) fn is_standard_output(path: &Path) -> bool {
-    // The file behind it may have been opened by a shell, to which its name means nothing any more.
+    // A shell may have redirected it to a file, which must not be replaced by its name.
     ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
 }
 
-/// How a destination is called in messages.
+/// The name of a destination in messages.
 pub(crate) fn name(path: &Path) -> String {
     if is_standard_output(path) { "standard output".to_owned() } else { path.display().to_string() }
 }
 
-/// What is to be done once everything is written.
+/// How a file gets its name once everything is written.
 pub(crate) enum Placement {
-    /// Nothing: it was written where it belongs.
+    /// It was written to under its name.
     Direct,
-    /// The file takes its name.
+    /// A temporary file is renamed.
     Staged {
-        /// Removed unless it comes to that.
+        /// Removed on drop.
         temporary: TempPath,
-        /// The file itself, where the name is that of a link to it.
+        /// The final path, with symbolic links resolved.
         target: PathBuf,
     },
 }
 
 impl Placement {
-    /// Does it.
-    ///
-    /// # Errors
-    /// The file system's.
+    /// Gives the file its name. If it is dropped instead, no new file is left.
     pub(crate) fn place(self) -> io::Result<()> {
         match self {
             Placement::Direct => Ok(()),
@@ -64,10 +60,10 @@ impl Placement {
     }
 }
 
-/// Opens `path` for writing. A pipe without a reader is waited for, on a thread of its own.
+/// Opens `path` for writing, on a thread of its own, since opening a pipe waits for its reader.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a folder, [`Failure::Write`] where the file system refuses.
+/// [`Failure::Usage`] for a folder, [`Failure::Write`] for an error of the file system.
 pub(crate) async fn open(path: &Path) -> Result<(File, Placement), Failure> {
     let (name, path) = (name(path), path.to_owned());
     match on_a_thread(move || open_now(&path)).await? {
@@ -87,14 +83,14 @@ fn open_now(path: &Path) -> io::Result<(File, Placement)> {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(found) if found.is_file() => replace(&fs::canonicalize(path)?, &found),
         Ok(_) => Ok((OpenOptions::new().write(true).open(path)?, Placement::Direct)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => stage(&behind_links(path), NEW_FILE),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => stage(&resolve_links(path), NEW_FILE),
         Err(error) => Err(error),
     }
 }
 
-/// A file to take the place of another, which keeps its owner, as far as that is ours to say, and its mode.
+/// A temporary file that will replace another, with the same mode, and the same owner if this process may set it.
 fn replace(target: &Path, found: &Metadata) -> io::Result<(File, Placement)> {
-    // One that may not be written is not replaced either, though its folder would let us.
+    // Fails for a read-only file, which renaming would replace, since that needs only a writable folder.
     OpenOptions::new().write(true).open(target)?;
     let mode = found.mode() & MODE;
     let (file, placement) = stage(target, mode)?;
@@ -103,7 +99,7 @@ fn replace(target: &Path, found: &Metadata) -> io::Result<(File, Placement)> {
     Ok((file, placement))
 }
 
-/// A temporary file beside `target`, so that it can be renamed to it.
+/// A temporary file in the folder of `target`, so that it can be renamed to it.
 fn stage(target: &Path, mode: u32) -> io::Result<(File, Placement)> {
     let (Some(folder), Some(_)) = (target.parent(), target.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
@@ -117,20 +113,20 @@ fn stage(target: &Path, mode: u32) -> io::Result<(File, Placement)> {
     Ok((file, Placement::Staged { temporary, target: target.to_owned() }))
 }
 
-/// What a link that leads nowhere leads to, by way of further ones; any other path as it is.
-fn behind_links(path: &Path) -> PathBuf {
+/// The missing file that a chain of symbolic links leads to; a path that is no link unchanged.
+fn resolve_links(path: &Path) -> PathBuf {
     let mut target = path.to_owned();
-    // The system has followed them already, and found that they end.
+    // Ends: the system has followed the links before, and would have reported a loop.
     while let Ok(next) = fs::read_link(&target) {
         target = target.parent().unwrap_or(Path::new("")).join(next);
     }
     target
 }
 
-/// What has come of writing; nothing where whoever reads has left: they have read enough.
+/// The result of writing; `None` if the reader of a pipe has closed it, which is no failure.
 ///
 /// # Errors
-/// [`Failure::Write`] where it failed for any other reason.
+/// [`Failure::Write`] for any other error.
 pub(crate) fn unless_reader_left<T>(written: io::Result<T>, name: &str) -> Result<Option<T>, Failure> {
     match written {
         Ok(written) => Ok(Some(written)),
@@ -140,7 +136,7 @@ pub(crate) fn unless_reader_left<T>(written: io::Result<T>, name: &str) -> Resul
 }
 
 fn has_reader_left(error: &io::Error) -> bool {
-    // What encodes the bytes may have wrapped the error.
+    // An encoder may have wrapped the error.
     let first: &(dyn Error + 'static) = error;
     successors(Some(first), |error| (*error).source())
         .any(|error| error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe))
@@ -165,7 +161,7 @@ mod tests {
         fs::metadata(path).unwrap().mode() & MODE
     }
 
-    /// The mode that anybody else's new file has here.
+    /// The mode of a new file that is created by `fs::write`.
     fn usual_mode(folder: &TempDir) -> u32 {
         let usual = folder.path().join("usual");
         fs::write(&usual, "").unwrap();

@@ -90,7 +90,7 @@ async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Par
         Some((opened, position)) => (*position, resume::reading(opened, args)?),
         None => (0, args.reading()),
     };
-    let rows = Rows::open(args.file.clone(), reading.into(), move |index| u64::from(index) >= from).await?;
+    let rows = Rows::open(args.file.clone(), reading, move |index| u64::from(index) >= from).await?;
     let (opened, part) = match resumed {
         Some((opened, position)) => (opened, Part::From(position)),
         None => {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::ask::Asker;
 use crate::cli::Output;
-use crate::results::newest::Newest;
+use crate::results::latest_round::LatestRound;
 use crate::results::replay::{Replay, Replayed};
 use crate::run::Failure;
 use crate::status::{print, thousands};
@@ -58,19 +58,19 @@ async fn find(job: &Job, broker: &BrokerArgs) -> Result<(JobStatus, Examples), F
     let topology = broker.topology();
     let mut asker = Asker::open(&link, &topology).await?;
     let status = asker.known(job).await?;
-    let newest = Newest::of(&link, &topology, &mut asker, &status).await?;
-    let examples = examples(Replay::open(&link, &topology, &status).await?, newest, &status).await?;
+    let latest = LatestRound::of(&link, &topology, &mut asker, &status).await?;
+    let examples = examples(Replay::open(&link, &topology, &status).await?, latest, &status).await?;
     link.close().await;
     Ok((status, examples))
 }
 
-async fn examples(mut replay: Replay, mut newest: Newest, status: &JobStatus) -> Result<Examples, Failure> {
+async fn examples(mut replay: Replay, mut latest: LatestRound, status: &JobStatus) -> Result<Examples, Failure> {
     let mut examples: Examples = status.causes.iter().map(|cause| (cause.cause.clone(), Vec::new())).collect();
     let mut wanted: u64 = status.causes.iter().map(|cause| cause.count.min(EXAMPLES as u64)).sum();
     while wanted > 0 {
         let Some(replayed) = replay.next().await? else { break };
         let Replayed::Result(counted, body) = replayed else { continue };
-        if !newest.wins(&counted) || counted.outcome != Outcome::Failed {
+        if !latest.counts(&counted) || counted.outcome != Outcome::Failed {
             continue;
         }
         let Some(of_cause) = counted_as(&mut examples, &counted.cause).filter(|of_cause| of_cause.len() < EXAMPLES) else {

@@ -1,20 +1,19 @@
 //! Synthetic companies, for trying Rollcall out and for measuring it.
 //!
-//! They score on the demo model, `deploy/demo/questionnaire.bif`: each carries the facts that model takes as evidence.
-//! A seed gives the same file on every machine and in every version, and a shorter file is the beginning of a longer one.
+//! Their columns are the evidence variables of the demo model, `deploy/demo/questionnaire.bif`. A seed gives the same file on every
+//! machine and in every version, and a shorter file is the beginning of a longer one.
 //!
-//! This module knows no real company. It draws each fact by itself, so it does not follow the joint distribution of the
-//! model either: a nano cap may well have an enterprise's headcount.
+//! No company is real. Each fact is drawn independently of the others, not from the joint distribution of the model: a nano cap may
+//! have the headcount of an enterprise.
 
 use std::io::{self, Write};
 
 /// Writes `companies` synthetic companies as CSV, with a header, to `out`.
 ///
-/// It writes in small pieces: hand it something buffered.
+/// Makes many small writes, so `out` should be buffered.
 ///
 /// # Errors
-///
-/// Whatever `out` fails with.
+/// Those of `out`.
 pub fn write_companies(out: &mut impl Write, companies: u32, seed: u64) -> io::Result<()> {
     write_header(out)?;
     (0..companies).try_for_each(|index| write_company(out, index, seed))
@@ -28,9 +27,9 @@ fn write_header(out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// No value holds a comma, a quote or a line break (a test sees to it), so nothing here needs quoting.
+/// Does not quote: no value has a comma, a quote or a line break, which a test checks.
 fn write_company(out: &mut impl Write, index: u32, seed: u64) -> io::Result<()> {
-    let mut draws = Draws::of_company(seed, index);
+    let mut draws = SplitMix64::of_company(seed, index);
     let number = u64::from(index) + 1;
     let place = PLACES[draws.next().choice(PLACES.len())];
     let trade = TRADES[draws.next().choice(TRADES.len())];
@@ -42,7 +41,7 @@ fn write_company(out: &mut impl Write, index: u32, seed: u64) -> io::Result<()> 
     out.write_all(b"\n")
 }
 
-/// The state seen, or nothing where this fact about the company is not known.
+/// The state of a fact, or no text if it is not observed.
 fn observe(draw: Draw, states: &[(&'static str, usize)]) -> &'static str {
     if draw.percent() < UNOBSERVED_PERCENT {
         return "";
@@ -54,14 +53,14 @@ fn observe(draw: Draw, states: &[(&'static str, usize)]) -> &'static str {
         }
         left -= percent;
     }
-    // Reached only if the percentages of a fact fell short of 100; a test holds them to it.
+    // Not reached: the percentages of each fact sum to 100, which a test checks.
     ""
 }
 
-/// Real files have gaps; a model that copes with them should meet some.
+/// How often a fact is not observed: real files have empty cells, which a model has to handle.
 const UNOBSERVED_PERCENT: usize = 10;
 
-/// The evidence variables of the demo model and their states, each with a made-up percentage of companies.
+/// The evidence variables of the demo model, and their states with an invented percentage of companies each.
 const EVIDENCE: [(&str, &[(&str, usize)]); 20] = [
     (
         "sector",
@@ -149,16 +148,16 @@ const TRADES: [&str; 16] = [
 /// Random draws from `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014,
 /// <https://doi.org/10.1145/2660193.2660195>), with the constants of its reference implementation.
 ///
-/// Written out here because no crate promises that its numbers stay the same for ever. Not for secrets.
-struct Draws {
+/// Implemented here so that a seed gives the same companies for ever, whatever a crate changes. Not for secrets.
+struct SplitMix64 {
     state: u64,
 }
 
-impl Draws {
+impl SplitMix64 {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// The draws of one company. Its state is a plain counter, so any place in the sequence of a seed can be had at
-    /// once: each company has a stretch of its own, which depends on no company before it.
+    /// The numbers for one company. The state is a plain counter, so that each company has a section of the sequence of its own,
+    /// which does not depend on the companies before it.
     fn of_company(seed: u64, index: u32) -> Self {
         let drawn_before = u64::from(index) * DRAWS_PER_COMPANY;
         Self { state: seed.wrapping_add(drawn_before.wrapping_mul(Self::STEP)) }
@@ -173,29 +172,29 @@ impl Draws {
     }
 }
 
-/// More than a company takes, so that a fact added at the end one day leaves every other value as it was.
+/// More than a company uses, so that a fact that is added at the end later changes no other value.
 const DRAWS_PER_COMPANY: u64 = 64;
 const _: () = assert!(2 + EVIDENCE.len() as u64 <= DRAWS_PER_COMPANY, "a company draws two words of its name, and its facts");
 
-/// 64 random bits, enough for two decisions.
+/// 64 random bits, used for up to two independent choices.
 #[derive(Clone, Copy)]
 struct Draw(u64);
 
 impl Draw {
-    /// One of `choices`, from 0, by the upper half of the bits.
+    /// A number from 0 to below `choices`, by the upper half of the bits.
     fn choice(self, choices: usize) -> usize {
         let [high, low, ..] = self.0.to_be_bytes();
         scale([high, low], choices)
     }
 
-    /// From 0 to 99, by the lower half of the bits.
+    /// A number from 0 to 99, by the lower half of the bits.
     fn percent(self) -> usize {
         let [.., high, low] = self.0.to_be_bytes();
         scale([high, low], 100)
     }
 }
 
-/// Sixteen bits as an even choice out of `choices`: for a hundred of them, even to one part in 650.
+/// Scales 16 bits to a number below `choices`; with 100 choices, their probabilities differ by at most 1 in 650.
 fn scale(bits: [u8; 2], choices: usize) -> usize {
     (usize::from(u16::from_be_bytes(bits)) * choices) >> 16
 }
@@ -211,7 +210,7 @@ mod tests {
         assert_eq!(companies(500, 7), companies(500, 7));
     }
 
-    /// Pinned, because a benchmark or a bug report that names a seed must mean the same companies for ever.
+    /// Pinned: a benchmark or a bug report that names a seed must mean the same companies for ever.
     #[test]
     fn a_seed_means_the_same_company_in_every_version() {
         assert_eq!(
@@ -248,7 +247,7 @@ mod tests {
         // The model's answers are named after controls, in capitals; its evidence in small letters.
         let evidence: BTreeMap<_, _> =
             model.into_iter().filter(|(name, _)| name.starts_with(|first: char| first.is_ascii_lowercase())).collect();
-        // Enough companies for the rarest state, one in a hundred, to turn up.
+        // Enough companies for the rarest state, one in a hundred, to occur.
         let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for company in records(&companies(5_000, 7)) {
             for (column, value) in company.into_iter().skip(3) {
@@ -298,7 +297,7 @@ mod tests {
     /// The outputs for seed 1234567 that implementations of `SplitMix64` are commonly checked against.
     #[test]
     fn the_draws_are_those_of_splitmix64() {
-        let mut draws = Draws::of_company(1_234_567, 0);
+        let mut draws = SplitMix64::of_company(1_234_567, 0);
         let first = [draws.next().0, draws.next().0, draws.next().0];
         assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }

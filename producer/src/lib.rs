@@ -16,5 +16,6 @@ pub mod orders;
 mod read_ahead;
 pub mod redrive;
 pub mod results;
+mod source;
 pub mod status;
 pub mod watch;

@@ -1,20 +1,20 @@
-//! What one side of the producer has read ahead of the other: batches, of which only so many, and so many bytes, wait at any time.
+//! A channel from a thread that reads to a task that uses what is read, bounded by the number of batches and by their bytes.
 
 use std::sync::Arc;
 
 use rollcall_shared::broker::COALESCE;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// A batch ends with this many bytes; or later, by one item that is larger.
+/// A batch is full at this many bytes. Its last item may exceed them.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Batches that wait, at most.
+/// The most batches in the channel.
 const BATCHES: usize = 8;
 
-/// Bytes that wait, at most, in units in which a semaphore can count any size of a message.
+/// The most bytes in the channel, in kilobytes, of which a semaphore can count enough.
 const KILOBYTES: u32 = 4 << 10;
 
-/// Items with their sizes, until there are enough to be handed over together.
+/// Collects items until there are enough to send together.
 pub(crate) struct Batch<T> {
     items: Vec<T>,
     bytes: usize,
@@ -34,30 +34,28 @@ impl<T> Batch<T> {
         self.items.len() >= COALESCE || self.bytes >= BATCH_BYTES
     }
 
-    /// Takes out its items, and how many bytes they have.
+    /// Takes its items, and the sum of their bytes.
     pub(crate) fn take(&mut self) -> (Vec<T>, usize) {
         let Batch { items, bytes } = std::mem::replace(self, Batch::new());
         (items, bytes)
     }
 }
 
-/// The end that reads.
 pub(crate) struct Sender<T> {
     to: mpsc::Sender<(T, OwnedSemaphorePermit)>,
     room: Arc<Semaphore>,
 }
 
-/// The end for which it is read.
 pub(crate) struct Receiver<T> {
     from: mpsc::Receiver<(T, OwnedSemaphorePermit)>,
     room: Arc<Semaphore>,
 }
 
-/// Nobody takes what is read any more; who took it says why.
+/// The receiver has been dropped; its owner reports why.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// The two ends.
+/// Creates a channel.
 pub(crate) fn read_ahead<T>() -> (Sender<T>, Receiver<T>) {
     let (to, from) = mpsc::channel(BATCHES);
     let room = Arc::new(Semaphore::new(KILOBYTES as usize));
@@ -65,35 +63,32 @@ pub(crate) fn read_ahead<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Hands over something of so many bytes, once there is room for it. What is larger than all the room waits until there is nothing else.
-    ///
-    /// # Errors
-    /// [`Gone`].
+    /// Sends an item of so many bytes once there is room for it. An item larger than all the room waits until the channel is empty.
     pub(crate) async fn send(&self, item: T, bytes: usize) -> Result<(), Gone> {
         let kilobytes = u32::try_from(bytes / 1_024).unwrap_or(u32::MAX).clamp(1, KILOBYTES);
         let permit = Arc::clone(&self.room).acquire_many_owned(kilobytes).await.map_err(|_| Gone)?;
         self.to.send((item, permit)).await.map_err(|_| Gone)
     }
 
-    /// Whether nobody takes it any more.
+    /// Whether the receiver has been dropped.
     pub(crate) fn is_closed(&self) -> bool {
         self.to.is_closed()
     }
 }
 
 impl<T> Receiver<T> {
-    /// What comes next; nothing once no more can come. Safe to cancel.
+    /// The next item; `None` once the channel is empty and its sender dropped. Cancel-safe.
     pub(crate) async fn recv(&mut self) -> Option<T> {
         self.from.recv().await.map(|(item, _)| item)
     }
 
-    /// The same on a thread outside the runtime.
+    /// [`Self::recv`] for a thread outside the runtime.
     pub(crate) fn blocking_recv(&mut self) -> Option<T> {
         self.from.blocking_recv().map(|(item, _)| item)
     }
 }
 
-/// Whoever waits for room is to hear that nobody will make any.
+/// Wakes a sender that waits for room, with [`Gone`].
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.room.close();

@@ -1,12 +1,15 @@
-//! Fetches a job's results: replays the ledger from the job's first record to its done event, one row a company.
+//! Fetches a job's results: reads the ledger from the job's first record to its done event, one row a company.
 //!
-//! Rows come in the order in which the companies were answered for, so that memory stays flat whatever the job's size; each
-//! has its `index`, the row of the company in its file.
+//! Rows come in the order in which the companies were scored, so that memory stays flat whatever the job's size; each has its
+//! `index`, the row of the company in its file.
 
-pub(crate) mod newest;
-mod parquet_rows;
+pub(crate) mod latest_round;
 pub(crate) mod replay;
+
 mod show;
+
+mod columns;
+mod parquet;
 mod write;
 
 use std::path::Path;
@@ -24,7 +27,7 @@ use crate::destination::{self, Layout, is_standard_output, unless_reader_left};
 use crate::read_ahead::{Batch, Sender, read_ahead};
 use crate::run::Failure;
 use crate::status::{print, thousands};
-use newest::Newest;
+use latest_round::LatestRound;
 use replay::{Replay, Replayed};
 use show::Shown;
 use write::{Results, Writer};
@@ -32,7 +35,7 @@ use write::{Results, Writer};
 /// Writes the results of a job to a file, or shows some.
 ///
 /// # Errors
-/// [`Failure`]; also where the job has not ended and `--partial` is not given.
+/// [`Failure`]; also if the job has not ended and `--partial` is not given.
 pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
     let fetched = async {
         match &args.to {
@@ -60,7 +63,7 @@ async fn show_some(args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> R
     shown.show()
 }
 
-/// Writes on a thread of its own: whoever reads a pipe may be slow, and who interrupts is to be heard all the same.
+/// Writes on a thread of its own, since a pipe may block while a signal has to be handled.
 async fn write_to(path: &Path, args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
     let name = destination::name(path);
     let layout = Layout::of(path, args.format).ok_or_else(|| {
@@ -81,8 +84,8 @@ async fn write_to(path: &Path, args: &ResultsArgs, broker: &BrokerArgs, output: 
     conclude(path, &status, rows, output)
 }
 
-/// Sends each result that counts, or the few that are to be shown; returns how the job stands, and how many companies had a
-/// result that counts. Stops early where nobody takes them any more.
+/// Sends each result that counts, or only as many as are to be shown; returns the job's status, and how many companies had a result
+/// that counts. Stops early if the receiver is dropped.
 async fn replay(args: &ResultsArgs, broker: &BrokerArgs, to: Sender<Results>) -> Result<(JobStatus, u64), Failure> {
     let link = connect(broker, &format!("rollcall producer: results of {}", args.job)).await?;
     let mut asker = Asker::open(&link, &broker.topology()).await?;
@@ -90,26 +93,26 @@ async fn replay(args: &ResultsArgs, broker: &BrokerArgs, to: Sender<Results>) ->
     refuse_unfinished(&status, args.partial)?;
     let expected = status.succeeded + status.failed;
     let most = if args.to.is_some() { expected } else { expected.min(args.show.into()) };
-    let mut newest = Newest::of(&link, &broker.topology(), &mut asker, &status).await?;
+    let mut latest = LatestRound::of(&link, &broker.topology(), &mut asker, &status).await?;
     let mut replay = Replay::open(&link, &broker.topology(), &status).await?;
     let mut batch = Batch::new();
-    while newest.seen() < most && !to.is_closed() {
+    while latest.seen() < most && !to.is_closed() {
         let Some(replayed) = replay.next().await? else { break };
         let Replayed::Result(counted, body) = replayed else { continue };
-        if newest.wins(&counted) {
+        if latest.counts(&counted) {
             let bytes = body.len();
             batch.add((counted, body), bytes);
         }
         if batch.is_full() {
             let (results, bytes) = batch.take();
-            // Who takes no more says why.
+            // A receiver that was dropped reports why.
             drop(to.send(results, bytes).await);
         }
     }
     let (results, bytes) = batch.take();
     drop(to.send(results, bytes).await);
     link.close().await;
-    Ok((status, newest.seen()))
+    Ok((status, latest.seen()))
 }
 
 fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), Failure> {
@@ -123,7 +126,7 @@ fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), Failure> {
     )))
 }
 
-/// The ledger may no longer have them all.
+/// Refuses a file without all results: the ledger's retention may have dropped some.
 fn refuse_incomplete(status: &JobStatus, rows: u64) -> Result<(), Failure> {
     let expected = status.succeeded + status.failed;
     if rows >= expected {
@@ -143,7 +146,7 @@ fn conclude(path: &Path, status: &JobStatus, rows: u64, output: Output) -> Resul
     if !is_standard_output(path) {
         return print(output, &document, || line);
     }
-    // Standard output has the rows, and nothing else.
+    // Standard output has the rows alone.
     match output {
         Output::Text => to_stderr(line),
         Output::Json => to_stderr(document),

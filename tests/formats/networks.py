@@ -1,12 +1,12 @@
-"""Writes Bayesian networks with the writers that people use, and what each writer's own model says: networks.py FOLDER
+"""Writes Bayesian networks with the writers that people use, and what each writer's own model holds: networks.py FOLDER
 
-NAME.json is for the file that it names, in which there is the network in the writer's words: each variable's states and
-parents, and its probabilities as decimal text, one row for each configuration of the parents, of which the last changes
-fastest. `every_network_that_a_writer_wrote_is_read_back_to_the_last_digit` (consumer/score/src/bayes/tests) compares.
+NAME.json describes the file that it names by the writer's own model: each variable's states and parents, and its
+probabilities as decimal text, one row for each configuration of the parents, of which the last changes fastest.
+`every_network_that_a_writer_wrote_is_read_back_to_the_last_digit` (consumer/score/src/bayes/tests) compares.
 
     repository  the networks of the bnlearn repository, which pgmpy brings along, as its reader reads them
     pgmpy       BIFWriter and XMLBIFWriter
-    bnlearn     write.bif of R's bnlearn 5.2, said again here so that no R is needed
+    bnlearn     write.bif of R's bnlearn 5.2, reimplemented here so that no R is needed
     pyagrum     saveBN, to BIF and XMLBIF
 
 Left out: a network of aGrUM's in which a variable and all its parents have one state (its BIF has no distribution for that),
@@ -47,14 +47,14 @@ class Variable:
 
 
 def drawn(states, seed):
-    """A distribution that sums to 1 but for rounding, with all the digits that there are."""
+    """A distribution that sums to 1 except for rounding, with all digits of a float."""
     generator = random.Random(seed)
     weights = [generator.random() ** 4 for _ in range(states)]
     return [weight / sum(weights) for weight in weights]
 
 
 def networks():
-    """Networks by name, each with something that a writer or a reader may trip over."""
+    """Networks by name, each with something that is hard to write or to read."""
     margin = Variable("Gross margin", ["very low", "low", "high", "very high"])
     late = Variable("late-payer", ["not at all", "a bit", "yes"], [margin])
     yield "blanks", [margin, late, Variable("is it a risk", ["no", "so so", "yes"], [late, margin])]
@@ -123,7 +123,7 @@ def of_pgmpy(variables):
     return model
 
 
-def said_by_pgmpy(model, state=str):
+def variables_by_pgmpy(model, state=str):
     for name in sorted(model.nodes()):
         cpd = model.get_cpds(name)
         yield {
@@ -135,7 +135,7 @@ def said_by_pgmpy(model, state=str):
 
 
 def rounded_by_pgmpy(model, digits):
-    for variable in said_by_pgmpy(model):
+    for variable in variables_by_pgmpy(model):
         rows = variable["probabilities"]
         yield variable | {"probabilities": [[str(np.round(float(value), digits)) for value in row] for row in rows]}
 
@@ -154,7 +154,7 @@ def of_pyagrum(variables):
     return network
 
 
-def said_by_pyagrum(network, name=str, number=repr):
+def variables_by_pyagrum(network, name=str, number=repr):
     for node in network.nodes():
         cpt = network.cpt(node)
         child, *parents = (cpt.variable(place) for place in range(cpt.nbrDim()))
@@ -183,13 +183,13 @@ def bif_name_of_pyagrum(text):
 
 
 def six_digits(number):
-    """As a stream of C++ writes it."""
+    """As a C++ stream writes it."""
     return f"{number:.6g}"
 
 
 def of_bnlearn(variables):
-    """What write.bif of R's bnlearn writes, and what it means by it."""
-    said = [
+    """The text that write.bif of R's bnlearn writes, and the network that it stands for."""
+    expected = [
         {
             "name": variable.name,
             "states": [sanitized(state) for state in variable.states],
@@ -199,11 +199,11 @@ def of_bnlearn(variables):
         for variable in variables
     ]
     text = "network unknown {\n}\n"
-    for variable in said:
+    for variable in expected:
         name, states = variable["name"], variable["states"]
         text += f"variable {name} {{\n  type discrete [ {len(states)} ] {{ {', '.join(states)} }};\n}}\n"
-    by_name = {variable["name"]: variable for variable in said}
-    for variable in said:
+    by_name = {variable["name"]: variable for variable in expected}
+    for variable in expected:
         name, parents, rows = variable["name"], variable["parents"], variable["probabilities"]
         if not parents:
             text += f"probability ( {name} ) {{\n  table {', '.join(rows[0])};\n}}\n"
@@ -214,7 +214,7 @@ def of_bnlearn(variables):
         for place in sorted(range(len(rows)), key=lambda place: place_in_r(place, parents, by_name)):
             text += f"  ({', '.join(configurations[place])}) {', '.join(rows[place])};\n"
         text += "}\n"
-    return text, said
+    return text, expected
 
 
 def place_in_r(place, parents, by_name):
@@ -250,35 +250,35 @@ def format_of_r(numbers):
 
 
 def read_by_pgmpy(packed):
-    return list(said_by_pgmpy(BIFReader(string=gzip.decompress(packed.read_bytes()).decode()).get_model()))
+    return list(variables_by_pgmpy(BIFReader(string=gzip.decompress(packed.read_bytes()).decode()).get_model()))
 
 
 def main(folder):
     folder.mkdir(parents=True)
 
     def note(file, variables):
-        said = [variable | {"probabilities": plain(variable["probabilities"])} for variable in variables]
-        (folder / f"{file}.json").write_text(json.dumps({"file": file, "variables": said}))
+        expected = [variable | {"probabilities": plain(variable["probabilities"])} for variable in variables]
+        (folder / f"{file}.json").write_text(json.dumps({"file": file, "variables": expected}))
 
     repository = sorted(REPOSITORY.glob("*.bif.gz"))
     with multiprocessing.Pool() as pool:
-        for packed, said in zip(repository, pool.imap(read_by_pgmpy, repository)):
+        for packed, expected in zip(repository, pool.imap(read_by_pgmpy, repository)):
             (folder / packed.name).write_bytes(packed.read_bytes())
-            note(packed.name, said)
+            note(packed.name, expected)
 
     for name, variables in networks():
         model = of_pgmpy(variables)
         BIFWriter(model).write(folder / f"{name}.pgmpy.bif")
-        note(f"{name}.pgmpy.bif", said_by_pgmpy(model))
+        note(f"{name}.pgmpy.bif", variables_by_pgmpy(model))
         BIFWriter(model, round_values=3).write(folder / f"{name}.rounded.pgmpy.bif")
         note(f"{name}.rounded.pgmpy.bif", rounded_by_pgmpy(model, 3))
         xml = XMLBIFWriter(model)
         xml.write(folder / f"{name}.pgmpy.xml")
-        note(f"{name}.pgmpy.xml", said_by_pgmpy(model, xml._make_valid_state_name))
+        note(f"{name}.pgmpy.xml", variables_by_pgmpy(model, xml._make_valid_state_name))
 
-        text, said = of_bnlearn(variables)
+        text, expected = of_bnlearn(variables)
         (folder / f"{name}.bnlearn.bif").write_text(text)
-        note(f"{name}.bnlearn.bif", said)
+        note(f"{name}.bnlearn.bif", expected)
 
         by_pyagrum(folder, note, name, of_pyagrum(variables))
 
@@ -287,10 +287,10 @@ def main(folder):
 
 def by_pyagrum(folder, note, name, network):
     gum.saveBN(network, str(folder / f"{name}.pyagrum.bif"), allowModificationWhenSaving=True)
-    note(f"{name}.pyagrum.bif", said_by_pyagrum(network, bif_name_of_pyagrum))
+    note(f"{name}.pyagrum.bif", variables_by_pyagrum(network, bif_name_of_pyagrum))
     if name != SYMBOLS:
         gum.saveBN(network, str(folder / f"{name}.pyagrum.bifxml"))
-        note(f"{name}.pyagrum.bifxml", said_by_pyagrum(network, number=six_digits))
+        note(f"{name}.pyagrum.bifxml", variables_by_pyagrum(network, number=six_digits))
 
 
 def plain(rows):

@@ -1,13 +1,12 @@
 //! What is wrong with a file: where, what was expected, what was found, and what to do about it.
 
 use std::io;
-use std::path::PathBuf;
 
 use rollcall_shared::terminal::escape_controls;
 
-use super::delimiter;
+use crate::source::SourceError;
 
-/// A file, or one row of it, that can't be taken. Shows as one line, whatever the file holds.
+/// A file, or one row of it, that cannot be read as companies. Displays as one line, whatever the file holds.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.on_one_line())]
 pub struct BadInput {
@@ -24,16 +23,12 @@ impl BadInput {
         Self { file: file.to_owned(), fault: fault.in_row(row) }
     }
 
-    /// Whether not the file is at fault, but the machine that reads it, or whoever changes it meanwhile.
+    /// Whether the file itself is fine, and the machine that reads it, or a writer that changes it meanwhile, is the cause.
     pub fn is_of_the_environment(&self) -> bool {
-        match &self.fault.reason {
-            Reason::CannotOpen(error) | Reason::Unreadable(error) => is_of_the_system(error),
-            Reason::TemporaryFile { .. } | Reason::Shrunk { .. } => true,
-            _ => false,
-        }
+        matches!(&self.fault.reason, Reason::Source(error) if error.is_of_the_environment())
     }
 
-    /// Whether nothing more can be read of the file.
+    /// Whether nothing more can be read of the file; otherwise, only this row is bad.
     pub fn ends_file(&self) -> bool {
         self.fault.row.is_none() || self.fault.reason.ends_file()
     }
@@ -49,9 +44,9 @@ impl BadInput {
     }
 }
 
-/// Why a file or row can't be taken, and where inside it.
+/// Why a file or a row is refused, and where inside the file.
 ///
-/// It also travels inside an [`io::Error`], so that what reads bytes can report more than bytes.
+/// It also travels inside an [`io::Error`], so that an [`io::Read`] below a parser can report it.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct Fault {
@@ -62,7 +57,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// The row of the file it is in, where its reader says so.
+    /// The 1-based row of the file, if its reader knows it.
     pub fn row(&self) -> Option<u32> {
         self.row
     }
@@ -95,9 +90,15 @@ impl From<Reason> for Fault {
     }
 }
 
+impl From<SourceError> for Fault {
+    fn from(error: SourceError) -> Self {
+        Reason::Source(error).into()
+    }
+}
+
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        error.downcast().unwrap_or_else(|error| Reason::Unreadable(error).into())
+        error.downcast().unwrap_or_else(|error| SourceError::from(error).into())
     }
 }
 
@@ -111,49 +112,17 @@ impl From<Fault> for io::Error {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Reason {
     // The file.
-    #[error("expected a file that can be read, found {}; {}", in_words(.0), advice(.0))]
-    CannotOpen(io::Error),
-    #[error("expected a file, found a directory; name a file in it")]
-    Directory,
+    #[error(transparent)]
+    Source(SourceError),
     #[error(
         "expected a name ending in .csv, .tsv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, \
          found another; say what it holds with --format"
     )]
     UnknownFormat,
-    #[error("expected to read on, found {}; its rows are not at fault, look at where it is read from", in_words(.0))]
-    Unreadable(io::Error),
-    #[error(
-        "expected {expected} bytes, as many as it had when it was opened, found its end after {found}: it has become shorter while \
-         it was read; enqueue it again when nobody writes to it"
-    )]
-    Shrunk { expected: u64, found: u64 },
-    #[error("expected {0} data to the end, found it cut short; the rows before are whole: get the whole file")]
-    Truncated(&'static str),
-    #[error("expected {method} data, found it damaged ({found}); get the file again")]
-    Corrupt { method: &'static str, found: String },
-    #[error(
-        "expected nothing behind the {method} data, found a byte 0x{byte:02x}; the rows before are whole: cut off what \
-         stands behind the data, or pack the file anew"
-    )]
-    TrailingBytes { method: &'static str, byte: u8 },
-    #[error(
-        "expected zstd data that is unpacked with a window of at most 128 MiB, found a larger one; pack the file anew \
-         without --long, or with --long=27 at most"
-    )]
-    LargeWindow,
-    #[error("expected data packed once, found {inner} inside {outer}; unpack the file once")]
-    PackedTwice { outer: &'static str, inner: &'static str },
-    #[error("expected text, found {0}")]
-    Foreign(&'static str),
-    #[error(
-        "cannot {what} a temporary file in {}: {error}; set TMPDIR to a folder that can be written and has room",
-        .folder.display()
-    )]
-    TemporaryFile { what: &'static str, folder: PathBuf, error: io::Error },
     #[error("expected at least one company, found none; check what wrote the file")]
     NoCompanies,
-    #[error("expected at most {} companies, found more; split the file", super::MAX_COMPANIES)]
-    TooManyRows,
+    #[error("expected at most {limit} companies, found more; split the file")]
+    TooManyRows { limit: u32 },
 
     // The columns.
     #[error("expected a header line, found an empty file; check what wrote it")]
@@ -171,15 +140,15 @@ pub(super) enum Reason {
     NoColumn { columns: Vec<String>, flag: &'static str },
     #[error(
         "expected one delimiter, found that {} and {} cut the rows equally well; say which it is with --delimiter",
-        delimiter::name(*one),
-        delimiter::name(*other)
+        delimiter_name(*one),
+        delimiter_name(*other)
     )]
     TwoDelimiters { one: u8, other: u8 },
     #[error(
         "expected {} between the names of the columns, found one name with {} in it; say with --delimiter what stands \
          between fields, or rename the column",
-        delimiter::name(*delimiter),
-        delimiter::name(*found)
+        delimiter_name(*delimiter),
+        delimiter_name(*found)
     )]
     NotCut { delimiter: u8, found: u8 },
     #[error(
@@ -193,7 +162,7 @@ pub(super) enum Reason {
     // A row.
     #[error(
         "expected {expected} fields, found {found}; quote a field that has {} or a line break in it",
-        delimiter::name(*delimiter)
+        delimiter_name(*delimiter)
     )]
     FieldCount { expected: usize, found: usize, delimiter: u8 },
     #[error("expected nothing in column {position}, which has no name in the header, found a value; name the column")]
@@ -219,7 +188,7 @@ pub(super) enum Reason {
     #[error(
         "expected {} or the end of the line after a closing quote, found more text; double \
          every quote inside a quoted field",
-        delimiter::name(*delimiter)
+        delimiter_name(*delimiter)
     )]
     TextAfterQuote { delimiter: u8 },
     #[error("expected an end to the quotes opened on this line, found the end of the file; close them")]
@@ -298,42 +267,20 @@ impl Reason {
     }
 }
 
-/// Whether an error of a file is of the system that it is on, and not of its name.
-pub(crate) fn is_of_the_system(error: &io::Error) -> bool {
-    const TOO_MANY_LINKS: i32 = 40;
-    let of_its_name = matches!(
-        error.kind(),
-        io::ErrorKind::NotFound
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::IsADirectory
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::InvalidFilename
-    );
-    error.raw_os_error().is_some_and(|code| code != TOO_MANY_LINKS) && !of_its_name
-}
-
-/// What to do about a file that cannot be opened.
-fn advice(error: &io::Error) -> &'static str {
-    const TOO_MANY_OPEN_FILES: [i32; 2] = [23, 24];
-    match error.raw_os_error() {
-        Some(code) if TOO_MANY_OPEN_FILES.contains(&code) => "raise the limit of open files (ulimit -n)",
-        _ if is_of_the_system(error) => "look at the disk that it is on",
-        _ => "check the path and its permissions",
+/// What a delimiter is called in messages.
+pub(super) fn delimiter_name(delimiter: u8) -> String {
+    match delimiter {
+        b',' => "a comma".to_owned(),
+        b';' => "a semicolon".to_owned(),
+        b'\t' => "a tab".to_owned(),
+        other => format!("'{}'", char::from(other)),
     }
 }
 
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "no permission to read it".to_owned(),
-        _ => format!("an error of the system ({error})"),
-    }
-}
-
-/// The most columns a message lists; more would bury what else it says.
+/// The most columns that a message lists; more would bury the rest of it.
 const LISTED_COLUMNS: usize = 10;
 
+/// The names of columns in a message.
 pub(super) fn list(columns: &[String]) -> String {
     let shown: Vec<_> = columns.iter().take(LISTED_COLUMNS).map(|name| shortened(name)).collect();
     let more = match columns.len().saturating_sub(LISTED_COLUMNS) {
@@ -343,7 +290,7 @@ pub(super) fn list(columns: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// The most characters of a name an error shows.
+/// The most characters of a name that a message shows.
 const SHOWN_CHARACTERS: usize = 60;
 
 fn shortened(name: &str) -> String {

@@ -1,16 +1,17 @@
-//! The columns of a file that names them once for all its rows: CSV and Parquet.
+//! Which columns of a CSV or Parquet file are read, and which one holds the ids.
 
 use std::collections::HashMap;
 
-use super::ReadOptions;
+use rollcall_shared::message::Reading as ReadOptions;
+
 use super::bad_input::{Fault, Reason};
 
-/// The column taken for ids where none is asked for.
+/// The column that holds the ids if none is asked for.
 pub(super) const DEFAULT_ID_COLUMN: &str = "company_id";
 
 /// A column that is read.
 pub(super) struct Column {
-    /// Its place among the columns of the file.
+    /// Its 0-based position among the columns of the file.
     pub position: usize,
     pub name: String,
     /// The name as a JSON key, with the colon.
@@ -18,18 +19,17 @@ pub(super) struct Column {
     pub holds_ids: bool,
 }
 
-/// Chooses, of the columns called `names`, those asked for and the one with the ids, in the order of the file; all of them where none
-/// are asked for.
+/// Chooses from the columns called `names` those asked for and the one with the ids, in file order; all of them if none are asked
+/// for.
 ///
 /// # Errors
-/// A column that was asked for is not there; or one JSON object can't hold the chosen ones, since one has no name, or two the same.
+/// A column that was asked for is missing, or a chosen one has no name, or the name of another: one JSON object cannot hold both.
 pub(super) fn select(names: &[String], options: &ReadOptions) -> Result<Vec<Column>, Fault> {
     let id_name = options.id_column.as_deref().unwrap_or(DEFAULT_ID_COLUMN);
-    for asked in &options.columns {
-        refuse_missing(names, asked, "--columns")?;
-    }
-    if let Some(asked) = &options.id_column {
-        refuse_missing(names, asked, "--id-column")?;
+    for (asked, flag) in asked_for(options) {
+        if !names.iter().any(|name| name == asked) {
+            return Err(Fault::from(Reason::NoColumn { columns: names.to_vec(), flag }).in_field(asked));
+        }
     }
     let is_chosen = |name: &String| options.columns.is_empty() || name == id_name || options.columns.contains(name);
     let chosen = names.iter().enumerate().filter(|(_, name)| is_chosen(name));
@@ -43,11 +43,10 @@ pub(super) fn select(names: &[String], options: &ReadOptions) -> Result<Vec<Colu
     Ok(columns)
 }
 
-fn refuse_missing(names: &[String], asked: &str, flag: &'static str) -> Result<(), Fault> {
-    if names.iter().any(|name| name == asked) {
-        return Ok(());
-    }
-    Err(Fault::from(Reason::NoColumn { columns: names.to_vec(), flag }).in_field(asked))
+/// The columns that were asked for, each with the flag that did so.
+pub(super) fn asked_for(options: &ReadOptions) -> impl Iterator<Item = (&str, &'static str)> {
+    let columns = options.columns.iter().map(|name| (name.as_str(), "--columns"));
+    columns.chain(options.id_column.iter().map(|name| (name.as_str(), "--id-column")))
 }
 
 fn check_names(columns: &[Column]) -> Result<(), Fault> {

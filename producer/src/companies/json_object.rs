@@ -1,4 +1,4 @@
-//! One JSON object as text: checked whole, and its company id read out.
+//! Checks that a text is one JSON object, and reads its company id.
 
 use std::fmt;
 
@@ -10,14 +10,13 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::bad_input::{Fault, Reason};
+use super::row::utf8;
+use crate::source::BYTE_ORDER_MARK;
 
-/// U+FEFF in UTF-8. It begins a file; inside one it shows that another file was appended.
-pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// Reads `text` as one JSON object.
+/// Parses `text` as one JSON object.
 ///
-/// It is built and not just skimmed, so that what passes here also passes at the consumer:
-/// escapes, the range of numbers and the depth of nesting are all looked at.
+/// Builds the values instead of only skipping them, so that a record that passes here also passes at the consumer: this checks
+/// escapes, the range of numbers and the depth of nesting.
 pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, Fault> {
     if text.starts_with(BYTE_ORDER_MARK) {
         return Err(Reason::MarkInside.into());
@@ -38,8 +37,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, Fault> {
     }
 }
 
-/// The fields of an object. Where it, or one within it, has two of one name, the name is noted, with those around it: the library
-/// keeps the last of them and says nothing.
+/// Visits the fields of an object. If it, or an object inside it, has two fields of one name, that name is noted, such as `a.b`:
+/// the library keeps the last one and reports nothing.
 struct Fields<'r>(&'r mut Option<String>);
 
 impl<'t> Visitor<'t> for Fields<'_> {
@@ -70,7 +69,7 @@ impl<'t> Visitor<'t> for Fields<'_> {
     }
 }
 
-/// A value, whatever it is, of which the same is noted.
+/// Visits any value, and notes a repeated field inside it.
 struct Nested<'r>(&'r mut Option<String>);
 
 impl<'t> DeserializeSeed<'t> for Nested<'_> {
@@ -130,21 +129,21 @@ fn not_json(text: &str, error: &serde_json::Error) -> Reason {
         return Reason::ReturnInside;
     }
     let column = error.column();
-    // What Python's json module writes; the library points at its first letter, or at the one behind a sign.
+    // Python's json module writes these; the library points at the first letter, or at the one behind a sign.
     let rest = text.get(column.saturating_sub(1)..).unwrap_or_default();
     match ["NaN", "Infinity"].into_iter().find(|word| rest.starts_with(word)) {
         Some(word) => Reason::NotFinite { column, found: word },
-        None => Reason::NotJson { column, found: in_words(error) },
+        None => Reason::NotJson { column, found: without_place(error) },
     }
 }
 
-/// The id in the field `name` of the object that was read from `text`: text, or a whole number as text, however it is written;
-/// none if it is null or not there.
+/// The id in the field `name` of the object that was parsed from `text`: a string, or a whole number as text, however it is
+/// written. `None` if it is null or missing.
 pub(super) fn id(text: &[u8], fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Fault> {
     fields.get(name).map_or(Ok(None), |value| id_of(value, || literal(text, name))).map_err(|fault| fault.in_field(name))
 }
 
-/// The id that a `value` is, whose digits the `literal` has.
+/// The id that `value` is; `literal` has all digits of a number.
 pub(super) fn id_of<'t>(value: &Value, literal: impl FnOnce() -> Option<&'t str>) -> Result<Option<String>, Fault> {
     let found = match value {
         Value::Null => return Ok(None),
@@ -159,13 +158,13 @@ pub(super) fn id_of<'t>(value: &Value, literal: impl FnOnce() -> Option<&'t str>
     Err(Reason::NotAnId(found).into())
 }
 
-/// The value of the field `name` as it stands in `text`, with all its digits.
+/// The text of the field `name`, with all its digits.
 fn literal<'t>(text: &'t [u8], name: &str) -> Option<&'t str> {
     let fields = literals(text).ok()?;
     fields.into_iter().find(|(field, _)| field == name).map(|(_, literal)| literal.get())
 }
 
-/// The fields of an object with their values as they stand in `text`, in its order.
+/// The fields of an object with the text of their values, in their order.
 pub(super) fn literals(text: &[u8]) -> Result<Vec<(String, &RawValue)>, Fault> {
     let text = utf8(text)?;
     let fields = serde_json::Deserializer::from_str(text).deserialize_map(Literals);
@@ -190,14 +189,6 @@ impl<'t> Visitor<'t> for Literals {
     }
 }
 
-/// Checks that `text` is UTF-8.
-pub(super) fn utf8(text: &[u8]) -> Result<&str, Fault> {
-    str::from_utf8(text).map_err(|error| {
-        let at = error.valid_up_to();
-        Reason::NotUtf8 { byte: text[at], position: at + 1 }.into()
-    })
-}
-
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -210,8 +201,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The fault without its place, which the library puts into the same sentence.
-fn in_words(error: &serde_json::Error) -> String {
+/// The message without the place, which the library appends.
+fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let fault = text.rsplit_once(" at line ").map_or(text.as_str(), |(fault, _)| fault);
     fault.replace("EOF while parsing", "the end of the line inside")

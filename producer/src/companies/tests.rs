@@ -1,4 +1,4 @@
-//! The rules of reading companies, each through the door that callers use.
+//! The rules of reading companies, tested through [`Companies`].
 
 mod any_input;
 mod columns;
@@ -10,6 +10,7 @@ mod packed;
 mod parquet;
 mod parquet_schemas;
 mod parquet_times;
+mod parquet_types;
 mod real;
 mod trouble;
 
@@ -20,16 +21,16 @@ use tempfile::TempDir;
 
 use super::{BadInput, Companies, Company, Format, ReadOptions};
 
-/// What came of reading a file, the folder cut off its name.
+/// The outcome of reading a file; errors have its name without the folder.
 #[derive(Debug, Default)]
-struct Reading {
+struct ReadOutcome {
     companies: Vec<Company>,
     errors: Vec<String>,
-    /// Whether the last error said that it ends the file.
+    /// Whether the last error ended the file.
     ended: bool,
 }
 
-impl Reading {
+impl ReadOutcome {
     fn records(&self) -> Vec<&str> {
         self.companies.iter().map(|company| str::from_utf8(&company.record).unwrap()).collect()
     }
@@ -39,17 +40,17 @@ impl Reading {
     }
 }
 
-fn read(name: &str, bytes: impl AsRef<[u8]>) -> Reading {
+fn read(name: &str, bytes: impl AsRef<[u8]>) -> ReadOutcome {
     read_with(name, bytes, &ReadOptions::default())
 }
 
-fn read_with(name: &str, bytes: impl AsRef<[u8]>, options: &ReadOptions) -> Reading {
+fn read_with(name: &str, bytes: impl AsRef<[u8]>, options: &ReadOptions) -> ReadOutcome {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, bytes).unwrap();
     let message = |error: &BadInput| error.to_string().replace(&format!("{}/", folder.path().display()), "");
 
-    let mut reading = Reading::default();
+    let mut reading = ReadOutcome::default();
     match Companies::open(&path, options) {
         Ok(companies) => {
             for company in companies {
@@ -71,7 +72,7 @@ fn read_with(name: &str, bytes: impl AsRef<[u8]>, options: &ReadOptions) -> Read
     reading
 }
 
-/// The one error that `name` must give at once.
+/// The error of a file that is refused as a whole.
 fn refusal(name: &str, bytes: impl AsRef<[u8]>) -> String {
     refusal_with(name, bytes, &ReadOptions::default())
 }
@@ -88,6 +89,6 @@ fn id_column(name: &str) -> ReadOptions {
     ReadOptions { id_column: Some(name.to_owned()), ..ReadOptions::default() }
 }
 
-fn at_most(max_record_bytes: usize) -> ReadOptions {
+fn at_most(max_record_bytes: u32) -> ReadOptions {
     ReadOptions { max_record_bytes, ..ReadOptions::default() }
 }

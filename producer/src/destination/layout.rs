@@ -1,4 +1,4 @@
-//! How rows are laid out in a file, as its name tells.
+//! The format, delimiter and compression of a file to be written.
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -6,36 +6,30 @@ use std::path::Path;
 
 use rollcall_shared::message::Format;
 
-use super::packed::Compression;
-use crate::companies::format_of;
 use crate::run::Failure;
+use crate::source::{Compression, compression_of, delimiter_of, format_of};
 
-/// The form of a file.
+/// How rows are written to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) format: Format,
-    /// What stands between two fields of CSV.
+    /// The byte between two fields of CSV.
     pub(crate) delimiter: u8,
     pub(crate) compression: Option<Compression>,
 }
 
 impl Layout {
-    /// What is asked for, or else what the name tells, by the rules by which companies are read; nothing where neither does.
+    /// By the format asked for, or else by the name of the file, with the rules by which companies are read; `None` if neither
+    /// names a format.
     pub(crate) fn of(path: &Path, asked: Option<Format>) -> Option<Layout> {
-        let name = path.to_string_lossy().to_lowercase();
-        let (name, compression) = match (name.strip_suffix(".gz"), name.strip_suffix(".zst")) {
-            (Some(name), _) => (name, Some(Compression::Gzip)),
-            (_, Some(name)) => (name, Some(Compression::Zstd)),
-            (None, None) => (name.as_str(), None),
-        };
-        let is_tsv = name.ends_with(".tsv");
-        Some(Layout { format: format_of(path, asked)?, delimiter: if is_tsv { b'\t' } else { b',' }, compression })
+        Some(Layout {
+            format: format_of(path, asked)?,
+            delimiter: delimiter_of(path).unwrap_or(b','),
+            compression: compression_of(path),
+        })
     }
 
-    /// Refuses to show people what they cannot read, and what a terminal would take for commands.
-    ///
-    /// # Errors
-    /// [`Failure::Usage`] for a terminal, where the file is no text.
+    /// Refuses to write binary data to a terminal, which would take some of it for commands.
     pub(crate) fn refuse_terminal(self, file: &File, name: &str) -> Result<(), Failure> {
         if (self.format != Format::Parquet && self.compression.is_none()) || !file.is_terminal() {
             return Ok(());

@@ -1,21 +1,16 @@
-//! Writes bytes as they are, or compressed.
+//! Writes a file, plain or compressed.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
 use flate2::write::GzEncoder;
 
+use crate::source::Compression;
+
 /// Large enough that system calls cost nothing next to making the rows.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How a file is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compression {
-    Gzip,
-    Zstd,
-}
-
-/// A file that is compressed as it is written, or not.
+/// A file that is compressed as it is written, if it is to be.
 pub(crate) enum Packed {
     Plain(BufWriter<File>),
     Gzip(GzEncoder<BufWriter<File>>),
@@ -23,10 +18,6 @@ pub(crate) enum Packed {
 }
 
 impl Packed {
-    /// The beginning of one.
-    ///
-    /// # Errors
-    /// The compressor's.
     pub(crate) fn new(file: File, compression: Option<Compression>) -> io::Result<Packed> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(match compression {
@@ -40,10 +31,7 @@ impl Packed {
         })
     }
 
-    /// Writes what is left, and the end of what is compressed: without it, readers take the file for cut short.
-    ///
-    /// # Errors
-    /// The file's.
+    /// Writes what is buffered, and the end of the compressed data, without which readers report a truncated file.
     pub(crate) fn finish(self) -> io::Result<()> {
         let mut file = match self {
             Packed::Plain(file) => file,

@@ -17,7 +17,7 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
     if let Some(job) = &args.resume {
         return Err(Failure::Usage(format!("expected --dry-run or --resume {job}, found both; leave one out")));
     }
-    let mut companies = Companies::open(&args.file, &args.reading().into())?;
+    let mut companies = Companies::open(&args.file, &args.reading())?;
     let (detected, progress) = (companies.detected(), companies.progress());
     let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());
     for company in &mut companies {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roaring::RoaringBitmap;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, connect};
-use rollcall_shared::message::{Delimiter, Indices, JobStatus, Outcome, Reading, ResultBody};
+use rollcall_shared::message::{Indices, JobStatus, Outcome, Reading, ResultBody};
 
 use super::same_companies;
 use crate::blocking::on_a_thread;
@@ -29,12 +29,12 @@ pub(super) enum Records {
 fn read_options(args: &RedriveArgs, opened: &Reading) -> ReadOptions {
     ReadOptions {
         format: args.format.or(opened.format),
-        delimiter: args.delimiter.or(opened.delimiter).map(Delimiter::byte),
+        delimiter: args.delimiter.or(opened.delimiter),
         columns: if args.columns.is_empty() { opened.columns.clone() } else { args.columns.clone() },
         id_column: args.id_column.clone().or_else(|| opened.id_column.clone()),
         // The job took the file once; what it refused then does not matter now.
         allow_duplicate_ids: true,
-        max_record_bytes: usize::try_from(MAX_RECORD_BYTES).unwrap_or(usize::MAX),
+        max_record_bytes: u32::try_from(MAX_RECORD_BYTES).unwrap_or(u32::MAX),
     }
 }
 

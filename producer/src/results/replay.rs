@@ -1,19 +1,19 @@
-//! Reads one job's results out of the ledger.
+//! Reads one job's results from the ledger.
 
 use lapin::message::Delivery;
 use rollcall_shared::broker::{BrokerConnection, BrokerError, StreamReader};
 use rollcall_shared::message::{Event, Job, JobEvent, JobStatus, Opening, RESULT_TYPE, Redriven, ResultHeaders, offset};
 use rollcall_shared::topology::Topology;
 
-/// A record of a job.
+/// A record of one job in the ledger.
 pub(crate) enum Replayed {
-    /// A result, with its body.
+    /// A result: its headers and its body.
     Result(ResultHeaders, Vec<u8>),
-    /// Some companies were enqueued again.
+    /// Companies were enqueued again.
     Redriven(Redriven),
 }
 
-/// The ledger from a job's first record up to what its status counted.
+/// Reads the ledger from a job's first record to the last one that its status counted.
 pub(crate) struct Replay {
     records: StreamReader,
     job: Job,
@@ -29,10 +29,10 @@ impl Replay {
         Ok(Replay { records, job, opening, end: status.next_offset, ended: false })
     }
 
-    /// The job's next result or redrive; nothing at the end.
+    /// The job's next result or redrive; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Replayed>, BrokerError> {
         while !self.ended {
-            // Records that are always there already would let nobody else have a turn, not even who asks to stop.
+            // Yields at times: while records are always ready, no other task would run, not even the one that waits for a signal.
             tokio::task::consume_budget().await;
             let delivery = self.records.next_known().await?;
             self.ended = offset(&delivery.properties).is_some_and(|offset| offset + 1 >= self.end);
@@ -55,7 +55,7 @@ impl Replay {
         }
     }
 
-    /// Whether something is the job's; another producer's may have the same name, and tells another opening.
+    /// Whether a record is of this job: one of the same name, opened by another producer, has another opening.
     fn is_of(&self, job: &Job, opening: Option<Opening>) -> bool {
         *job == self.job && (opening.is_none() || opening == self.opening)
     }

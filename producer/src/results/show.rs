@@ -1,4 +1,4 @@
-//! Shows a few results to a person.
+//! Shows a few results as text, or as one JSON document.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use crate::run::Failure;
 use crate::status::print;
 use rollcall_shared::message::ResultBody;
 
-/// Parts of a prediction shown.
+/// The most parts of a prediction that are shown.
 const PARTS: usize = 5;
 
-/// Results to be shown. Of a text, only what is shown of a result is kept, however large it is.
+/// Results to be shown. For text output, only the lines that will be shown are kept, not whole results.
 pub(super) enum Shown {
     Text(Vec<String>),
     Json(Vec<Box<RawValue>>),
@@ -31,7 +31,7 @@ impl Shown {
     pub(super) fn add(&mut self, result: &ResultBody) {
         match self {
             Shown::Text(results) => results.push(in_words(result)),
-            // What cannot be read is made anew of text and numbers, which JSON can always hold.
+            // Never fails: a body that could not be parsed was replaced by one of strings and numbers.
             Shown::Json(documents) => documents.extend(result.document().map(Cow::into_owned)),
         }
     }

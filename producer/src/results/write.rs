@@ -6,56 +6,45 @@ use std::io::{self, IsTerminal, Write};
 
 use rollcall_shared::message::{Format, ResultBody, ResultHeaders};
 use rollcall_shared::terminal::{escape_controls, escape_json};
-use serde_json::value::RawValue;
 
-use super::parquet_rows::ParquetRows;
+use super::columns::{COLUMNS, csv_fields};
+use super::parquet::ParquetWriter;
 use crate::destination::{Layout, Packed};
 use crate::read_ahead::Receiver;
 
-/// The columns of CSV and Parquet, in order. `prediction` is JSON text, so that every model's results fit.
-pub(super) const COLUMNS: [&str; 10] =
-    ["index", "company_id", "model", "outcome", "attempt", "scored_at", "duration_ms", "cause", "message", "prediction"];
-
-/// Results as the ledger has them.
+/// Results as they come from the ledger: headers and body.
 pub(super) type Results = Vec<(ResultHeaders, Vec<u8>)>;
 
-/// A file of results in the making.
+/// Writes a file of results.
 pub(super) struct Writer {
-    rows: Rows,
-    /// Whether people see the rows as they are written.
+    format: FormatWriter,
+    /// Control characters are escaped on a terminal.
     on_a_terminal: bool,
 }
 
-enum Rows {
+enum FormatWriter {
     Jsonl(Box<Packed>),
     Csv(Box<csv::Writer<Packed>>),
-    Parquet(Box<ParquetRows>),
+    Parquet(Box<ParquetWriter>),
 }
 
 impl Writer {
-    /// A file without rows yet.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
     fn new(file: File, layout: Layout) -> io::Result<Writer> {
         let on_a_terminal = file.is_terminal();
         let packed = Packed::new(file, layout.compression)?;
-        let rows = match layout.format {
-            Format::Jsonl => Rows::Jsonl(Box::new(packed)),
+        let format = match layout.format {
+            Format::Jsonl => FormatWriter::Jsonl(Box::new(packed)),
             Format::Csv => {
                 let mut writer = csv::WriterBuilder::new().delimiter(layout.delimiter).from_writer(packed);
-                writer.write_record(COLUMNS).map_err(of_the_file)?;
-                Rows::Csv(Box::new(writer))
+                writer.write_record(COLUMNS).map_err(io_error)?;
+                FormatWriter::Csv(Box::new(writer))
             }
-            Format::Parquet => Rows::Parquet(Box::new(ParquetRows::new(packed)?)),
+            Format::Parquet => FormatWriter::Parquet(Box::new(ParquetWriter::new(packed)?)),
         };
-        Ok(Writer { rows, on_a_terminal })
+        Ok(Writer { format, on_a_terminal })
     }
 
-    /// Writes all `results` that come, until nobody sends any more.
-    ///
-    /// # Errors
-    /// Where the file cannot be written.
+    /// Writes all `results` until their sender is dropped.
     pub(super) fn write_all(file: File, layout: Layout, mut results: Receiver<Results>) -> io::Result<Writer> {
         let mut writer = Writer::new(file, layout)?;
         while let Some(results) = results.blocking_recv() {
@@ -67,33 +56,31 @@ impl Writer {
     }
 
     fn write(&mut self, result: &ResultBody) -> io::Result<()> {
-        match &mut self.rows {
-            Rows::Jsonl(lines) => write_line(lines, result, self.on_a_terminal),
-            Rows::Csv(writer) if self.on_a_terminal => {
-                writer.write_record(cells(result).map(|cell| escape_controls(&cell).into_owned())).map_err(of_the_file)
+        match &mut self.format {
+            FormatWriter::Jsonl(lines) => write_line(lines, result, self.on_a_terminal),
+            FormatWriter::Csv(writer) if self.on_a_terminal => {
+                writer.write_record(csv_fields(result).map(|field| escape_controls(&field).into_owned())).map_err(io_error)
             }
-            Rows::Csv(writer) => writer.write_record(cells(result)).map_err(of_the_file),
-            Rows::Parquet(rows) => rows.add(result),
+            FormatWriter::Csv(writer) => writer.write_record(csv_fields(result)).map_err(io_error),
+            FormatWriter::Parquet(rows) => rows.add(result),
         }
     }
 
-    /// Writes what is left; without it, the file is not whole.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
+    /// Completes the file.
     pub(super) fn finish(self) -> io::Result<()> {
-        match self.rows {
-            Rows::Jsonl(lines) => lines.finish(),
-            Rows::Csv(mut writer) => {
+        match self.format {
+            FormatWriter::Jsonl(lines) => lines.finish(),
+            FormatWriter::Csv(mut writer) => {
                 writer.flush()?;
                 writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?.finish()
             }
-            Rows::Parquet(rows) => rows.finish()?.finish(),
+            FormatWriter::Parquet(rows) => rows.finish()?.finish(),
         }
     }
 }
 
-/// Between the tokens of JSON a line break is as good as a space; inside a string there is none.
+/// Writes a result on one line. Consumers may write line breaks between the tokens of JSON, but never inside a string, so that a
+/// space can replace each.
 fn write_line(lines: &mut impl Write, result: &ResultBody, on_a_terminal: bool) -> io::Result<()> {
     let document = result.document()?;
     let document = if on_a_terminal { escape_json(document.get()) } else { Cow::Borrowed(document.get()) };
@@ -107,26 +94,10 @@ fn write_line(lines: &mut impl Write, result: &ResultBody, on_a_terminal: bool) 
     lines.write_all(b"\n")
 }
 
-/// The file's own error, which is nowhere to be found in an error made of a `csv::Error`.
-fn of_the_file(error: csv::Error) -> io::Error {
+/// Unwraps the I/O error: `io::Error::from(csv::Error)` would hide its kind.
+fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
     }
-}
-
-fn cells(result: &ResultBody) -> [String; COLUMNS.len()] {
-    let (cause, message) = result.error.as_ref().map_or(("", ""), |error| (&error.cause, &error.message));
-    [
-        result.index.to_string(),
-        result.company_id.clone(),
-        result.model.clone(),
-        result.outcome.clone(),
-        result.attempt.to_string(),
-        result.scored_at.map(|time| time.to_string()).unwrap_or_default(),
-        result.duration_ms.to_string(),
-        cause.to_owned(),
-        message.to_owned(),
-        result.prediction.map_or("", RawValue::get).to_owned(),
-    ]
 }

@@ -1,6 +1,6 @@
-"""CSV by pandas, polars, DuckDB, pyarrow and Python, and as Excel writes it, each read back as text by who wrote it.
+"""CSV by pandas, polars, DuckDB, pyarrow and Python, and as Excel writes it, each read back as text by its writer.
 
-Missing and empty are both "": few writers tell them apart, and those that do, by quotes that others take away.
+Missing and empty are both "": few writers distinguish them, and those that do use quotes, which other readers drop.
 """
 
 import csv
@@ -16,7 +16,7 @@ import pyarrow.csv
 import samples
 from written import ROW, Written, rows
 
-# What stands between fields, by the end of the file's name.
+# Delimiters by their names in file names.
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
 # Most writers put no quotes around a carriage return, which ends a line for most readers.
@@ -54,7 +54,7 @@ AS_TEXT = dict(dtype=str, keep_default_na=False)
 
 
 def dialects_of_pandas():
-    """Name, texts, how to write and to read with pandas, and how Rollcall is to read."""
+    """Name, texts, pandas' options for writing and reading, and Rollcall's for reading."""
     for quoting in ("QUOTE_MINIMAL", "QUOTE_ALL", "QUOTE_NONNUMERIC"):
         yield quoting[6:].lower(), TEXTS, dict(quoting=getattr(csv, quoting)), {}, {}
     unquoted = dict(quoting=csv.QUOTE_NONE)

@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 
 import samples
-from values import iso, said
+from values import iso, comparable
 from written import ROW, Written, rows
 
 LITERALS = {
@@ -122,11 +122,11 @@ def of_query(connection, folder, name, query, options="compression snappy"):
     path = folder / f"duckdb.{name}.parquet"
     connection.sql(f"copy ({query}) to '{path}' (format parquet, {options})")
     back = connection.sql(f"from '{path}'")
-    return Written(path, said_by_duckdb(back))
+    return Written(path, read_by_duckdb(back))
 
 
-def said_by_duckdb(relation):
-    """Python's own dates and times know no infinity, no year 10000 and no nanoseconds, so DuckDB says them as text."""
+def read_by_duckdb(relation):
+    """Python's own dates and times know no infinity, no year 10000 and no nanoseconds, so DuckDB returns them as text."""
     kinds = dict(zip(relation.columns, map(str, relation.types)))
     times = {column for column, kind in kinds.items() if kind.startswith(("DATE", "TIME")) and not kind.endswith("]")}
     selected = ", ".join(f'cast("{column}" as varchar) as "{column}"' if column in times else f'"{column}"' for column in kinds)
@@ -135,9 +135,9 @@ def said_by_duckdb(relation):
         if column in times:
             columns[column] = [value if value is None else iso(with_year_zero(value)) for value in columns[column]]
         elif kind == "FLOAT":
-            columns[column] = said([value if value is None else np.float32(value) for value in columns[column]])
+            columns[column] = comparable([value if value is None else np.float32(value) for value in columns[column]])
         else:
-            columns[column] = said(columns[column])
+            columns[column] = comparable(columns[column])
     return rows(columns)
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 
 import samples
-from values import Iso, said
+from values import Iso, comparable
 from written import ROW, Written, rows
 
-# What fastparquet does not write, or not so that it reads the same back.
+# Types that fastparquet cannot write, or does not read back the same.
 NOT_OF_FASTPARQUET = re.compile("dates|times|uuids|period|interval|arrow-(decimal|date)|(datetime|timedelta)-s.*")
 
 
@@ -80,15 +80,15 @@ def indexed():
     yield "index-of-levels", pd.DataFrame({ROW: [0, 1]}, index=levels)
 
 
-def said_by_pandas(series):
+def read_by_pandas(series):
     if series.dtype == "float32" or series.dtype == "float16":
         # As elements of a series they are floats of 64 bits.
-        return said(series.to_numpy())
+        return comparable(series.to_numpy())
     if isinstance(series.dtype, pd.IntervalDtype):
-        return said([{"left": value.left, "right": value.right} for value in series])
+        return comparable([{"left": value.left, "right": value.right} for value in series])
     if isinstance(series.dtype, pd.PeriodDtype):
         return [Iso(value) for value in series]
-    return said(series)
+    return comparable(series)
 
 
 def files(folder):
@@ -100,16 +100,16 @@ def files(folder):
             path = folder / f"{writer}.{name}.parquet"
             frame.to_parquet(path, engine=engine, index=False)
             back = pd.read_parquet(path, engine=engine)
-            yield Written(path, rows({column: said_by_pandas(back[column]) for column in back}))
+            yield Written(path, rows({column: read_by_pandas(back[column]) for column in back}))
     for name, values in ids():
         path = folder / f"pandas.id-{name}.parquet"
         pd.DataFrame({ROW: range(len(values)), "company_id": values}).to_parquet(path)
         back = pd.read_parquet(path)
-        yield Written(path, rows({column: said_by_pandas(back[column]) for column in back}))
+        yield Written(path, rows({column: read_by_pandas(back[column]) for column in back}))
     for name, frame in indexed():
         path = folder / f"pandas.{name}.parquet"
         frame.to_parquet(path)
         back = pd.read_parquet(path)
         index = [column or "__index_level_0__" for column in back.index.names]
         columns = back.rename_axis(index).reset_index()
-        yield Written(path, rows({column: said(columns[column]) for column in [ROW, *index]}))
+        yield Written(path, rows({column: comparable(columns[column]) for column in [ROW, *index]}))

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 import samples
-from values import clock, moment, said, span
+from values import clock, moment, comparable, span
 from written import ROW, Written, rows
 
 
@@ -63,11 +63,11 @@ def files(folder):
         frame = pl.DataFrame({ROW: range(len(values)), "value": values})
         frame.write_parquet(path)
         back = pl.read_parquet(path)
-        yield Written(path, rows({column: said_by_polars(back[column]) for column in back.columns}))
+        yield Written(path, rows({column: read_by_polars(back[column]) for column in back.columns}))
 
 
-def said_by_polars(series):
-    """Python's own dates and times have no nanoseconds, and its floats no width, so those are taken as polars has them."""
+def read_by_polars(series):
+    """Python's own dates and times have no nanoseconds, and its floats no width, so these values are read from polars."""
     counts = series.to_physical().to_list()
     match series.dtype:
         case pl.Datetime(time_unit=unit, time_zone=zone):
@@ -78,5 +78,5 @@ def said_by_polars(series):
             return [count if count is None else clock(count) for count in counts]
         case pl.Float16() | pl.Float32():
             width = np.float16 if series.dtype == pl.Float16 else np.float32
-            return [value if value is None else said(width(value)) for value in counts]
-    return said(series.to_list())
+            return [value if value is None else comparable(width(value)) for value in counts]
+    return comparable(series.to_list())

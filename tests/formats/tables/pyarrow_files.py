@@ -1,6 +1,6 @@
-"""Parquet by pyarrow, and in the forms of Spark as far as pyarrow can write them.
+"""Parquet by pyarrow, and as Spark writes it, as far as pyarrow can.
 
-Lists of two levels, as old versions of Spark write them, it can't: a test of the producer's has one.
+It cannot write lists of two levels, as old versions of Spark do; the producer has a unit test with one.
 """
 
 import uuid
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import samples
-from values import NANOSECONDS, clock, moment, said, span
+from values import NANOSECONDS, clock, moment, comparable, span
 from written import ROW, Written, rows
 
 
@@ -120,7 +120,7 @@ def layouts():
 
 
 def spark():
-    """What Spark writes: times in INT96, or adjusted to UTC; text and decimals of old versions, without a mark or in bytes."""
+    """Columns as Spark writes them: times as INT96 or in UTC; text of old versions, not marked as text, and decimals as bytes."""
     int96 = dict(use_deprecated_int96_timestamps=True, flavor="spark", store_schema=False)
     for unit in ("s", "ms", "us", "ns"):
         yield f"int96-{unit}", pa.array(np.array(samples.moments(unit), f"datetime64[{unit}]")), int96
@@ -151,24 +151,24 @@ def files(folder):
     for name, options in layouts():
         path = folder / f"pyarrow.layout-{name}.parquet"
         pq.write_table(wide(3000), path, **options)
-        yield Written(path, said_by_pyarrow(pq.read_table(path)))
+        yield Written(path, read_by_pyarrow(pq.read_table(path)))
     for name, array, options in spark():
         yield of_column(folder / f"spark.{name}.parquet", array, options)
 
 
 def of_column(path, array, options):
     pq.write_table(pa.table({ROW: range(len(array)), "value": array}), path, **options)
-    # INT96 holds more than 64 bits of nanoseconds do.
+    # INT96 has a larger range than 64 bits of nanoseconds.
     unit = "us" if "int96" in path.name and "-ns" not in path.name else None
-    return Written(path, said_by_pyarrow(pq.read_table(path, coerce_int96_timestamp_unit=unit)))
+    return Written(path, read_by_pyarrow(pq.read_table(path, coerce_int96_timestamp_unit=unit)))
 
 
-def said_by_pyarrow(table):
+def read_by_pyarrow(table):
     return rows({name: [value for chunk in table[name].chunks for value in of_array(chunk)] for name in table.column_names})
 
 
 def of_array(array):
-    """Python's own dates and times have no nanoseconds, and its floats no width, so those are taken as Arrow has them."""
+    """Python's own dates and times have no nanoseconds, and its floats no width, so these values are read from Arrow."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return of_array(array.dictionary_decode())
@@ -180,9 +180,9 @@ def of_array(array):
         return [count if count is None else clock(count) for count in array.cast(pa.int64()).to_pylist()]
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         width = np.float16 if pa.types.is_float16(kind) else np.float32
-        return [value if value is None else said(width(value)) for value in array.to_pylist()]
+        return [value if value is None else comparable(width(value)) for value in array.to_pylist()]
     if pa.types.is_list(kind) and pa.types.is_duration(kind.value_type):
         return [of_array(value.values) if value.is_valid else None for value in array]
     if pa.types.is_map(kind):
-        return [value if value is None else said(dict(value)) for value in array.to_pylist()]
-    return said(array.to_pylist())
+        return [value if value is None else comparable(dict(value)) for value in array.to_pylist()]
+    return comparable(array.to_pylist())

@@ -1,4 +1,4 @@
-"""Values that a writer or a reader may trip over."""
+"""Values that are hard to write or to read."""
 
 import math
 from decimal import Decimal
@@ -90,7 +90,7 @@ def moments(unit):
     return MOMENTS + with_fraction + far
 
 
-# Instants around the changes of summer time in Paris and New York, and of days when Paris had a time of its own.
+# Instants around the changes of summer time in Paris and New York, and before Paris had an offset in whole minutes.
 INSTANTS = [
     "2024-03-31T00:59:59",
     "2024-03-31T01:00:00",
@@ -103,7 +103,7 @@ INSTANTS = [
 ]
 ZONES = {"utc": "UTC", "offset": "+05:30", "paris": "Europe/Paris", "new-york": "America/New_York"}
 
-# In seconds, some are longer than the chrono crate has.
+# In seconds, some are longer than the chrono crate can hold.
 SPANS = {
     "s": [0, 1, -1, 86_400, 90_061, (2**63 - 1) // 1000, 2**63 - 1, -(2**63 - 1)],
     "ms": [0, 1, -1, 1_500],

@@ -1,8 +1,8 @@
-"""The rules by which a value of a writer's reader and one of ours are the same:
+"""The rules by which a value read by the writer's reader and one read by Rollcall are the same:
 
 - None, NaN, NaT and NA are null; in CSV, where all is text, they are "".
-- Numbers have the same exact value; a float is the one of its own width that the text in JSON is nearest to.
-- Text is the same letter for letter. Bytes are the text that they are in UTF-8; a UUID is its usual text.
+- Numbers have the same exact value; a float is the one of its width that is nearest to the number in JSON.
+- Text is the same character for character. Bytes are UTF-8 text; a UUID is its usual text.
 - Dates and times are ISO 8601, digit for digit but for zeros at the end of a fraction. With a zone the offset is the same too: that of
   the zone's rules at that instant.
 - Durations are ISO 8601, of as many nanoseconds.
@@ -20,7 +20,7 @@ import pandas as pd
 
 
 class Iso(str):
-    """A date or time as ISO 8601 has it."""
+    """A date or time in ISO 8601."""
 
 
 class Span(int):
@@ -52,7 +52,7 @@ def agrees(value, ours):
 
 
 def identifier(value, index, is_csv):
-    """The id that a company has by the value of its id column: text, a whole number as text, or else its index. In CSV a number is
+    """The id of a company by the value of its id column: text, a whole number as text, or else its index. In CSV a number is
     text, and pandas writes that of a column with a gap as 70.0."""
     if isinstance(value, bytes):
         value = value.decode()
@@ -63,8 +63,8 @@ def identifier(value, index, is_csv):
     return re.sub(r"^(0|-?[1-9]\d*)\.0$", r"\1", value) if is_csv else str(value)
 
 
-def in_words(value, they=None):
-    """A value for a list of differences; ours where `they` say another."""
+def describe(value, they=None):
+    """A value in a list of differences; with `they`, ours beside theirs."""
     if isinstance(they, Iso) and is_same_instant(they, value):
         return "the same instant in UTC"
     text = repr(value)
@@ -80,14 +80,14 @@ def is_same_instant(they, ours):
     return np.datetime64(time) - np.timedelta64(offset, "s") == np.datetime64(ours.removesuffix("Z"))
 
 
-def said(value):
-    """A value as a reader has it in Python, as one of those that `agrees` knows."""
+def comparable(value):
+    """A value that a reader returned, converted to one that `agrees` compares."""
     if isinstance(value, (Iso, Span, bytes, Decimal, uuid.UUID)):
         return None if isinstance(value, Decimal) and value.is_nan() else value
     if isinstance(value, dict):
-        return {said_key(key): said(inner) for key, inner in value.items()}
+        return {comparable_key(key): comparable(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple, np.ndarray, pd.Series)) or hasattr(value, "to_list"):
-        return [said(inner) for inner in value]
+        return [comparable(inner) for inner in value]
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return None
     if isinstance(value, (bool, np.bool_)):
@@ -100,14 +100,14 @@ def said(value):
         return float(value)
     if isinstance(value, str):
         return str(value)
-    return said_time(value)
+    return comparable_time(value)
 
 
-def said_key(key):
+def comparable_key(key):
     return str(key.isoformat()) if hasattr(key, "isoformat") else str(key)
 
 
-def said_time(value):
+def comparable_time(value):
     if isinstance(value, pd.Timedelta):
         return span(value.to_timedelta64().astype("int64").item(), np.datetime_data(value.to_timedelta64())[0])
     if isinstance(value, np.timedelta64):
@@ -125,7 +125,7 @@ NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def moment(count, unit, zone=None):
-    """So many units since 1970, in a zone if there is one."""
+    """A count of units since 1970 as text, in a zone if one is given."""
     instant = np.datetime64(count, unit)
     if zone is None:
         return iso(str(instant))
@@ -155,7 +155,7 @@ def clock(nanoseconds):
 
 
 def iso(text):
-    """One form of the forms of ISO 8601 that readers have, DuckDB's with a blank among them."""
+    """One form for the variants of ISO 8601 that readers write, such as DuckDB's with a blank."""
     text = text.removeprefix("+").replace(" ", "T", 1)
     text = re.sub(r"(:\d\d\.\d*?)0+(?!\d)", r"\1", text)
     text = re.sub(r"\.(?!\d)", "", text)
@@ -164,7 +164,7 @@ def iso(text):
 
 
 def nanoseconds(duration):
-    """Of an ISO 8601 duration of days and less; nothing where it is none."""
+    """The nanoseconds of an ISO 8601 duration without months and years; None if it is no such duration."""
     match = re.fullmatch(r"(-?)P(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?\d+(?:\.\d+)?)S)?)?", duration)
     if match is None:
         return None

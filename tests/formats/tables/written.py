@@ -1,9 +1,9 @@
-"""A file that a writer wrote, with what the writer's own reader says of it."""
+"""A file, with the values that the writer's own reader reads from it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Numbers the rows of every file, so that no row is without any value: such rows are skipped.
+# A column with the row's number, so that no row is blank: Rollcall skips blank rows.
 ROW = "row"
 
 
@@ -12,7 +12,7 @@ class Written:
     path: Path
     # Values by column, of every row.
     rows: list
-    # How Rollcall is to read it, where not as usual.
+    # Rollcall's options for reading it.
     reading: dict = field(default_factory=dict)
 
     @property
@@ -21,5 +21,5 @@ class Written:
 
 
 def rows(columns):
-    """The rows of columns that are given by name."""
+    """The rows of a table that is given as columns by name."""
     return [dict(zip(columns, values)) for values in zip(*columns.values(), strict=True)]

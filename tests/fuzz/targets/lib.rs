@@ -1,4 +1,4 @@
-//! What several targets ask of what they try.
+//! Checks that several targets share.
 
 use std::cell::LazyCell;
 use std::fs;
@@ -7,22 +7,22 @@ use rollcall_producer::companies::{Companies, Format, ReadOptions};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-/// Asserts that a message for people is there and stays on its line.
+/// Asserts that a message is not empty and has no line break.
 pub fn assert_one_line(message: &str) {
     assert!(!message.is_empty() && !message.contains('\n'), "{message:?}");
 }
 
-/// Reads `bytes` as a file of companies: each comes out as a JSON object, or its row is refused in one line.
+/// Reads `bytes` as a file of companies: each row becomes a JSON object, or an error on one line.
 pub fn read_companies(format: Format, bytes: &[u8]) {
     thread_local! {
         static FOLDER: LazyCell<TempDir> = LazyCell::new(|| TempDir::new().unwrap());
     }
     let path = FOLDER.with(|folder| folder.path().join("companies"));
     fs::write(&path, bytes).unwrap();
-    // The length says how: it changes with the input, and takes nothing away from it.
+    // The options depend on the length, which varies with the input and uses none of its bytes.
     let options = ReadOptions {
         format: Some(format),
-        delimiter: bytes.len().is_multiple_of(7).then_some(b';'),
+        delimiter: bytes.len().is_multiple_of(7).then(|| ";".parse().unwrap()),
         columns: if bytes.len().is_multiple_of(11) { vec!["a".to_owned()] } else { Vec::new() },
         id_column: (bytes.len().is_multiple_of(3)).then(|| "id".to_owned()),
         allow_duplicate_ids: bytes.len().is_multiple_of(2),
@@ -36,7 +36,7 @@ pub fn read_companies(format: Format, bytes: &[u8]) {
         match company {
             Ok(company) => {
                 assert!((1..=255).contains(&company.company_id.len()), "{company:?}");
-                assert!(company.record.len() <= options.max_record_bytes, "{company:?}");
+                assert!(company.record.len() <= options.max_record_bytes as usize, "{company:?}");
                 serde_json::from_slice::<Map<String, Value>>(&company.record).unwrap();
             }
             Err(error) => assert_one_line(&error.to_string()),

@@ -7,7 +7,7 @@ use rollcall_producer::companies::Format;
 
 fuzz_target!(
     init: {
-        // The library panics on some damaged files, and the reader makes that a refusal: only what gets past it is a find.
+        // The library panics on some damaged files, and the reader turns that into an error. libFuzzer's hook would abort.
         panic::set_hook(Box::new(|panicked| eprintln!("{panicked}")));
     },
     |bytes: &[u8]| rollcall_fuzz::read_companies(Format::Parquet, bytes)

@@ -7,13 +7,13 @@ use super::*;
 
 const NAMES: [&str; 4] = ["a.csv", "a.jsonl", "a.parquet", "a.csv.gz"];
 
-/// Cells rich in what CSV treats in a way of its own.
+/// Cells with many characters that are special in CSV.
 fn cell() -> impl Strategy<Value = String> {
     prop_oneof!["[\",\r\n a\u{feff}\u{e9}\0]{0,6}", any::<String>()]
 }
 
 fn table() -> impl Strategy<Value = Vec<Vec<String>>> {
-    // A row without any value is skipped, and a byte order mark at the beginning of one shows that files were joined.
+    // A row without any value is skipped, and one that begins with a byte order mark is refused.
     let is_plain = |row: &Vec<String>| !row.iter().all(String::is_empty) && !row[0].starts_with('\u{feff}');
     (1..5_usize).prop_flat_map(move |columns| vec(vec(cell(), columns).prop_filter("a plain row", is_plain), 1..20))
 }

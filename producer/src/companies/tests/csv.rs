@@ -113,7 +113,7 @@ fn the_delimiter_is_found_or_told_or_named_by_the_first_line_or_the_name_of_the_
     for name in ["a.csv", "a.tsv", "A.TSV.gz"] {
         assert_eq!(read(name, semicolons.replace(';', "\t")).records(), companies, "{name}");
     }
-    let told = ReadOptions { delimiter: Some(b'^'), ..ReadOptions::default() };
+    let told = ReadOptions { delimiter: "^".parse().ok(), ..ReadOptions::default() };
     assert_eq!(read_with("a.csv", semicolons.replace(';', "^"), &told).records(), companies);
 }
 
@@ -221,14 +221,14 @@ fn rows_without_any_value_before_the_header_are_skipped() {
 
 #[test]
 fn a_delimiter_that_does_not_cut_the_header_is_refused_where_another_would() {
-    let told = ReadOptions { delimiter: Some(b'\t'), ..ReadOptions::default() };
+    let told = ReadOptions { delimiter: "tab".parse().ok(), ..ReadOptions::default() };
     assert_eq!(
         refusal_with("a.csv", "company_id;name\nx;y\n", &told),
         "a.csv, line 1: expected a tab between the names of the columns, found one name with a semicolon in it; say with --delimiter what \
          stands between fields, or rename the column"
     );
     assert!(refusal("a.tsv", "company_id,name\nx,y\n").contains("found one name with a comma in it"));
-    let comma = ReadOptions { delimiter: Some(b','), ..ReadOptions::default() };
+    let comma = ReadOptions { delimiter: ",".parse().ok(), ..ReadOptions::default() };
     assert!(refusal_with("a.csv", "sep=;\na;b\n1;2\n", &comma).contains("found one name with a semicolon in it"));
 }
 

@@ -73,7 +73,7 @@ fn deep_nesting_is_refused_and_overflows_nothing() {
 fn a_line_longer_than_allowed_is_skipped_and_reading_goes_on() {
     let longest = "{\"a\":\"1234\"}";
     let text = format!("{longest}\r\n{longest} \n{{\"a\":\"{}\"}}\n{{}}\n", "x".repeat(500_000));
-    let reading = read_with("a.jsonl", text, &at_most(longest.len()));
+    let reading = read_with("a.jsonl", text, &at_most(u32::try_from(longest.len()).unwrap()));
     assert_eq!(
         reading.errors,
         ["a.jsonl, row 3 (line 3): expected at most 12 bytes, found 500008; shorten the row or raise --max-record-bytes"]

@@ -18,7 +18,7 @@ fn zstandard(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 0).unwrap()
 }
 
-/// Text that does not pack well, so that cutting it short loses rows.
+/// Text that does not compress well, so that truncating it loses rows.
 fn many_rows() -> String {
     let rows = (0..50_000_u64).map(|row| format!("{row},{:x}\n", row.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     format!("company_id,name\n{}", rows.collect::<String>())

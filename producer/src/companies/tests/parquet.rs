@@ -136,12 +136,12 @@ fn columns_in_columns_become_objects_in_objects() {
     assert_eq!(read("a.parquet", file([("address", address)])).records(), [r#"{"address":{"city":"Oslo"}}"#]);
 }
 
-/// A file with one column as it is given and one of names, so that no row is blank.
+/// A file with the column `value`, and one of names, so that no row is blank.
 fn beside_names<const N: usize>(column: ArrayRef, names: [&str; N]) -> Vec<u8> {
     file([("value", column), ("name", text(names))])
 }
 
-/// Dates and times that cannot be told, at the end of what their types hold: DuckDB and Postgres write infinity so.
+/// Dates and times that cannot be written, at the ends of their types' ranges: DuckDB and Postgres write infinity so.
 #[test]
 fn a_date_or_time_that_cannot_be_told_is_a_bad_row_at_any_depth() {
     let columns: [ArrayRef; 5] = [
@@ -156,7 +156,7 @@ fn a_date_or_time_that_cannot_be_told_is_a_bad_row_at_any_depth() {
     }
 }
 
-/// Asserts that the first of two values is a bad row, by itself and in a list, and the second is none.
+/// Asserts that the first of two values makes a bad row, by itself and in a list, and that the second does not.
 pub fn assert_first_is_bad(values: &ArrayRef, found: &str) {
     let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
     let list: ArrayRef = Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([1, 1]), Arc::clone(values), None));
@@ -287,7 +287,7 @@ fn the_number_of_rows_is_known_from_the_start() {
     assert_eq!(Companies::open(&path, &ReadOptions::default()).ok().unwrap().progress().estimated_rows(), Some(2));
 }
 
-/// A file that has been read to its end.
+/// Reads a file to its end.
 fn companies_of(bytes: Vec<u8>) -> Companies {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.parquet");
@@ -317,7 +317,7 @@ fn errors_name_rows_as_the_file_counts_them() {
 
 type Half = <Float16Type as ArrowPrimitiveType>::Native;
 
-/// DuckDB stores whole numbers of 128 bits so, and pandas those of a column in which one is missing.
+/// DuckDB stores integers of 128 bits as floats, and pandas those of a column in which one is missing.
 #[test]
 fn an_id_of_which_a_float_has_lost_the_last_digits_is_a_bad_row() {
     let columns: [(ArrayRef, [&str; 2]); 3] = [
@@ -368,7 +368,7 @@ fn a_struct_with_two_fields_of_one_name_refuses_the_column() {
     );
 }
 
-/// A file whose column `name` needs a key, and whose footer does, or not.
+/// A file whose column `name` is encrypted, and whose footer is, unless it is plaintext.
 fn encrypted(plaintext_footer: bool) -> Vec<u8> {
     let batch = RecordBatch::try_from_iter([("company_id", text(["a"])), ("name", text(["Acme"]))]).unwrap();
     let key = || b"0123456789012345".to_vec();

@@ -1,4 +1,4 @@
-//! Parquet with schemas that the writer of Arrow does not make.
+//! Parquet with schemas that the Arrow writer does not produce.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn file(columns: &str, write: impl FnOnce(&mut SerializedRowGroupWriter<'_, &mut
     file_with(columns, None, write)
 }
 
-/// The same, with what Arrow's writers note of its types.
+/// The same, with an Arrow schema stored in the file.
 fn file_with(
     columns: &str,
     noted: Option<&Schema>,
@@ -39,7 +39,7 @@ fn file_with(
     bytes
 }
 
-/// Writes the next column, with the levels of definition and repetition that it has.
+/// Writes the next column, with its definition and repetition levels.
 fn column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>,
     values: &[T::T],
@@ -57,7 +57,7 @@ fn int96(values: &[(u32, u64)]) -> Vec<u8> {
     int96_with(values, None)
 }
 
-/// The same, with what Arrow's writers note of the times.
+/// The same, with the Arrow type of the times stored in the file.
 fn int96_with(values: &[(u32, u64)], noted: Option<ArrowType>) -> Vec<u8> {
     let times: Vec<Int96> = values
         .iter()

@@ -32,7 +32,7 @@ fn times_in_a_zone_whose_offset_had_seconds_are_told_in_utc() {
     }
 }
 
-/// DuckDB writes them so in nanoseconds, where they pass for times.
+/// DuckDB writes infinities in nanoseconds so, which could pass for times.
 #[test]
 fn an_infinite_time_in_nanoseconds_is_a_bad_row() {
     let times = TimestampNanosecondArray::from(vec![i64::MAX, -i64::MAX, i64::MAX - 1]);
@@ -60,7 +60,6 @@ fn a_date_is_a_date_in_either_type_of_arrow() {
     );
 }
 
-/// The library writes `<invalid>` for them.
 #[test]
 fn a_duration_that_cannot_be_told_is_a_bad_row_at_any_depth() {
     let columns: [ArrayRef; 3] = [

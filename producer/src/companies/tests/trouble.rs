@@ -2,10 +2,10 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 
 use super::*;
-use crate::companies::bad_input::{Fault, Reason};
-use crate::companies::temporary;
+use crate::companies::bad_input::Fault;
+use crate::source::{SourceError, temporary};
 
-/// A file that is cut to half of its size as soon as the first company has been read of it: what comes last.
+/// The error of a file that is cut to half of its size once its first company has been read.
 fn cut_after_the_first_row(name: &str, bytes: &[u8]) -> BadInput {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join(name);
@@ -16,7 +16,7 @@ fn cut_after_the_first_row(name: &str, bytes: &[u8]) -> BadInput {
     companies.find_map(Result::err).unwrap_or_else(|| panic!("half of {name} has passed for the whole"))
 }
 
-/// Text that no compression makes much of.
+/// Text that does not compress well.
 fn scattered(row: u32) -> String {
     format!("{:x}", xxhash_rust::xxh3::xxh3_128(&row.to_le_bytes()))
 }
@@ -57,7 +57,7 @@ fn a_parquet_file_that_becomes_shorter_while_it_is_read_is_not_called_damaged() 
 
 #[test]
 fn errors_of_the_system_are_told_from_those_of_a_name() {
-    let fault = |code| BadInput::in_file("a.csv", Reason::CannotOpen(io::Error::from_raw_os_error(code)).into());
+    let fault = |code| BadInput::in_file("a.csv", SourceError::CannotOpen(io::Error::from_raw_os_error(code)).into());
     for (code, words) in [(5, "look at the disk"), (24, "ulimit -n"), (23, "ulimit -n"), (12, "look at the disk")] {
         assert!(fault(code).is_of_the_environment() && fault(code).to_string().contains(words), "{}", fault(code));
     }
@@ -69,7 +69,7 @@ fn errors_of_the_system_are_told_from_those_of_a_name() {
 
 #[test]
 fn a_full_disk_under_a_temporary_file_is_not_a_bad_row() {
-    let full = BadInput::in_file("a.csv", temporary::fault(io::ErrorKind::StorageFull.into()));
+    let full = BadInput::in_file("a.csv", temporary::unusable(io::ErrorKind::StorageFull.into()).into());
     assert!(full.is_of_the_environment() && full.ends_file());
     assert!(full.to_string().contains("cannot use a temporary file in "), "{full}");
 }

@@ -1,31 +1,21 @@
-//! Which byte stands between the fields of a CSV file: Excel takes `;` where the comma separates decimals, and others take tabs.
+//! Finds the delimiter of a CSV file: Excel writes `;` in countries with decimal commas, and other programs write tabs.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use rollcall_shared::message::Delimiter;
+use rollcall_shared::message::{Delimiter, Reading as ReadOptions};
 
-use super::ReadOptions;
-use super::bad_input::{Fault, Reason};
-use super::columns::DEFAULT_ID_COLUMN;
+use super::super::bad_input::{Fault, Reason};
+use super::super::columns::DEFAULT_ID_COLUMN;
+use crate::source::SourceError;
 
-/// What is tried where nobody says it.
+/// The delimiters that are tried if none is given.
 const CANDIDATES: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// How much of a file is looked at: so many lines, in so many bytes.
+/// How much of a file is looked at: at least so many lines or bytes, if it has them.
 const SAMPLE_LINES: usize = 20;
 const SAMPLE_BYTES: usize = 64 * 1024;
 
-/// What a delimiter is called in messages.
-pub(super) fn name(delimiter: u8) -> String {
-    match delimiter {
-        b',' => "a comma".to_owned(),
-        b';' => "a semicolon".to_owned(),
-        b'\t' => "a tab".to_owned(),
-        other => format!("'{}'", char::from(other)),
-    }
-}
-
-/// Another delimiter that would cut this name of a column.
+/// Another delimiter that occurs in this column name: the header may have been cut at the wrong byte.
 pub(super) fn inside(name: &str, delimiter: u8) -> Option<u8> {
     CANDIDATES.into_iter().find(|&other| other != delimiter && name.as_bytes().contains(&other))
 }
@@ -33,37 +23,37 @@ pub(super) fn inside(name: &str, delimiter: u8) -> Option<u8> {
 /// The delimiter of a text, and the text from its header on.
 pub(super) struct Delimited {
     pub delimiter: u8,
-    /// The 1-based line that the text begins on.
+    /// The 1-based line of the file on which the text begins.
     pub first_line: u64,
     pub text: Box<dyn BufRead + Send>,
 }
 
-/// Finds the delimiter of `text`: the one asked for, or that the file's `name` tells, or that its first line names as `sep=;`, as
-/// Excel writes and reads it; or else the one that cuts the header and the rows below into equally many fields.
+/// Finds the delimiter of `text`: the one asked for, or that its first line names as `sep=;` for Excel, or that the file's name
+/// implies; or else the one that cuts the header and the rows below into equally many fields.
 ///
 /// # Errors
-/// Two delimiters do so equally well.
+/// Two delimiters fit equally well, or the text is JSON.
 pub(super) fn find(mut text: Box<dyn BufRead + Send>, options: &ReadOptions, by_name: Option<u8>) -> Result<Delimited, Fault> {
-    let (mut sample, fault) = sample(&mut text);
+    let (mut sample, error) = sample(&mut text);
     if sample.trim_ascii_start().starts_with(b"{\"") {
-        return Err(Reason::Foreign("JSON; say so with --format jsonl, or by a name ending in .jsonl").into());
+        return Err(SourceError::NotText("JSON; say so with --format jsonl, or by a name ending in .jsonl").into());
     }
     let declared = declaration(&sample);
     let first_line = if declared.is_some() { 2 } else { 1 };
     if let Some((_, length)) = declared {
         sample.drain(..length);
     }
-    let told = options.delimiter.or(declared.map(|(delimiter, _)| delimiter)).or(by_name);
-    let delimiter = match told {
+    let given = options.delimiter.map(Delimiter::byte).or(declared.map(|(delimiter, _)| delimiter)).or(by_name);
+    let delimiter = match given {
         Some(delimiter) => delimiter,
         None => detect(&sample, options.id_column.as_deref().unwrap_or(DEFAULT_ID_COLUMN))?,
     };
-    let rest = BufReader::with_capacity(1, Fails(fault)).chain(text);
+    let rest = BufReader::with_capacity(1, FailOnce(error)).chain(text);
     Ok(Delimited { delimiter, first_line, text: Box::new(Cursor::new(sample).chain(rest)) })
 }
 
-/// The first lines, and what went wrong behind them, which is to be told after their rows. A pipe is not waited for longer than they
-/// take.
+/// The first lines, and the error behind them, if there was one: it is reported after their rows. Reads no more than it needs, since
+/// a pipe may be slow.
 fn sample(text: &mut impl BufRead) -> (Vec<u8>, Option<io::Error>) {
     let mut sample = Vec::new();
     let mut lines = 0;
@@ -81,10 +71,10 @@ fn sample(text: &mut impl BufRead) -> (Vec<u8>, Option<io::Error>) {
     (sample, None)
 }
 
-/// Fails once, if at all, and has no bytes.
-struct Fails(Option<io::Error>);
+/// Has no bytes, and fails once if it holds an error.
+struct FailOnce(Option<io::Error>);
 
-impl Read for Fails {
+impl Read for FailOnce {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         self.0.take().map_or(Ok(0), Err)
     }
@@ -94,7 +84,7 @@ fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// The delimiter that the first line names, and the length of that line.
+/// The delimiter that the first line declares as `sep=;`, and the length of that line with its end.
 fn declaration(sample: &[u8]) -> Option<(u8, usize)> {
     let end = sample.iter().position(|&byte| is_line_end(byte))?;
     let line = sample[..end].strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(&sample[..end]);
@@ -104,12 +94,12 @@ fn declaration(sample: &[u8]) -> Option<(u8, usize)> {
     key.eq_ignore_ascii_case(b"sep=").then_some((delimiter.byte(), length))
 }
 
-/// How well a delimiter fits, best last.
+/// How well a delimiter fits; the greatest is best.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
-    /// Whether a column of the header has the name of the one with the ids.
+    /// Whether the header has the column with the ids.
     finds_id: bool,
-    /// Whether the rows have as many fields as the header.
+    /// Whether all rows have as many fields as the header.
     is_even: bool,
     columns: usize,
 }
@@ -119,21 +109,21 @@ fn detect(sample: &[u8], id_name: &str) -> Result<u8, Fault> {
     let mut fits: Vec<(Fit, u8)> = fits.collect();
     fits.sort_by_key(|&(fit, _)| std::cmp::Reverse(fit));
     match fits[..] {
-        // One column: there is nothing to cut.
+        // A single column.
         [] => Ok(b','),
         [(best, one), (second, other), ..] if best == second => Err(Fault::from(Reason::TwoDelimiters { one, other })),
         [(_, delimiter), ..] => Ok(delimiter),
     }
 }
 
-/// Nothing where this delimiter does not cut the header at all.
+/// `None` if the header does not contain this delimiter.
 fn fit(sample: &[u8], delimiter: u8, id_name: &str) -> Option<Fit> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(sample);
     let mut records = reader.byte_records().filter_map(Result::ok);
     let header = records.next().filter(|header| header.len() > 1)?;
     let finds_id = header.iter().any(|name| name.trim_ascii() == id_name.as_bytes());
     let lengths: Vec<usize> = records.map(|record| record.len()).collect();
-    // The sample may end within a record.
+    // The sample may end in the middle of a record.
     let whole = if lengths.len() > 1 { &lengths[..lengths.len() - 1] } else { &lengths[..] };
     Some(Fit { finds_id, is_even: whole.iter().all(|&length| length == header.len()), columns: header.len() })
 }
@@ -163,7 +153,7 @@ mod tests {
             ("company_id;revenue, EUR\nx;1,5\n", b';'),
             ("company id\nAcme; the first\n", b','),
             ("a;b;c\n1;2,5;3\n4;5,5;6\n", b';'),
-            // No delimiter cuts the rows evenly: those rows are to be named.
+            // No delimiter cuts the rows evenly; the rows will be reported.
             ("a,b\n1\n1,2,3\n", b','),
         ];
         for (text, delimiter) in cases {

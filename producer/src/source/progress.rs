@@ -1,4 +1,4 @@
-//! How far a file has been read, for whoever shows it while another thread reads.
+//! How far a file has been read. One thread reads and counts; others show it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,36 +8,36 @@ use crate::status::thousands;
 /// Counts what has been read of one file.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// The size of a regular file, in bytes.
+    /// The size in bytes, if it is a regular file.
     size: Option<u64>,
     bytes: AtomicU64,
     rows: AtomicU64,
     blank_rows: AtomicU64,
     whole_ids: AtomicU64,
-    /// Whether a company has its index as id.
+    /// Whether some company has its index as id.
     index_as_id: AtomicBool,
-    /// The number of rows, where the file says it.
+    /// The number of rows, if the file states it.
     total_rows: OnceLock<u64>,
 }
 
 impl Progress {
-    /// Nothing read yet of a file of `size` bytes, where that is known.
+    /// For a file of `size` bytes, if that is known.
     pub(super) fn of(size: Option<u64>) -> Progress {
         Progress { size, ..Progress::default() }
     }
 
-    /// Rows without any value, which are skipped.
+    /// How many rows have no value at all; they are skipped.
     pub fn blank_rows(&self) -> u64 {
         self.blank_rows.load(Ordering::Relaxed)
     }
 
-    /// Ids that are written as `70.0`, or stored as floats, and were taken for whole numbers.
+    /// How many ids are written as `70.0`, or stored as floats, and were read as whole numbers.
     pub fn whole_ids(&self) -> u64 {
         self.whole_ids.load(Ordering::Relaxed)
     }
 
-    /// How many rows the file has: as it says, or else by the part of its bytes that the rows so far have taken. Nothing before
-    /// the first row, and where the size of the file is not known.
+    /// How many rows the file has: as it states, or else estimated by the bytes that the rows so far have taken. `None` before the
+    /// first row, and if the size of the file is not known.
     pub fn estimated_rows(&self) -> Option<u64> {
         if let Some(&total) = self.total_rows.get() {
             return Some(total);
@@ -48,7 +48,7 @@ impl Progress {
         u64::try_from(estimate).ok()
     }
 
-    /// What was taken otherwise than it stands in the file, for people.
+    /// Sentences for people on what was read otherwise than it stands in the file.
     pub fn remarks(&self) -> Vec<String> {
         let (blank, whole) = (self.blank_rows(), self.whole_ids());
         let skipped = match self.index_as_id.load(Ordering::Relaxed) {
@@ -61,13 +61,13 @@ impl Progress {
         blank.into_iter().chain(whole).collect()
     }
 
-    /// The size of the file when it was opened, where fewer bytes have been read of it.
-    pub(super) fn missing_of(&self) -> Option<u64> {
+    /// The size of the file when it was opened, if fewer bytes have been read of it.
+    pub(super) fn size_if_incomplete(&self) -> Option<u64> {
         self.size.filter(|&size| self.bytes.load(Ordering::Relaxed) < size)
     }
 
-    pub(super) fn set_total_rows(&self, total: u64) {
-        // It is set once, where the file is opened.
+    pub(crate) fn set_total_rows(&self, total: u64) {
+        // Called once, when the file is opened.
         self.total_rows.get_or_init(|| total);
     }
 
@@ -75,19 +75,19 @@ impl Progress {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn add_row(&self) {
+    pub(crate) fn add_row(&self) {
         self.rows.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn add_whole_id(&self) {
+    pub(crate) fn add_whole_id(&self) {
         self.whole_ids.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn note_index_as_id(&self) {
+    pub(crate) fn note_index_as_id(&self) {
         self.index_as_id.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn add_blank_row(&self) {
+    pub(crate) fn add_blank_row(&self) {
         self.blank_rows.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! Which of several results of one company counts: the first of the newest round in which it was enqueued.
+//! Which of several results of one company counts: the first of the latest round in which it was enqueued.
 
 use roaring::RoaringBitmap;
 use rollcall_shared::broker::BrokerConnection;
@@ -9,55 +9,56 @@ use super::replay::{Replay, Replayed};
 use crate::ask::Asker;
 use crate::run::Failure;
 
-/// What of a job's results counts.
+/// The latest round of each company of a job.
 #[derive(Default)]
-pub(crate) struct Newest {
-    /// The companies of each redrive, the first at 0.
+pub(crate) struct LatestRound {
+    /// The companies of each redrive; that of round 1 is at 0.
     redrives: Vec<RoaringBitmap>,
-    /// The companies with an outcome, where that is known: not every result in the ledger was in time.
-    counted: Option<RoaringBitmap>,
-    /// How many companies the job has, where that is known: somebody else's result may be of none of them.
+    /// The companies with an outcome, if that is known: a result may have come after the job's end.
+    with_outcome: Option<RoaringBitmap>,
+    /// How many companies the job has, if that is known: another publisher's result may name an index beyond it.
     total: Option<u64>,
+    /// The companies with a result that counts, so far.
     seen: RoaringBitmap,
 }
 
-impl Newest {
-    /// Looks through the ledger for redrives of a job, where it has any.
+impl LatestRound {
+    /// Reads a job's redrives from the ledger, if it has any.
     pub(crate) async fn of(
         link: &BrokerConnection,
         topology: &Topology,
         asker: &mut Asker,
         status: &JobStatus,
-    ) -> Result<Newest, Failure> {
-        let mut newest = Newest { total: status.total, ..Newest::default() };
+    ) -> Result<LatestRound, Failure> {
+        let mut latest = LatestRound { total: status.total, ..LatestRound::default() };
         if status.redrives == 0 {
-            return Ok(newest);
+            return Ok(latest);
         }
-        newest.counted = asker.companies(&status.job, CompanySet::Counted).await?.map(|Indices(counted)| counted);
+        latest.with_outcome = asker.companies(&status.job, CompanySet::Counted).await?.map(|Indices(counted)| counted);
         let mut replay = Replay::open(link, topology, status).await?;
         while let Some(replayed) = replay.next().await? {
             if let Replayed::Redriven(redriven) = replayed {
-                newest.hear(redriven);
+                latest.note_redrive(redriven);
             }
         }
-        Ok(newest)
+        Ok(latest)
     }
 
-    fn hear(&mut self, redriven: Redriven) {
+    fn note_redrive(&mut self, redriven: Redriven) {
         let Redriven { round, indices: Indices(indices), .. } = redriven;
-        // Of two that redrive at the same time, the first does.
+        // Of two redrives at the same time, the first one has the round.
         if round as usize == self.redrives.len() + 1 {
             self.redrives.push(indices);
         }
     }
 
-    /// Whether this result is the one that counts. It is asked of a job's results in their order.
-    pub(crate) fn wins(&mut self, result: &ResultHeaders) -> bool {
+    /// Whether this result is the one that counts for its company. To be called with a job's results in their order.
+    pub(crate) fn counts(&mut self, result: &ResultHeaders) -> bool {
         let index = result.index.0;
-        let newest = self.redrives.iter().rposition(|redriven| redriven.contains(index)).map_or(0, |at| at + 1);
-        let in_time = self.counted.as_ref().is_none_or(|counted| counted.contains(index));
+        let round = self.redrives.iter().rposition(|redriven| redriven.contains(index)).map_or(0, |at| at + 1);
+        let in_time = self.with_outcome.as_ref().is_none_or(|companies| companies.contains(index));
         let in_the_job = self.total.is_none_or(|total| u64::from(index) < total);
-        let in_round = newest == 0 || result.round as usize == newest;
+        let in_round = round == 0 || result.round as usize == round;
         in_time && in_the_job && in_round && self.seen.insert(index)
     }
 
@@ -75,9 +76,9 @@ mod tests {
 
     #[test]
     fn the_first_result_of_the_newest_round_counts() {
-        let mut newest = Newest { total: Some(5), ..Newest::default() };
+        let mut latest = LatestRound { total: Some(5), ..LatestRound::default() };
         for (round, indices) in [(1, "1-3"), (1, "0"), (2, "3")] {
-            newest.hear(Redriven {
+            latest.note_redrive(Redriven {
                 job: "j".parse().unwrap(),
                 round,
                 by: String::new(),
@@ -88,10 +89,10 @@ mod tests {
                 opening: None,
             });
         }
-        let mut wins = |index, round| {
+        let mut counts = |index, round| {
             let outcome = Outcome::Succeeded;
             let cause = String::new();
-            newest.wins(&ResultHeaders {
+            latest.counts(&ResultHeaders {
                 job: "j".parse().unwrap(),
                 index: Index(index),
                 outcome,
@@ -102,10 +103,10 @@ mod tests {
                 republished: false,
             })
         };
-        assert!(wins(0, 0) && !wins(0, 0), "the first");
-        assert!(!wins(1, 0) && wins(1, 1) && !wins(1, 1), "redriven once");
-        assert!(!wins(3, 0) && !wins(3, 1) && wins(3, 2), "redriven twice");
-        assert!(wins(4, 7), "a round that never was, of a company that was never redriven");
-        assert!(!wins(5, 0), "a company that the job does not have");
+        assert!(counts(0, 0) && !counts(0, 0), "the first");
+        assert!(!counts(1, 0) && counts(1, 1) && !counts(1, 1), "redriven once");
+        assert!(!counts(3, 0) && !counts(3, 1) && counts(3, 2), "redriven twice");
+        assert!(counts(4, 7), "a round that never was, of a company that was never redriven");
+        assert!(!counts(5, 0), "a company that the job does not have");
     }
 }

@@ -1,4 +1,4 @@
-"""The differences that are meant, each with its reason."""
+"""The differences between Rollcall and the writers' readers that are intended, each with its reason."""
 
 import re
 from collections import Counter
@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 
 @dataclass
 class Difference:
-    # Patterns of the shell for names of files, in each of which it occurs.
+    # Shell patterns for file names; it must occur for each of them.
     files: list
-    # Regular expressions for what the writer's reader says, and for what Rollcall says, which is the beginning of an error or a value.
+    # Regular expressions for the whole of the value that the writer's reader reads, and for the beginning of Rollcall's value or error.
     they: str
     we: str
     reason: str
@@ -18,40 +18,40 @@ class Difference:
 
 
 ANY = "(?s:.*)"
-UNTELLABLE = 'field "value": expected a value that JSON can hold, found '
+UNREPRESENTABLE = 'field "value": expected a value that JSON can hold, found '
 NO_COLUMN = 'field "value": expected a column that JSON can hold, found '
 IN_UTC = "the same instant in UTC"
 
 DIFFERENCES = [
-    # Values that JSON has no word for: the row is refused, and the others are read.
+    # Values that JSON cannot hold: the row is refused, and the others are read.
     Difference(
         ["*.infinite-float*.parquet", "pyarrow.struct-of-infinity*.parquet", "duckdb.infinite.parquet"],
         ".*inf.*",
-        UNTELLABLE + "an infinite number",
+        UNREPRESENTABLE + "an infinite number",
         "JSON has no infinite number: the row is refused",
     ),
     Difference(
         ["duckdb.date.parquet", "duckdb.timestamp*.parquet"],
         "'-?infinity'",
-        UNTELLABLE + "(a date or time out of range, as an infinity|an infinite time)",
-        "an infinite date or time is none: the row is refused",
+        UNREPRESENTABLE + "(a date or time out of range, as an infinity|an infinite time)",
+        "an infinite date or time is not one: the row is refused",
     ),
     Difference(
         ["duckdb.date-list.parquet"],
         ".*9999-12-31.*",
-        UNTELLABLE + "a date or time out of range, as an infinity",
-        "the same in a list, of which DuckDB's Python says the last date that Python has",
+        UNREPRESENTABLE + "a date or time out of range, as an infinity",
+        "the same in a list, for which DuckDB's Python API returns the last date that Python has",
     ),
     Difference(
         ["duckdb.date.parquet", "duckdb.timestamp.parquet"],
         "'(5874897|294247)-.*",
-        UNTELLABLE + "a date or time out of range",
+        UNREPRESENTABLE + "a date or time out of range",
         "a date after the year 262142, where the calendar of the chrono crate ends: the row is refused",
     ),
     Difference(
         ["duckdb.time.parquet"],
         "'24:00:00'",
-        UNTELLABLE + "a time of day before 00:00:00, or of 24:00:00 or more",
+        UNREPRESENTABLE + "a time of day before 00:00:00, or of 24:00:00 or more",
         "ISO 8601 ends a day at 23:59:59: the row is refused",
     ),
     Difference(
@@ -62,14 +62,14 @@ DIFFERENCES = [
             "polars.duration-ms-extreme.parquet",
         ],
         r"\[?-?\d{20,}\]?",
-        UNTELLABLE + "a duration of more than 292 million years",
+        UNREPRESENTABLE + "a duration of more than 292 million years",
         "the durations of the chrono crate end there: the row is refused",
     ),
     Difference(
         ["pyarrow.map-with-a-key-twice*.parquet"],
         ANY,
-        UNTELLABLE + "a map in which a key stands twice",
-        "an object in JSON has a key once: the row is refused",
+        UNREPRESENTABLE + "a map in which a key stands twice",
+        "a JSON object has each key once: the row is refused",
     ),
     Difference(
         ["pandas.id-integers-with-a-gap.parquet", "duckdb.id-hugeint.parquet"],
@@ -88,44 +88,44 @@ DIFFERENCES = [
         ],
         ANY,
         'field "value": expected text in UTF-8, found a byte',
-        "bytes that are not UTF-8 are no text: the file is refused from that row on",
+        "bytes that are not UTF-8 are not text: the file is refused from that row on",
     ),
     Difference(
         ["polars.map-by-integers.parquet", "pyarrow.*map*-by-*.parquet", "duckdb.map-integer-varchar.parquet"],
         ANY,
         NO_COLUMN + r"(List\()?Map\(",
-        "the keys of an object in JSON are text: the column is refused",
+        "the keys of a JSON object are text: the column is refused",
     ),
     Difference(
-        ["duckdb.interval.parquet"], ANY, NO_COLUMN + "Interval", "months and days are no duration: the column is refused"
+        ["duckdb.interval.parquet"], ANY, NO_COLUMN + "Interval", "months and days are not a duration: the column is refused"
     ),
     Difference(["duckdb.variant.parquet"], ANY, NO_COLUMN + "VARIANT", "an encoding of its own: the column is refused"),
     Difference(
         ["spark.int96-in-list.parquet"],
         ANY,
         NO_COLUMN + "INT96",
-        "of INT96 inside lists the range is lost: the column is refused",
+        "INT96 inside lists cannot be read over its whole range: the column is refused",
     ),
     Difference(
         ["polars.int128.parquet*", "polars.uint128.parquet*"],
         ANY,
         "expected types that JSON can hold, found one that is not known",
-        "a type of polars' own, which the arrow crate does not know: the file is refused",
+        "a type of polars that the arrow crate does not know: the file is refused",
     ),
-    # What only the writer's own reader makes of the values in the file.
+    # Values that only the writer's own reader interprets differently.
     Difference(
         ["pandas.datetime-s-*.parquet", "pyarrow.timestamp-s-*.parquet"],
         ANY,
         IN_UTC,
-        "Parquet has no seconds: stored in milliseconds, where the zone noted for seconds does not count",
+        "Parquet has no seconds: stored in milliseconds, where the zone stored for seconds is not applied",
     ),
     Difference(
         ["spark.int96-*-zoned.parquet"],
         r"'\d{4}-\d\d-\d\dT[\d:.]+'",
         r"'\d{4}-\d\d-\d\dT[\d:.]+(\+0[12]:00|Z)'",
-        "pyarrow drops the zone that is noted of INT96; the same instant is told in it",
+        "pyarrow drops the zone stored for INT96; Rollcall writes the same instant in that zone",
     ),
-    Difference(["fastparquet.datetime-*.parquet"], ANY, IN_UTC, "the zone is noted in words of pandas' alone"),
+    Difference(["fastparquet.datetime-*.parquet"], ANY, IN_UTC, "the zone is stored in the metadata of pandas alone"),
     Difference(
         ["*.datetime-*-paris.parquet", "pyarrow.timestamp-*-paris.parquet"],
         "'1900-.*:21'",
@@ -133,26 +133,26 @@ DIFFERENCES = [
         "RFC 3339 has no offset with seconds, as zones had before 1972",
     ),
     Difference(
-        ["duckdb.timetz.parquet"], ".*Z'", r"'\d\d:\d\d:\d\d(\.\d+)?'$", "a time of day is told as it is stored, which is in UTC"
+        ["duckdb.timetz.parquet"], ".*Z'", r"'\d\d:\d\d:\d\d(\.\d+)?'$", "a time of day is written as it is stored, which is in UTC"
     ),
     Difference(
-        ["pandas.period.parquet"], "'2024-0[1-3]'", "6(48|49|50)$", "stored as a number of months, a period to pandas alone"
+        ["pandas.period.parquet"], "'2024-0[1-3]'", "6(48|49|50)$", "stored as a number of months; only pandas reads it as a period"
     ),
     Difference(["pyarrow.bool8.parquet"], "True|False", "[01]$", "stored as a number"),
     Difference(
         ["fastparquet.timedelta-*.parquet"],
         r"-?\d+",
-        f"'00:00:0|{UNTELLABLE}",
-        "stored as a time of day, a duration to pandas alone",
+        f"'00:00:0|{UNREPRESENTABLE}",
+        "stored as a time of day; only pandas reads it as a duration",
     ),
     Difference(
-        ["fastparquet.lists.parquet", "fastparquet.dicts.parquet"], ANY, r"'(\[|\{)", "stored as JSON, which is told as text"
+        ["fastparquet.lists.parquet", "fastparquet.dicts.parquet"], ANY, r"'(\[|\{)", "stored as JSON, which is read as text"
     ),
     Difference(
         ["fastparquet.bool-with-a-gap.parquet"],
         r"[01]\.0",
         "True|False",
-        "stored as true and false, which its reader turns into numbers",
+        "stored as booleans, which its reader turns into numbers",
     ),
     # CSV of other dialects than RFC 4180's.
     Difference(
@@ -176,7 +176,7 @@ DIFFERENCES = [
         ["pandas.unquoted-return.csv"],
         ANY,
         "expected 3 fields, found 2",
-        "a carriage return ends a row, to pandas' reader too, which fills it up",
+        "a carriage return ends a row, in pandas' reader too, which adds empty fields",
     ),
     Difference(
         ["pandas.latin-1.csv"], "'Söhne'", 'field "value": expected UTF-8, found byte 0xf6', "text is UTF-8: the row is refused"
@@ -196,8 +196,8 @@ DIFFERENCES = [
 ]
 
 
-class Meant:
-    """Counts how often each of them occurs."""
+class KnownDifferences:
+    """Counts how often each known difference occurs."""
 
     def has(self, file, difference):
         _, _, they, we = difference
@@ -213,4 +213,4 @@ class Meant:
 
     def report(self):
         lines = [f"{entry.count.total():6} {entry.reason} ({', '.join(entry.files)})" for entry in DIFFERENCES]
-        return "\n".join(["differences that are meant:", *lines])
+        return "\n".join(["known differences:", *lines])

@@ -10,19 +10,19 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
-use super::write::COLUMNS;
+use super::columns::COLUMNS;
 use crate::destination::Packed;
 use rollcall_shared::message::ResultBody;
 
-/// Rows gathered before they are encoded, unless their predictions have so many bytes before.
-const ROWS_TOGETHER: usize = 4_096;
-const BYTES_TOGETHER: usize = 2 << 20;
+/// Rows are encoded once there are this many, or once their predictions have this many bytes.
+const BATCH_ROWS: usize = 4_096;
+const BATCH_BYTES: usize = 2 << 20;
 
-/// Encoded bytes kept in memory before they are written as a row group.
+/// A row group is written once it has this many encoded bytes, which are in memory until then.
 const ROW_GROUP_BYTES: usize = 16 << 20;
 
-/// A Parquet file in the making.
-pub(super) struct ParquetRows {
+/// Writes a Parquet file.
+pub(super) struct ParquetWriter {
     writer: ArrowWriter<Packed>,
     columns: Columns,
     rows: usize,
@@ -43,8 +43,8 @@ struct Columns {
     prediction: StringBuilder,
 }
 
-impl ParquetRows {
-    pub(super) fn new(file: Packed) -> io::Result<ParquetRows> {
+impl ParquetWriter {
+    pub(super) fn new(file: Packed) -> io::Result<ParquetWriter> {
         let mut columns = Columns::default();
         let schema = columns.batch()?.schema();
         let properties = WriterProperties::builder()
@@ -52,14 +52,14 @@ impl ParquetRows {
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
             .build();
         let writer = ArrowWriter::try_new(file, schema, Some(properties))?;
-        Ok(ParquetRows { writer, columns, rows: 0, bytes: 0 })
+        Ok(ParquetWriter { writer, columns, rows: 0, bytes: 0 })
     }
 
     pub(super) fn add(&mut self, result: &ResultBody) -> io::Result<()> {
         self.columns.add(result);
         self.rows += 1;
         self.bytes += result.prediction.map_or(0, |prediction| prediction.get().len());
-        if self.rows >= ROWS_TOGETHER || self.bytes >= BYTES_TOGETHER { self.write() } else { Ok(()) }
+        if self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -68,7 +68,7 @@ impl ParquetRows {
         Ok(self.writer.write(&batch)?)
     }
 
-    /// The file with all its rows, and with what makes it one.
+    /// Writes the remaining rows and the footer.
     pub(super) fn finish(mut self) -> io::Result<Packed> {
         self.write()?;
         Ok(self.writer.into_inner()?)

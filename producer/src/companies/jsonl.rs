@@ -1,22 +1,23 @@
-//! JSON Lines: one company a line, passed on as it stands.
+//! JSON Lines: one company a line, passed on unchanged.
 
 use std::io::{self, BufRead, Read as _};
 use std::iter;
 
-use super::ReadOptions;
-use super::bad_input::{Fault, Reason};
-use super::columns::DEFAULT_ID_COLUMN;
-use super::json_object;
-use super::table::{Header, Row, Rows};
+use rollcall_shared::message::Reading as ReadOptions;
 
-/// Takes every line of `text` for a row, and the fields each one names as they come.
+use super::bad_input::{Fault, Reason};
+use super::columns::{DEFAULT_ID_COLUMN, asked_for};
+use super::json_object;
+use super::row::{Header, Row, Rows};
+
+/// Reads every line of `text` that is not blank as a row.
 pub(super) fn open(text: Box<dyn BufRead + Send>, options: &ReadOptions) -> (Header, Rows) {
     let id_field = options.id_column.as_deref().unwrap_or(DEFAULT_ID_COLUMN);
     let rows = JsonRows {
-        lines: Lines { text, number: 0, line: Vec::new(), max_bytes: options.max_record_bytes },
+        lines: Lines { text, number: 0, line: Vec::new(), max_bytes: options.max_record_bytes as usize },
         id_field: id_field.to_owned(),
         chosen: options.columns.clone(),
-        expected: asked_for(options),
+        expected: asked_for(options).map(|(name, flag)| (name.to_owned(), flag)).collect(),
     };
     let header = Header { id_field: Some(id_field.to_owned()), ..Header::default() };
     (header, Box::new(rows.fuse()))
@@ -25,15 +26,10 @@ pub(super) fn open(text: Box<dyn BufRead + Send>, options: &ReadOptions) -> (Hea
 struct JsonRows {
     lines: Lines,
     id_field: String,
-    /// The fields to keep beside that one; all of them where none are named.
+    /// The fields to keep beside that one; empty for all.
     chosen: Vec<String>,
-    /// The fields that were asked for, with the flag that did so, until the first row has answered for the file.
+    /// The fields that were asked for, with the flag that did so. The first row must have them; then this is empty.
     expected: Vec<(String, &'static str)>,
-}
-
-fn asked_for(options: &ReadOptions) -> Vec<(String, &'static str)> {
-    let ids = options.id_column.iter().map(|name| (name.clone(), "--id-column"));
-    ids.chain(options.columns.iter().map(|name| (name.clone(), "--columns"))).collect()
 }
 
 impl Iterator for JsonRows {
@@ -59,7 +55,7 @@ impl JsonRows {
         Ok(Row { number: None, line: Some(self.lines.number), id, record })
     }
 
-    /// The chosen fields of an object, as they stand in it.
+    /// The chosen fields of an object, their values unchanged.
     fn choose(&self, line: &[u8]) -> Result<Vec<u8>, Fault> {
         let fields = json_object::literals(line)?.into_iter();
         let chosen = fields.filter(|(name, _)| *name == self.id_field || self.chosen.contains(name));
@@ -75,17 +71,17 @@ impl JsonRows {
     }
 }
 
-/// Lines one by one in one buffer, which never holds more than the longest line allowed.
+/// Reads lines one by one into one buffer, which never holds more than the longest line allowed.
 struct Lines {
     text: Box<dyn BufRead + Send>,
-    /// The 1-based number of the last line read.
+    /// The 1-based number of the line read last.
     number: u64,
     line: Vec<u8>,
     max_bytes: usize,
 }
 
 impl Lines {
-    /// Reads the next line that is not blank, if there is one.
+    /// Reads the next line that is not blank; `None` at the end.
     fn next_filled(&mut self) -> Result<Option<()>, Fault> {
         while self.read()? {
             if !self.line.trim_ascii().is_empty() {
@@ -95,6 +91,7 @@ impl Lines {
         Ok(None)
     }
 
+    /// Reads the next line; false at the end.
     fn read(&mut self) -> Result<bool, Fault> {
         const LINE_BREAK: &[u8] = b"\r\n";
         let limit = self.max_bytes.saturating_add(LINE_BREAK.len());
@@ -110,7 +107,7 @@ impl Lines {
         Ok(read > 0)
     }
 
-    /// Skips the rest of a line; says how long that was, without its line feed.
+    /// Skips the rest of a line; returns its length without the line feed.
     fn skip_line(&mut self) -> io::Result<usize> {
         let mut skipped = 0;
         loop {

@@ -1,25 +1,23 @@
-//! Strict quoting for CSV: passes bytes on unchanged, up to the first that RFC 4180 has no place
-//! for.
+//! Strict quoting for CSV: passes bytes on unchanged, up to the first that RFC 4180 does not allow.
 //!
-//! It also stops a record that goes on for ever, as one does behind a quote that is never closed,
-//! before it is in memory; and it knows the line every record starts on. It splits no fields.
+//! It also ends a record that is too long, as one with an unclosed quote is, before all of it is in memory, and knows the line on
+//! which each record starts. It splits no fields.
 
 use std::io::{self, BufRead, Read};
 
-use super::bad_input::{Fault, Reason};
+use super::super::bad_input::{Fault, Reason};
 use super::delimiter::Delimited;
 
-/// Hands out at most one record with every read, so that whoever asks for one record after the
-/// other finds [`QuoteCheck::record_line`] at the one it has.
+/// Gives at most one record with every read, so that [`QuoteCheck::record_line`] belongs to the record that was read last.
 pub(super) struct QuoteCheck<B> {
     bytes: B,
     scanner: Scanner,
-    /// Found behind bytes that were good, and had to be handed out first.
+    /// Found behind good bytes, which are given first.
     fault: Option<Fault>,
 }
 
 impl QuoteCheck<Box<dyn BufRead + Send>> {
-    /// Checks a text in which no record may be longer than `max_record_bytes`.
+    /// Checks `text`, in which no record may be longer than `max_record_bytes`.
     pub fn new(Delimited { delimiter, first_line, text }: Delimited, max_record_bytes: usize) -> Self {
         Self { bytes: text, scanner: Scanner::new(delimiter, first_line, max_record_bytes), fault: None }
     }
@@ -62,17 +60,17 @@ enum State {
     FieldStart,
     Unquoted,
     Quoted,
-    /// Behind a quote in a quoted field: it ends the field, or the next one makes it a plain quote.
+    /// Behind a quote in a quoted field: it ends the field, unless a second one follows, which makes the two a literal quote.
     QuoteInQuoted,
 }
 
 struct Scanner {
     delimiter: u8,
-    /// Which bytes can end a field, a line or a quotation.
+    /// Which bytes can end a field, a line or a quoted section.
     is_mark: [bool; 256],
     state: State,
     line: u64,
-    /// The last byte of the chunk before.
+    /// The last byte of the previous chunk.
     last: u8,
     record_line: u64,
     quote_line: u64,
@@ -97,7 +95,7 @@ impl Scanner {
         }
     }
 
-    /// How many of `bytes` are good, up to the end of a record, and what is wrong with the next.
+    /// How many of `bytes` are good, at most up to the end of a record, and the error at the byte behind them, if there is one.
     fn scan(&mut self, bytes: &[u8]) -> (usize, Result<(), Fault>) {
         let (mut position, mut outcome) = (0, Ok(()));
         while position < bytes.len() {
@@ -108,7 +106,7 @@ impl Scanner {
                 outcome = Err(fault);
                 break;
             }
-            // A carriage return ends a line by itself on an old Mac.
+            // A carriage return alone ends a line in files of old Macs.
             if byte == b'\r' || (byte == b'\n' && position.checked_sub(1).map_or(self.last, |before| bytes[before]) != b'\r') {
                 self.line += 1;
             }
@@ -121,8 +119,8 @@ impl Scanner {
         (position, outcome)
     }
 
-    /// Takes the bytes at the beginning that change nothing inside a field, as most do; says how many. It stops where the record
-    /// becomes too long.
+    /// Counts the bytes at the beginning that do not change the state, as most inside a field; stops at the longest record
+    /// allowed.
     fn skip_plain(&mut self, bytes: &[u8]) -> usize {
         if !matches!(self.state, State::Unquoted | State::Quoted) {
             return 0;

@@ -1,7 +1,7 @@
-//! Finds every id that stands in more than one row, in memory that does not grow with the rows.
+//! Finds every id that occurs in more than one row, in memory that does not grow with the rows.
 //!
-//! Ids are told apart by a 128-bit hash. In a file of four billion, the most there can be, the odds
-//! that two different ids are taken for one are 1 in 10^19.
+//! Ids are compared by a 128-bit hash. In the largest file, of four billion rows, the odds that two different ids have the same hash
+//! are 1 in 10^19.
 
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry as Slot;
@@ -14,24 +14,24 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::temporary;
+use crate::source::temporary;
 
-/// Repeats this close are found at once. 32,768 ids take about 1.5 MB.
+/// Duplicates within so many ids are found at once. 32,768 ids take about 1.5 MB.
 const WINDOW_IDS: usize = 32 * 1024;
 
-/// Shared out among the runs while they are merged.
+/// The read buffers of all runs together while they are merged.
 const MERGE_BYTES: usize = 128 * 1024;
 
-/// An id that stands in two rows, both counted from 1.
+/// An id in two rows, both counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Repeat {
+pub(super) struct Duplicate {
     pub row: u32,
-    /// The first row with the same id, or one of them in the same window as `row`.
+    /// The first row with the same id, or the first in the same window as `row`.
     pub first_row: u32,
 }
 
-/// The ids of a file so far: the last ones in memory, the others in a temporary file, as runs that
-/// are each sorted and merged at the end.
+/// The ids of a file so far: the last ones in a window in memory, the others as sorted runs in a temporary file, to be merged at the
+/// end.
 pub(super) struct SeenIds {
     window: BTreeMap<u128, u32>,
     window_ids: usize,
@@ -51,7 +51,7 @@ impl SeenIds {
         Self { window: BTreeMap::new(), window_ids, runs: None, merge: None }
     }
 
-    /// Takes note of an id. Gives the earlier row it stands in, if that is still in memory.
+    /// Adds an id. Returns the earlier row with the same one, if that is still in memory.
     pub fn note(&mut self, id: &str, row: u32) -> io::Result<Option<u32>> {
         match self.window.entry(xxh3_128(id.as_bytes())) {
             Slot::Occupied(slot) => return Ok(Some(*slot.get())),
@@ -63,15 +63,15 @@ impl SeenIds {
         Ok(None)
     }
 
-    /// The next repeat that [`SeenIds::note`] could not see; to be asked for once all are noted.
-    pub fn next_far_repeat(&mut self) -> io::Result<Option<Repeat>> {
+    /// The next duplicate that [`SeenIds::note`] did not find; to be called after the last id.
+    pub fn next_far_duplicate(&mut self) -> io::Result<Option<Duplicate>> {
         if self.runs.is_some() {
             self.write_run()?;
         }
         if let Some(runs) = self.runs.take() {
             self.merge = Some(Merge::of(runs)?);
         }
-        self.merge.as_mut().map_or(Ok(None), Merge::next_repeat)
+        self.merge.as_mut().map_or(Ok(None), Merge::next_duplicate)
     }
 
     fn write_run(&mut self) -> io::Result<()> {
@@ -83,7 +83,7 @@ impl SeenIds {
     }
 }
 
-/// A hashed id and its row, in the order the runs are sorted by.
+/// A hashed id and its row, which the runs are sorted by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     id: u128,
@@ -110,10 +110,10 @@ impl Entry {
     }
 }
 
-/// Sorted runs, one behind the other in a file without a name.
+/// Sorted runs, one behind the other in a temporary file.
 struct Runs {
     file: BufWriter<File>,
-    /// Where each one ends, in bytes.
+    /// The offset in bytes at which each run ends.
     ends: Vec<u64>,
 }
 
@@ -140,7 +140,7 @@ impl Runs {
     }
 }
 
-/// What is left of one run.
+/// The rest of one run.
 struct Run {
     file: Arc<File>,
     at: u64,
@@ -157,12 +157,12 @@ impl Read for Run {
     }
 }
 
-/// All runs read side by side, the smallest entry first.
+/// Merges all runs, the smallest entry first.
 struct Merge {
     runs: Vec<BufReader<Run>>,
-    /// The next entry of every run that has one, and which run that is.
+    /// The next entry of every run that has one, and the run's number.
     heads: BinaryHeap<Reverse<(Entry, usize)>>,
-    /// The first row of the id read last.
+    /// The first entry of the id read last.
     first: Option<Entry>,
 }
 
@@ -176,12 +176,12 @@ impl Merge {
         Ok(merge)
     }
 
-    fn next_repeat(&mut self) -> io::Result<Option<Repeat>> {
+    fn next_duplicate(&mut self) -> io::Result<Option<Duplicate>> {
         while let Some(Reverse((entry, run))) = self.heads.pop() {
             self.advance(run)?;
             match self.first {
                 Some(first) if first.id == entry.id => {
-                    return Ok(Some(Repeat { row: entry.row, first_row: first.row }));
+                    return Ok(Some(Duplicate { row: entry.row, first_row: first.row }));
                 }
                 _ => self.first = Some(entry),
             }
@@ -207,22 +207,22 @@ mod tests {
 
     use super::*;
 
-    fn repeats(ids: &[u8], window_ids: usize) -> Vec<Repeat> {
+    fn duplicates(ids: &[u8], window_ids: usize) -> Vec<Duplicate> {
         let mut seen = SeenIds::with_window(window_ids);
-        let mut repeats = Vec::new();
+        let mut duplicates = Vec::new();
         for (id, row) in ids.iter().zip(1..) {
             let near = seen.note(&id.to_string(), row).unwrap();
-            repeats.extend(near.map(|first_row| Repeat { row, first_row }));
+            duplicates.extend(near.map(|first_row| Duplicate { row, first_row }));
         }
-        while let Some(far) = seen.next_far_repeat().unwrap() {
-            repeats.push(far);
+        while let Some(far) = seen.next_far_duplicate().unwrap() {
+            duplicates.push(far);
         }
-        repeats
+        duplicates
     }
 
     #[test]
     fn a_repeat_beyond_the_window_names_the_first_row() {
-        assert_eq!(repeats(&[7, 1, 2, 7, 3, 7], 2), [Repeat { row: 4, first_row: 1 }, Repeat { row: 6, first_row: 1 }]);
+        assert_eq!(duplicates(&[7, 1, 2, 7, 3, 7], 2), [Duplicate { row: 4, first_row: 1 }, Duplicate { row: 6, first_row: 1 }]);
     }
 
     proptest! {
@@ -231,10 +231,10 @@ mod tests {
             let mut all = HashSet::new();
             let expected: HashSet<u32> = ids.iter().zip(1..).filter(|(id, _)| !all.insert(**id)).map(|(_, row)| row).collect();
 
-            let found = repeats(&ids, window_ids);
+            let found = duplicates(&ids, window_ids);
 
             prop_assert_eq!(found.len(), expected.len());
-            let by_row: HashMap<_, _> = found.iter().map(|repeat| (repeat.row, repeat.first_row)).collect();
+            let by_row: HashMap<_, _> = found.iter().map(|found| (found.row, found.first_row)).collect();
             prop_assert_eq!(by_row.keys().copied().collect::<HashSet<_>>(), expected);
             for (row, first_row) in by_row {
                 prop_assert!(first_row < row);

@@ -1,24 +1,25 @@
 //! CSV: a header line, then one company a record.
 //!
-//! The `csv` crate splits the records; it is lenient about quotes, so [`QuoteCheck`] stands before
-//! it and is not.
+//! The `csv` crate splits the records. It is lenient about quotes, so [`QuoteCheck`] reads the text before it, and is strict.
+
+mod delimiter;
+mod quoting;
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use csv::ByteRecord;
 use rollcall_shared::decimal;
+use rollcall_shared::message::Reading as ReadOptions;
 
-use super::ReadOptions;
 use super::bad_input::{Fault, Reason};
 use super::columns::{self, Column};
-use super::delimiter::{self, Delimited};
-use super::json_object::{BYTE_ORDER_MARK, utf8};
-use super::progress::Progress;
-use super::quoting::QuoteCheck;
-use super::table::{Header, Row, Rows};
+use super::row::{Header, Row, Rows, utf8};
+use crate::source::{BYTE_ORDER_MARK, Progress};
+use delimiter::Delimited;
+use quoting::QuoteCheck;
 
-/// Finds the delimiter of `text`, unless the file's name tells it, and reads its header.
+/// Finds the delimiter of `text`, of which the file's name implies `by_name`, and reads its header.
 pub(super) fn open(
     text: Box<dyn BufRead + Send>,
     options: &ReadOptions,
@@ -27,7 +28,7 @@ pub(super) fn open(
 ) -> Result<(Header, Rows), Fault> {
     let delimited = delimiter::find(text, options, by_name)?;
     let delimiter = delimited.delimiter;
-    let mut records = Records::new(delimited, options.max_record_bytes);
+    let mut records = RecordReader::new(delimited, options.max_record_bytes as usize);
     loop {
         if !records.read()? {
             return Err(Reason::NoHeader.into());
@@ -53,7 +54,7 @@ pub(super) fn open(
     Ok((header, Box::new(rows.fuse())))
 }
 
-/// The names in a header, without blanks around them. Delimiters behind the last name, as spreadsheets leave them, name nothing.
+/// The names in a header, without blanks around them. Delimiters behind the last name, as spreadsheets leave them, begin no columns.
 fn names(header: &ByteRecord) -> Result<Vec<String>, Fault> {
     let mut names = Vec::with_capacity(header.len());
     for name in header {
@@ -66,15 +67,15 @@ fn names(header: &ByteRecord) -> Result<Vec<String>, Fault> {
 }
 
 struct CsvRows {
-    records: Records,
+    records: RecordReader,
     names_in_file: ByteRecord,
-    /// How many columns have a name; what stands behind them is empty.
+    /// How many columns have a name; fields behind them must be empty.
     named: usize,
     columns: Vec<Column>,
-    /// What a record takes beside its values, so that most are allocated once.
+    /// The bytes of a JSON record beside its values, so that most records are allocated once.
     fixed_bytes: usize,
     delimiter: u8,
-    /// The rows so far, those without any value among them.
+    /// The rows so far, blank ones included.
     number: u32,
     progress: Arc<Progress>,
 }
@@ -116,7 +117,7 @@ impl CsvRows {
         Ok(Row { number: Some(self.number), line: Some(self.records.line()), id, record })
     }
 
-    /// Refuses a record with another number of fields than the header, and one that shows that another file begins with it.
+    /// Refuses a record with another number of fields than the header, and one with which another, appended file begins.
     fn check(&self, fields: &ByteRecord) -> Result<(), Fault> {
         let (expected, found) = (self.names_in_file.len(), fields.len());
         if found != expected {
@@ -135,21 +136,21 @@ impl CsvRows {
     }
 }
 
-/// The whole number that pandas has written as `70.0`, since its column lacks a value in another row. Other text, such as `70.50`
-/// or `7e1`, is an id as it stands.
+/// The whole number that pandas wrote as `70.0`, because its column lacks a value in another row. Other text, such as `70.50` or
+/// `7e1`, is an id as it stands.
 fn whole_number(text: &str) -> Option<String> {
     let whole = text.strip_suffix(".0")?;
     let has_digits_only = whole.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
     if has_digits_only { decimal::canonical_integer(whole) } else { None }
 }
 
-/// Records one by one in one buffer, with the line of the last one.
-struct Records {
+/// Reads records one by one into one buffer.
+struct RecordReader {
     reader: csv::Reader<QuoteCheck<Box<dyn BufRead + Send>>>,
     record: ByteRecord,
 }
 
-impl Records {
+impl RecordReader {
     fn new(delimited: Delimited, max_record_bytes: usize) -> Self {
         let delimiter = delimited.delimiter;
         let checked = QuoteCheck::new(delimited, max_record_bytes);
@@ -157,22 +158,23 @@ impl Records {
         Self { reader, record: ByteRecord::new() }
     }
 
-    /// Reads the next record, if there is one.
+    /// Reads the next record; false at the end.
     fn read(&mut self) -> Result<bool, Fault> {
         self.reader.read_byte_record(&mut self.record).map_err(fault)
     }
 
-    /// Whether the last record has no value at all.
+    /// Whether the record read last has no value at all.
     fn is_blank(&self) -> bool {
         self.record.iter().all(<[u8]>::is_empty)
     }
 
+    /// The 1-based line on which the record read last starts.
     fn line(&self) -> u64 {
         self.reader.get_ref().record_line()
     }
 }
 
-/// The fault that a reader below reported, which the library wraps.
+/// Unwraps the error that a reader below reported.
 fn fault(error: csv::Error) -> Fault {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error.into(),
