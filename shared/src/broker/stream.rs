@@ -93,7 +93,7 @@ impl StreamReader {
         }
     }
 
-    /// Reads up to the [`marker`](crate::message::marker) with this id, which must have been stored, and hands each record to `take_in`, the marker included.
+    /// Reads up to the [`marker`](crate::message::marker()) with this id, which must have been stored, and hands each record to `take_in`, the marker included.
     ///
     /// # Errors
     /// As [`StreamReader::next_known`].

@@ -1,6 +1,7 @@
 //! Markers: a process that publishes one to a stream and reads up to it has read all that was in the stream before.
 
 use lapin::BasicProperties;
+use lapin::types::ShortString;
 
 use super::headers::{Message, persistent};
 use super::names::Job;
@@ -25,7 +26,7 @@ pub fn is_marker(properties: &BasicProperties) -> bool {
 
 /// The id of a marker; `None` if the message is none.
 pub fn marker_id(properties: &BasicProperties) -> Option<&str> {
-    let id = properties.message_id().as_ref().map(|id| id.as_str());
+    let id = properties.message_id().as_ref().map(ShortString::as_str);
     id.filter(|_| is_marker(properties))
 }
 

@@ -34,7 +34,7 @@ impl JobCount {
             JobEvent::Paused(_) | JobEvent::Progress(_) | JobEvent::Stalled(_) => {}
             JobEvent::Resumed(_) => self.paused = false,
             JobEvent::Redriven(redriven) => return self.reopen(redriven, moment),
-            JobEvent::Done(done) => return self.finish(done, offset),
+            JobEvent::Done(done) => return self.finish(&done, offset),
         }
         Ok(())
     }
@@ -144,11 +144,11 @@ impl JobCount {
 
     /// Ends the job where that is what its records say too: anybody may say that it has ended. Of the event it keeps what only
     /// the aggregator that said it knew.
-    fn finish(&mut self, said: Done, offset: u64) -> Result<(), Ignored> {
+    fn finish(&mut self, said: &Done, offset: u64) -> Result<(), Ignored> {
         let known = self.done.clone().or_else(|| self.is_due().then(|| self.done(&said.job, said.done_at, None)));
-        let known = known.filter(|known| agrees(known, &said)).ok_or(Ignored::Contradiction)?;
+        let known = known.filter(|known| agrees(known, said)).ok_or(Ignored::Contradiction)?;
         if self.done.is_none() {
-            let Done { done_at, duration_seconds, companies_per_second, duplicates, .. } = said;
+            let Done { done_at, duration_seconds, companies_per_second, duplicates, .. } = *said;
             self.done = Some(Done { done_at, duration_seconds, companies_per_second, duplicates, ..known });
             self.done_offset = Some(offset);
             self.paused = false;
