@@ -6,13 +6,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
+use humantime::format_duration;
 use rollcall_shared::broker::BrokerArgs;
 use rollcall_shared::duration::parse_positive;
-use rollcall_shared::message::{Model, RetryPolicy};
+use rollcall_shared::message::{BadRetryPolicy, Model, RetryPolicy};
 use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
 use rollcall_shared::topology::DELIVERY_LIMIT;
 
-use crate::run::STUCK_AFTER;
+/// Beyond its own time-out, how long a scorer may take before its worker is replaced: killing a child process and starting another takes
+/// less.
+const STUCK_AFTER: Duration = Duration::from_secs(15);
 
 /// Score the companies of a model, from its work queue to the results exchange. Run as many as there are cores to use.
 #[derive(Debug, Clone, clap::Parser)]
@@ -79,44 +82,57 @@ pub struct ConsumerArgs {
 }
 
 impl ConsumerArgs {
-    /// How many threads score.
+    /// The number of scoring threads: the flag, or the number of cores.
     pub fn threads(&self) -> usize {
         self.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
     }
 
-    /// What holds for jobs that do not say how often to try.
+    /// The retry policy for jobs that have none of their own.
     ///
     /// # Errors
-    /// Where it cannot be followed, in words.
-    pub fn retry_policy(&self) -> Result<RetryPolicy, String> {
-        RetryPolicy::new(self.max_attempts, &self.retry_delays).map_err(|bad| format!("--retry-delays: {bad}"))
+    /// Bad `--retry-delays` or `--max-attempts`.
+    pub fn retry_policy(&self) -> Result<RetryPolicy, BadRetryPolicy> {
+        RetryPolicy::new(self.max_attempts, &self.retry_delays)
     }
 
-    /// Checks that the broker will not take back what is being scored.
+    /// How long a call of the scorer may take before its worker is replaced.
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.score_timeout.saturating_add(STUCK_AFTER)
+    }
+
+    /// Checks that no company is held for as long as the broker's consumer timeout: it waits for at most half of that, and is then scored
+    /// in its batch and once more alone.
     ///
     /// # Errors
-    /// Where it may, with the arithmetic.
-    pub fn check_holding_time(&self) -> Result<(), String> {
-        let (wait, limit) = (self.consumer_timeout / 2, self.consumer_timeout);
-        let score = self.score_timeout.saturating_add(STUCK_AFTER);
-        let longest = wait.saturating_add(score.saturating_mul(2));
-        if longest < limit {
-            return Ok(());
-        }
-        let words = humantime::format_duration;
-        Err(format!(
-            "expected a company to be held for less than the broker's consumer timeout, found {} to wait at most + 2 x {} to score (in its batch, then alone, each with {} to see that it hangs) = {} of {}: lower --score-timeout below {}, or raise consumer_timeout on the broker and tell --consumer-timeout",
-            words(wait),
-            words(score),
-            words(STUCK_AFTER),
-            words(longest),
-            words(limit),
-            words((limit / 4).saturating_sub(STUCK_AFTER))
-        ))
+    /// A company may be held for longer.
+    pub fn check_holding_time(&self) -> Result<(), HeldTooLong> {
+        let (wait, limit, call) = (self.consumer_timeout / 2, self.consumer_timeout, self.call_timeout());
+        let longest = wait.saturating_add(call.saturating_mul(2));
+        if longest < limit { Ok(()) } else { Err(HeldTooLong { wait, call, longest, limit }) }
     }
 }
 
-/// Which scorer, and what it runs.
+/// The broker's consumer timeout may end while a company is being scored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a company to be held for less than the broker's consumer timeout, found {} to wait at most + 2 x {} to score (in its batch, then alone, each with {} to see that it hangs) = {} of {}: lower --score-timeout below {}, or raise consumer_timeout on the broker and set --consumer-timeout to it",
+    format_duration(*.wait),
+    format_duration(*.call),
+    format_duration(STUCK_AFTER),
+    format_duration(*.longest),
+    format_duration(*.limit),
+    format_duration((*.limit / 4).saturating_sub(STUCK_AFTER))
+)]
+pub struct HeldTooLong {
+    /// The longest wait for a worker.
+    wait: Duration,
+    /// The longest call of a scorer.
+    call: Duration,
+    longest: Duration,
+    limit: Duration,
+}
+
+/// A kind of scorer, and what it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScorerSpec {
     /// A Bayesian network in a file.
@@ -134,17 +150,37 @@ impl fmt::Display for ScorerSpec {
     }
 }
 
+/// A text that names no scorer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadScorerSpec {
+    /// `command:` without a program.
+    #[error("expected a program after 'command:', found nothing")]
+    NoProgram,
+    /// `command:` with quotes that do not match.
+    #[error("expected a command line after 'command:', found {line:?}: {error}")]
+    BadCommandLine {
+        /// What follows `command:`.
+        line: String,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// Another kind, or none.
+    #[error("expected bayes:PATH.bif or \"command:PROGRAM ARGUMENT ...\", found {0:?}")]
+    UnknownKind(String),
+}
+
 impl FromStr for ScorerSpec {
-    type Err = String;
-    fn from_str(spec: &str) -> Result<Self, String> {
+    type Err = BadScorerSpec;
+
+    fn from_str(spec: &str) -> Result<Self, BadScorerSpec> {
         match spec.split_once(':') {
             Some(("bayes", path)) if !path.is_empty() => Ok(ScorerSpec::Bayes(path.into())),
             Some(("command", line)) => match shell_words::split(line) {
                 Ok(words) if !words.is_empty() => Ok(ScorerSpec::Command(words)),
-                Ok(_) => Err("expected a program after 'command:', found nothing".to_owned()),
-                Err(error) => Err(format!("expected a command line after 'command:', found {line:?}: {error}")),
+                Ok(_) => Err(BadScorerSpec::NoProgram),
+                Err(error) => Err(BadScorerSpec::BadCommandLine { line: line.to_owned(), error: error.to_string() }),
             },
-            _ => Err(format!("expected bayes:PATH.bif or \"command:PROGRAM ARGUMENT ...\", found {spec:?}")),
+            _ => Err(BadScorerSpec::UnknownKind(spec.to_owned())),
         }
     }
 }
@@ -172,7 +208,7 @@ mod tests {
             ConsumerArgs::try_parse_from(least.iter().chain(more)).unwrap()
         };
         assert_eq!(args(&[]).check_holding_time(), Ok(()));
-        let refused = args(&["--score-timeout", "10m"]).check_holding_time().unwrap_err();
+        let refused = args(&["--score-timeout", "10m"]).check_holding_time().unwrap_err().to_string();
         assert!(refused.contains("15m to wait at most + 2 x 10m 15s") && refused.contains("= 35m 30s of 30m"), "{refused}");
         assert_eq!(args(&["--score-timeout", "10m", "--consumer-timeout", "2h"]).check_holding_time(), Ok(()));
         assert!(args(&["--score-timeout", "500000000000years"]).check_holding_time().is_err());

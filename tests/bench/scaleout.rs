@@ -83,7 +83,7 @@ impl Case {
         // Those that are there from the beginning are ready.
         while let Some((_, step)) = steps.next_if(|(at, _)| *at == 0.0) {
             self.take(step, &fleet, &mut consumers, &mut stopping);
-            consumers.iter().for_each(|consumer: &Process| consumer.wait_until_it_says("taking work"));
+            consumers.iter().for_each(|consumer: &Process| consumer.wait_until_it_says("taking_work"));
         }
         let began = Instant::now();
         let mut producer = fleet.start_enqueue(&file, MODEL, JOB, &["--wait", "--output", "json"]);

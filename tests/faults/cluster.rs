@@ -90,7 +90,7 @@ fn a_job_outlives_a_partition_with_clients_on_both_sides_and_nothing_that_the_mi
     cluster.heal(LEADER);
     eventually("those who were cut off are back", || {
         let again = |process: &Process, words: &str| process.times_it_says(words) == 2;
-        (again(&cut_off[0], "waiting for the baton") && again(&cut_off[1], "taking work")).then_some(())
+        (again(&cut_off[0], "waiting for the baton") && again(&cut_off[1], "taking_work")).then_some(())
     });
     producer.wait(DEADLINE).expect(0);
     many.finished("j").assert_counted_once(COMPANIES.into());

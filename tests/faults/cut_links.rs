@@ -182,7 +182,7 @@ fn a_consumer_behind_a_frozen_link_loses_its_work_to_another_and_comes_back() {
     fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
     fleet.finished("j").assert_counted_once(3_000);
     relay.pass();
-    eventually("it takes work again", || (frozen.times_it_says("taking work") == 2).then_some(()));
+    eventually("it takes work again", || (frozen.times_it_says("taking_work") == 2).then_some(()));
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn a_scorer_that_breaks_after_it_has_worked_pauses_its_consumer_which_says_so_an
         eventually("it is ready", || get(address, "/readyz").filter(|(status, _)| *status == 200));
         assert_nobody_paid(&fleet.ledger(job), 300);
         assert_eq!(
-            (consumer.times_it_says("scorer_broken"), consumer.times_it_says("scorer_works")),
+            (consumer.times_it_says("event=\"scorer_broken\""), consumer.times_it_says("event=\"scorer_works\"")),
             (1, 1),
             "it is said once a change"
         );

@@ -190,7 +190,7 @@ fn a_job_no_field_of_which_names_a_variable_fails_unless_that_is_allowed() {
         let message = body["error"]["message"].as_str().unwrap();
         assert!(message.contains("('grade', 'late', 'risk'), found 'Grade', 'company_id'; rename the columns"), "{message}");
     }
-    assert_eq!(consumer.times_it_says("no field of a company is a feature of the model"), 1);
+    assert_eq!(consumer.times_it_says("event=\"no_features\""), 1);
     drop(consumer);
     let _lenient = fleet.consumer("codes", &model, &["--threads", "1", "--allow-no-evidence"]);
     fleet.enqueue(&file, "codes", "allowed", &["--wait"]).expect(0);

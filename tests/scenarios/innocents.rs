@@ -54,9 +54,9 @@ fn a_consumer_that_lives_answers_over_its_next_connection_for_what_it_was_scorin
     let consumer = fleet.behind(&relay).consumer("m", SCORER, &["--threads", "1", "--max-deliveries", "2"]);
     let producer = fleet.start_enqueue(&long_companies(&fleet, 1), "m", "j", &["--wait"]);
     wait_until_taken(&fleet);
-    let before = consumer.times_it_says("taking work");
+    let before = consumer.times_it_says("taking_work");
     for cut in 0..6 {
-        eventually("it takes work again", || (consumer.times_it_says("taking work") >= before + cut).then_some(()));
+        eventually("it takes work again", || (consumer.times_it_says("taking_work") >= before + cut).then_some(()));
         relay.cut(": work");
     }
     wait(producer);
@@ -136,7 +136,7 @@ fn a_work_message_that_no_header_of_a_result_can_hold_costs_no_other_company_any
     let rows: String = (0..50).map(|index| format!("c{index}\n")).collect();
     wait(fleet.start_enqueue(&fleet.file("c.csv", format!("company_id\n{rows}")), "m", "j", &["--wait"]));
     fleet.finished("j").assert_counted_once(50);
-    assert_eq!(consumer.times_it_says("is no work"), 3);
+    assert_eq!(consumer.times_it_says("event=\"malformed_work\""), 3);
     assert_eq!(consumer.times_it_says("lost the connection"), 0);
 }
 
@@ -156,7 +156,7 @@ fn a_company_whose_retry_queue_cannot_be_declared_waits_for_it_and_nobody_else_d
     }
     fleet.enqueue(&file, "m", "j", &["--retry-delays", "300ms"]).expect(0);
     eventually("all others are scored", || (fleet.status("j")["succeeded"] == 49).then_some(()));
-    consumer.wait_until_it_says("queue_refused");
+    consumer.wait_until_it_says("event=\"queue_refused\"");
     assert!(fleet.refuse_queues(false));
     let record = fleet.finished("j");
     record.assert_counted_once(50);
@@ -241,11 +241,11 @@ fn a_batch_that_fails_after_its_connection_was_cut_loses_no_company_to_an_order_
     let rows: String = (0..16).map(|index| format!("c{index}\n")).collect();
     let producer = fleet.start_enqueue(&fleet.file("c.csv", format!("company_id\n{rows}")), "m", "j", &["--wait"]);
     eventually("a batch is being scored", || fleet.path("begun").exists().then_some(()));
-    let before = consumer.times_it_says("taking work");
+    let before = consumer.times_it_says("taking_work");
     relay.cut(": work");
-    eventually("it takes work again", || (consumer.times_it_says("taking work") > before).then_some(()));
+    eventually("it takes work again", || (consumer.times_it_says("taking_work") > before).then_some(()));
     std::fs::write(fleet.path("go"), "").unwrap();
-    consumer.wait_until_it_says("scoring its companies one by one");
+    consumer.wait_until_it_says("event=\"batch_failed\"");
     for order in ["pause", "resume"] {
         fleet.producer(&[order, "j"]).expect(0);
     }
@@ -266,7 +266,7 @@ fn a_consumer_that_is_stopped_while_a_batch_fails_gives_its_companies_back_uncha
     let producer = fleet.start_enqueue(&fleet.file("c.csv", format!("company_id\n{rows}")), "m", "j", &["--wait"]);
     eventually("a batch is being scored", || fleet.path("begun").exists().then_some(()));
     consumer.terminate();
-    consumer.wait_until_it_says("stopping: finishing what is being scored");
+    consumer.wait_until_it_says("event=\"stopping\"");
     std::fs::write(fleet.path("go"), "").unwrap();
     consumer.wait(Duration::from_secs(15)).expect(0);
     assert_eq!(consumer.times_it_says("stopping in the middle"), 0, "{}", consumer.stderr());

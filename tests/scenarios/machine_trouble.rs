@@ -116,5 +116,5 @@ fn consumer_and_aggregator_stop_in_good_order_where_their_terminal_is_closed() {
         process.hang_up();
         process.wait(DEADLINE).expect(0);
     }
-    assert!(consumer.stderr().contains("stopping"), "{}", consumer.stderr());
+    assert!(consumer.stderr().contains("event=\"stopping\""), "{}", consumer.stderr());
 }

@@ -155,7 +155,7 @@ impl Fleet {
         let mut command = self.own_command("consumer");
         command.args(["--model", model, "--scorer", scorer]).args(arguments).current_dir(project());
         let consumer = self.start("consumer", command);
-        consumer.wait_until_it_says("taking work");
+        consumer.wait_until_it_says("taking_work");
         consumer
     }
 

@@ -1,121 +1,139 @@
-//! The end of a session: in good order when the process is asked to stop, or with the connection.
+//! The end of a session: in good order when the process is asked to stop, or by a lost connection.
 
 use std::time::Duration;
 
-use rollcall_shared::broker::{BrokerError, COALESCE};
+use rollcall_shared::broker::BrokerError;
 use rollcall_shared::message::ConsumerStatus;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Open, Session, note};
-use crate::answer::Place;
-use crate::batch::Scored;
-use crate::in_hand::{AttemptId, Carried};
-use crate::intake::Taken;
+use super::arrivals::note;
+use super::handover::Handover;
+use super::state::{Session, SessionState};
+use crate::intake::work_item::{AttemptId, WorkItem};
+use crate::results::destination::Destination;
+use crate::results::disposition::ScoredItem;
 
-/// What is kept of the time to stop for giving back what is still being scored, at most.
-const GIVE_BACK_WITHIN: Duration = Duration::from_secs(1);
+/// The part of the time to stop that is kept for republishing what is still being scored, at most.
+const REPUBLISH_WITHIN: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
-    /// Stops taking, gives back what nobody has begun, and answers for the rest. What is not scored in time goes back as it came: that
-    /// is no attempt and no delivery.
-    pub(super) async fn finish(&self, open: &mut Open, scored: &mut UnboundedReceiver<Vec<Scored>>) -> Result<(), BrokerError> {
-        let until = Instant::now() + self.patience.saturating_sub(GIVE_BACK_WITHIN.min(self.patience / 2));
-        if let Some(fault) = self.room.health.given_up() {
-            let status = ConsumerStatus { fault: Some(fault), ..self.status(&open.answers) };
-            open.status_requests.tell(&open.topology, &self.args.model, &status).await?;
+    /// Stops taking, republishes what no worker has begun, and settles the rest. What is not scored in time is republished unchanged: that
+    /// counts as no attempt and no delivery.
+    pub(super) async fn finish(
+        &self,
+        state: &mut SessionState,
+        scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
+    ) -> Result<(), BrokerError> {
+        let until = Instant::now() + self.patience.saturating_sub(REPUBLISH_WITHIN.min(self.patience / 2));
+        if let Some(fault) = self.context.health.given_up() {
+            let status = ConsumerStatus { fault: Some(fault), ..self.status(&state.publisher) };
+            state.status_requests.announce_end(&state.topology, &self.args.model, &status).await?;
         }
-        let mut unseen = open.intake.close().await?;
-        self.note(open, &mut unseen).await?;
-        let is_blocked = open.answers.is_blocked();
-        let (ours, earlier): (Vec<Taken>, Vec<Taken>) =
-            self.room.waiting.clear().into_iter().partition(|taken| self.is_ours(taken));
-        let redelivered = earlier.iter().filter_map(|taken| open.answers.in_hand.remove(&AttemptId::of(&taken.work)));
-        let unbegun = unseen.taken.into_iter().chain(ours).chain(redelivered);
-        // RabbitMQ 3.10 counts a return as a delivery, and so only what can't be published is returned.
-        let (returned, sent_back): (Vec<Taken>, Vec<Taken>) = unbegun.partition(|taken| is_blocked && taken.deliveries == 0);
-        for taken in returned {
-            open.intake.give_back(taken.tag).await?;
-            open.answers.acks.settle(taken.tag);
+        self.release_unbegun(state).await?;
+        state.publisher.acks.set_spare(0);
+        state.publisher.settle(None).await?;
+        tracing::info!(event = "stopping", companies = state.publisher.acks.open(), "stopping: finishing what is being scored");
+        if !self.settle_until(state, scored, until).await? {
+            self.republish_begun(state).await?;
+            self.settle_rest(state, scored).await?;
         }
-        let deferred = open.answers.take_deferred();
-        self.send_back(&mut open.answers, sent_back.into_iter().chain(deferred).collect()).await?;
-        open.answers.acks.allow(0);
-        open.answers.settle(None).await?;
-        tracing::info!(companies = open.answers.acks.open(), "stopping: finishing what is being scored");
-        if !self.answer_all(open, scored, until).await? {
-            self.give_back_begun(open).await?;
-            self.answer_rest(open, scored).await?;
-        }
-        let mut last = open.intake.settled().await?;
-        self.note(open, &mut last).await?;
-        self.send_back(&mut open.answers, last.taken).await?;
-        self.answer_rest(open, scored).await
+        let mut last = state.subscriptions.flush_acks().await?;
+        self.note_arrival(state, &mut last).await?;
+        state.publisher.move_all(&last.items, Destination::Republish).await?;
+        self.settle_rest(state, scored).await
     }
 
-    /// Waits until nothing is open, at most until then; says whether that is so.
-    async fn answer_all(
+    /// Cancels the subscriptions, and gives what no worker has begun back to the broker.
+    async fn release_unbegun(&self, state: &mut SessionState) -> Result<(), BrokerError> {
+        let mut unseen = state.subscriptions.close().await?;
+        self.note_arrival(state, &mut unseen).await?;
+        let is_blocked = state.publisher.is_blocked();
+        let (ours, earlier): (Vec<WorkItem>, Vec<WorkItem>) =
+            self.context.queue.clear().into_iter().partition(|item| self.is_ours(item));
+        let unconfirmed = &mut state.publisher.unconfirmed;
+        let redelivered: Vec<WorkItem> =
+            earlier.iter().filter_map(|item| unconfirmed.remove(&AttemptId::of(&item.work))).collect();
+        let unbegun = unseen.items.into_iter().chain(ours).chain(redelivered);
+        // RabbitMQ 3.10 counts a nack as a delivery, so only what cannot be published is returned by one.
+        let (nacked, mut republished): (Vec<WorkItem>, Vec<WorkItem>) =
+            unbegun.partition(|item| is_blocked && item.deliveries == 0);
+        for item in nacked {
+            state.subscriptions.nack(item.tag).await?;
+            state.publisher.acks.settle(item.tag);
+        }
+        republished.extend(state.publisher.take_deferred());
+        state.publisher.move_all(&republished, Destination::Republish).await
+    }
+
+    /// Settles until no delivery is open, or until `until`; returns whether none is open.
+    async fn settle_until(
         &self,
-        open: &mut Open,
-        scored: &mut UnboundedReceiver<Vec<Scored>>,
+        state: &mut SessionState,
+        scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
         until: Instant,
     ) -> Result<bool, BrokerError> {
-        while open.answers.acks.open() > 0 {
-            let Open { answers, status_requests, .. } = &mut *open;
-            // Nothing of an answer is left in the middle: time is looked at only between two of them.
+        while state.publisher.acks.open() > 0 {
+            let SessionState { publisher, status_requests, .. } = &mut *state;
+            // The handlers are not cancelled: the time is looked at only between two of them.
             tokio::select! {
-                outcomes = scored.recv(), if answers.room() >= COALESCE => self.answer(answers, outcomes, scored).await?,
-                confirmed = answers.confirmed(), if answers.pending() > 0 => answers.settle(confirmed?).await?,
-                // Whoever asks what has become of these companies must hear that they are not lost.
-                request = status_requests.next() => status_requests.answer(&request?, &self.status(answers)).await?,
+                batch = scored.recv(), if publisher.has_capacity() => self.publish_batch(publisher, batch, scored).await?,
+                confirmed = publisher.confirmed(), if publisher.pending() > 0 => publisher.settle(confirmed?).await?,
+                // An aggregator that looks for missing companies must learn that these are held.
+                request = status_requests.next() => status_requests.answer(&request?, &self.status(publisher)).await?,
                 () = sleep_until(until) => return Ok(false),
             }
         }
         Ok(true)
     }
 
-    /// Waits until nothing is open, for as long as the process has.
-    async fn answer_rest(&self, open: &mut Open, scored: &mut UnboundedReceiver<Vec<Scored>>) -> Result<(), BrokerError> {
-        self.answer_all(open, scored, Instant::now() + self.patience).await.map(drop)
+    /// Settles until no delivery is open, for as long as the session may take to end.
+    async fn settle_rest(
+        &self,
+        state: &mut SessionState,
+        scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
+    ) -> Result<(), BrokerError> {
+        self.settle_until(state, scored, Instant::now() + self.patience).await.map(drop)
     }
 
-    /// Gives back what is still being scored.
-    async fn give_back_begun(&self, open: &mut Open) -> Result<(), BrokerError> {
-        // Their threads find no more to do.
-        self.room.waiting.close();
-        // A batch that failed meanwhile waits again.
-        let begun = self.room.seats.take_out().into_iter().chain(self.room.waiting.clear()).filter(|taken| self.is_ours(taken));
-        let begun: Vec<Taken> = begun.chain(open.answers.in_hand.drain_redelivered()).collect();
+    /// Republishes what is still being scored.
+    async fn republish_begun(&self, state: &mut SessionState) -> Result<(), BrokerError> {
+        // The workers take no more.
+        self.context.queue.close();
+        // A batch that failed meanwhile is in the queue again.
+        let begun = self.context.slots.take_all().into_iter().chain(self.context.queue.clear());
+        let begun = begun.filter(|item| self.is_ours(item)).chain(state.publisher.unconfirmed.drain_redelivered());
+        let begun: Vec<WorkItem> = begun.collect();
         tracing::warn!(
-            event = "gave_back_begun",
+            event = "grace_exceeded",
             companies = begun.len(),
-            "gave back companies that were not scored within --grace; they are scored again, and are charged no attempt"
+            "republishing companies that were not scored within --grace; they are scored again, and are charged no attempt"
         );
-        self.send(&mut open.answers, begun, Place::Back).await
+        state.publisher.move_all(&begun, Destination::Republish).await
     }
 
-    /// What the next session is to answer for, the connection being gone.
-    pub(super) fn carry(&self, open: Open, scored: &mut UnboundedReceiver<Vec<Scored>>) -> Carried {
-        let Open { mut intake, mut answers, .. } = open;
-        let mut carried = Carried::default();
-        note(&mut answers.acks, &mut intake.arrived_already());
-        for (attempt, quarantined) in answers.acks.unacknowledged_companies() {
-            carried.interrupt(attempt, *quarantined);
+    /// What the next session has to settle after the connection was lost.
+    pub(super) fn hand_over(&self, state: SessionState, scored: &mut UnboundedReceiver<Vec<ScoredItem>>) -> Handover {
+        let SessionState { mut subscriptions, mut publisher, .. } = state;
+        let mut handover = Handover::default();
+        note(&mut publisher.acks, &mut subscriptions.take_arrived());
+        for (attempt, quarantined) in publisher.acks.unacknowledged_attempts() {
+            handover.interrupt(attempt, *quarantined);
         }
-        // What nobody has begun is delivered again.
-        self.room.waiting.clear();
-        let in_calls = self.room.seats.in_calls();
-        carried.scored.extend(answers.scored.drain(..));
+        // The broker delivers again what no worker has begun.
+        self.context.queue.clear();
+        let in_calls = self.context.slots.in_calls();
+        handover.scored.extend(publisher.scored.drain(..));
         while let Ok(more) = scored.try_recv() {
-            carried.scored.extend(more);
+            handover.scored.extend(more);
         }
-        for taken in in_calls.iter().chain(carried.scored.iter().map(|scored| &scored.taken)) {
-            carried.in_hand.insert(AttemptId::of(&taken.work));
+        for item in in_calls.iter().chain(handover.scored.iter().map(|scored| &scored.item)) {
+            handover.unconfirmed.insert(AttemptId::of(&item.work));
         }
-        for (attempt, result) in answers.into_unconfirmed_results() {
-            carried.in_hand.insert(attempt);
-            carried.results.push(result);
+        for (attempt, result) in publisher.into_unconfirmed_results() {
+            handover.unconfirmed.insert(attempt);
+            handover.results.push(result);
         }
-        carried
+        handover
     }
 }

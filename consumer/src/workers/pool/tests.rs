@@ -6,22 +6,22 @@ use rollcall_shared::telemetry::ConsumerMetrics;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::batch::Scored;
-use crate::features::Features;
-use crate::health::Health;
-use crate::hold::{Hold, HoldLimits};
-use crate::intake::just_taken;
-use crate::settle::Settle;
-use crate::waiting::Waiting;
-use rollcall_score::{Prediction, Scores};
+use crate::intake::work_item::{Isolation, test_item};
+use crate::results::disposition::{Disposition, ScoredItem};
+use crate::workers::features::Features;
+use crate::workers::health::Health;
+use crate::workers::hold::{Hold, HoldLimits};
+use crate::workers::slot::Slots;
+use crate::workers::work_queue::WorkQueue;
+use rollcall_score::{Company, Prediction, Scores};
 
-/// Never comes back from a company whose record is `stuck`; ends its thread at one that is `deadly`.
+/// Never returns from a company whose record is `stuck`; panics at one that is `deadly`.
 struct Troubled(mpsc::Receiver<()>);
 
 impl Scorer for Troubled {
     fn score(&mut self, companies: &[Company]) -> Scores {
         if companies.iter().any(|company| company.record == b"stuck") {
-            // The sender is kept by the test: this waits for its end.
+            // The test keeps the sender, so this waits until the test ends.
             assert!(self.0.recv().is_err());
         }
         if companies.iter().any(|company| company.record == b"deadly") {
@@ -31,7 +31,7 @@ impl Scorer for Troubled {
     }
 }
 
-/// What is thrown by a panic, and panics once more where whoever caught it drops it.
+/// The payload of a panic, which panics again when it is dropped.
 struct PanicsAgain;
 
 impl Drop for PanicsAgain {
@@ -40,65 +40,65 @@ impl Drop for PanicsAgain {
     }
 }
 
-fn taken(index: u32, record: &str) -> Taken {
-    let mut taken = just_taken(index, record);
-    taken.work.retry = Some("1;1s".parse().unwrap());
-    taken
+fn item(index: u32, record: &str) -> WorkItem {
+    let mut item = test_item(index, record);
+    item.work.retry = Some("1;1s".parse().unwrap());
+    item
 }
 
-/// A room with one desk and ten companies, of which the one at index 4 is as `record` says.
-fn room(record: &str) -> (Arc<Room>, UnboundedReceiver<Vec<Scored>>) {
-    let waiting = Arc::new(Waiting::default());
-    waiting.add((0..10).map(|index| taken(index, if index == 4 { record } else { "{}" })));
+/// A context for one worker and ten companies, of which the one at index 4 is as `record` says.
+fn context(record: &str) -> (Arc<WorkerContext>, UnboundedReceiver<Vec<ScoredItem>>) {
+    let queue = WorkQueue::default();
+    queue.add((0..10).map(|index| item(index, if index == 4 { record } else { "{}" })));
     let (scored, outcomes) = unbounded_channel();
     let metrics = Arc::new(ConsumerMetrics::new().unwrap());
-    let room = Room {
-        waiting,
+    let context = WorkerContext {
+        queue,
         scored,
         features: Features::new(false, Arc::clone(&metrics)),
-        seats: Seats::default(),
+        slots: Slots::default(),
         metrics,
-        hold: Arc::new(Hold::new(HoldLimits {
+        hold: Hold::new(HoldLimits {
             hold: Duration::from_secs(86_400),
             workers: 1,
             prefetch: 512,
             batch: 10,
             score_timeout: Duration::from_secs(60),
-        })),
+        }),
         health: Arc::new(Health::new(String::new(), Shutdown::manual().0)),
-        desks: 1,
-        patience: Duration::from_millis(50),
-        held_at_most: Duration::from_secs(1_800),
+        workers: 1,
+        call_timeout: Duration::from_millis(50),
+        consumer_timeout: Duration::from_secs(1_800),
         retry: RetryPolicy::default(),
     };
-    (Arc::new(room), outcomes)
+    (Arc::new(context), outcomes)
 }
 
-/// Scores what waits in `room` and asserts that all succeed but the one at index 4, which fails for `cause`.
+/// Scores what is in the queue and asserts that all succeed but the one at index 4, which fails for `cause`.
 fn assert_costs_one_company(record: &str, failed_for: &str, why: &str) {
-    let (room, mut outcomes) = room(record);
+    let (context, mut outcomes) = context(record);
     let (kept, held) = mpsc::channel::<mpsc::Sender<()>>();
-    let new_scorer = move || {
+    let start_scorer = move || {
         let (sender, receiver) = mpsc::channel();
         kept.send(sender).unwrap();
         Ok(Box::new(Troubled(receiver)) as Box<dyn Scorer>)
     };
-    let first = new_scorer().unwrap();
-    let desks = Desks::open(vec![first], Arc::clone(&room), Box::new(new_scorer), Readiness::default());
+    let first = start_scorer().unwrap();
+    let pool = WorkerPool::start(vec![first], Arc::clone(&context), Box::new(start_scorer), Readiness::default());
     let mut ended: Vec<(u32, bool, Vec<u8>)> = Vec::new();
     while ended.len() < 10 {
-        for Scored { taken, settle, .. } in outcomes.blocking_recv().unwrap() {
-            let failed = matches!(settle, Settle::Answer(ScoredCompany::Error { cause, .. }) if cause == failed_for);
-            ended.push((taken.work.index.0, failed, taken.work.record));
+        for ScoredItem { item, disposition, .. } in outcomes.blocking_recv().unwrap() {
+            let failed = matches!(disposition, Disposition::Publish(ScoredCompany::Error { cause, .. }) if cause == failed_for);
+            ended.push((item.work.index.0, failed, item.work.record));
         }
     }
     ended.sort();
     let expected = |index| if index == 4 { (4, true, record.as_bytes().to_vec()) } else { (index, false, b"{}".to_vec()) };
     assert_eq!(ended, (0..10).map(expected).collect::<Vec<_>>());
     // In its batch, and then alone.
-    assert_eq!(room.metrics.workers_replaced.with_label_values(&[why]).get(), 2);
-    room.waiting.close();
-    drop((held, desks));
+    assert_eq!(context.metrics.workers_replaced.with_label_values(&[why]).get(), 2);
+    context.queue.close();
+    drop((held, pool));
 }
 
 #[test]
@@ -113,16 +113,21 @@ fn a_thread_that_dies_costs_the_company_that_it_dies_of_and_nobody_else() {
 
 #[test]
 fn a_consumer_without_a_thread_that_scores_is_not_ready_until_one_can_be_started() {
-    let (room, mut outcomes) = room("deadly");
+    let (context, mut outcomes) = context("deadly");
     let ready = Readiness::default();
     ready.set(true);
     let (allow, allowed) = mpsc::channel::<()>();
-    let new_scorer = move || match allowed.try_recv() {
+    let start_scorer = move || match allowed.try_recv() {
         Ok(()) => Ok(Box::new(Troubled(mpsc::channel().1)) as Box<dyn Scorer>),
-        Err(mpsc::TryRecvError::Empty) => Err("no memory".to_owned()),
+        Err(mpsc::TryRecvError::Empty) => Err(StartError::Scorer("no memory".to_owned())),
         Err(mpsc::TryRecvError::Disconnected) => panic!("the test has ended"),
     };
-    let desks = Desks::open(vec![Box::new(Troubled(mpsc::channel().1))], Arc::clone(&room), Box::new(new_scorer), ready.clone());
+    let pool = WorkerPool::start(
+        vec![Box::new(Troubled(mpsc::channel().1))],
+        Arc::clone(&context),
+        Box::new(start_scorer),
+        ready.clone(),
+    );
     let deadline = Instant::now() + Duration::from_secs(20);
     let wait_until = |missing: Option<&str>| {
         while ready.missing().as_deref() != missing {
@@ -131,7 +136,7 @@ fn a_consumer_without_a_thread_that_scores_is_not_ready_until_one_can_be_started
         }
     };
     wait_until(Some("no scorer can be started: no memory"));
-    assert_eq!(room.metrics.workers.get(), 0);
+    assert_eq!(context.metrics.workers.get(), 0);
     // One for the batch, one for the company alone.
     (0..2).for_each(|_| allow.send(()).unwrap());
     wait_until(None);
@@ -139,11 +144,11 @@ fn a_consumer_without_a_thread_that_scores_is_not_ready_until_one_can_be_started
     while ended < 10 {
         ended += outcomes.blocking_recv().unwrap().len();
     }
-    room.waiting.close();
-    drop((desks, allow));
+    context.queue.close();
+    drop((pool, allow));
 }
 
-/// Panics at each line of log.
+/// A subscriber that panics at each log line.
 struct Unloggable;
 
 impl tracing::Subscriber for Unloggable {
@@ -170,16 +175,16 @@ impl tracing::Subscriber for Unloggable {
 
 #[test]
 fn a_panic_on_the_way_to_the_session_gives_the_batch_back() {
-    let (room, mut outcomes) = room("{}");
-    let batch = room.waiting.take(|| 10, 1).unwrap();
+    let (context, mut outcomes) = context("{}");
+    let batch = context.queue.take(|| 10, 1).unwrap();
     // The first company without features is logged.
-    let score = |_: &Taken| Ok(Prediction { json: "1".to_owned(), no_features: Some("none".to_owned()) });
+    let score = |_: &WorkItem| Ok(Prediction { json: "1".to_owned(), no_features: Some("none".to_owned()) });
     let scores = batch.iter().map(score).collect();
     let passed_on = catch_unwind(AssertUnwindSafe(|| {
-        tracing::subscriber::with_default(Unloggable, || room.pass_on(batch, scores, Duration::ZERO).is_ok())
+        tracing::subscriber::with_default(Unloggable, || context.pass_on(batch, scores, Duration::ZERO).is_ok())
     }));
     assert!(passed_on.is_err(), "it did not panic");
     assert!(outcomes.try_recv().is_err());
-    let back: Vec<_> = room.waiting.clear().iter().map(|taken| (taken.work.index.0, taken.alone)).collect();
-    assert_eq!(back, (0..10).map(|index| (index, true)).collect::<Vec<_>>());
+    let back: Vec<_> = context.queue.clear().iter().map(|item| (item.work.index.0, item.isolation)).collect();
+    assert_eq!(back, (0..10).map(|index| (index, Isolation::Alone)).collect::<Vec<_>>());
 }

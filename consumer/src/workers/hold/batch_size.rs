@@ -1,67 +1,69 @@
-//! How many companies to score in one call. Most scorers need twice the time for twice the companies: then a call is short, so that
-//! others can take what is left. Some, such as a remote service or a GPU, need the same time for any number: then whole batches are as
-//! fast as it gets. Which it is shows when the batch is doubled.
+//! How many companies to score in one call.
+//!
+//! Most scorers need twice the time for twice the companies: then calls are short, so that other consumers can take the rest. Some, such as
+//! a remote service or a GPU, need the same time for any number: then whole batches are fastest. Doubling the batch shows which it is.
 
-/// A company must need this part of the time that it needs in a call of half the size, at most, for a larger call to be worth its length.
-const WORTH_IT: f64 = 0.75;
+/// A larger call is faster if a company needs at most this part of the time that it needs in a call of half the size.
+const FASTER: f64 = 0.75;
 
-/// Calls of one size that are compared with; the fastest of them counts, so that chance does not make a larger size look better. Before
-/// any larger size was worth it there must be two.
+/// The last calls of a size, of which the fastest is compared with the larger size, so that chance does not make that look faster. Until any
+/// larger size was faster, there must be two.
 const COMPARED: usize = 4;
 const COMPARED_AT_FIRST: usize = 2;
 
-/// Calls in a row that show that larger ones are worth it, or that they no longer are.
+/// Calls in a row that prove a larger size to be faster, or to be faster no longer.
 const PROOFS: u32 = 2;
 const DOUBTS: u32 = 3;
 
-/// A trial for which not enough companies come is over after so many smaller calls.
+/// A trial for which too few companies arrive ends after this many smaller calls.
 const SMALL_CALLS: u32 = 8;
 
-/// A size that was not worth it is tried again after so many calls, and one that was is compared once more.
+/// After this many calls, a size that was not faster is tried again, and one that was faster is compared again.
 const TRY_AGAIN_AFTER: u64 = 64;
 
 /// How long calls may take, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CallSeconds {
-    /// Where larger calls are not faster a company.
+    /// The longest call, unless larger ones are faster per company.
     pub(super) usual: f64,
-    /// A trial that may take longer than this is made only where many companies wait.
+    /// A trial that may take longer than this is made only if many companies wait on the broker.
     pub(super) trial: f64,
     /// No trial may take longer than this.
     pub(super) most: f64,
 }
 
-/// The size of a batch, which grows and shrinks by what calls are measured to take.
+/// The size of a batch, which grows and shrinks with the measured durations of calls.
 #[derive(Debug)]
 pub(super) struct BatchSize {
-    /// The sizes that there are: powers of two, and the largest allowed.
+    /// The possible sizes: powers of two, and the largest allowed.
     sizes: Vec<Size>,
-    /// The present one.
+    /// The position of the present size.
     now: usize,
-    /// The largest that was seen to be worth it; 0 where none was.
+    /// The position of the largest size that was found to be faster; 0 if none was.
     proven: usize,
     proofs: u32,
     doubts: u32,
-    /// Calls that were smaller than the size that is being tried; `None` where none is.
+    /// During a trial of the present size: calls since then that were smaller.
     trial: Option<u32>,
     seconds: CallSeconds,
     calls: u64,
-    /// The number of the call that was not worth its size.
+    /// The number of the call that was not faster for its size.
     failed_trial: Option<u64>,
-    /// The number of the call from which on the proven size has not been compared with a smaller one.
+    /// The number of the call at which the proven size was last compared with a smaller one.
     compared: u64,
+    /// Whether a trial waits until many companies are known to wait on the broker.
     wants_backlog: bool,
 }
 
 #[derive(Debug)]
 struct Size {
     companies: usize,
-    /// Seconds a company in the last calls of this size.
+    /// Seconds per company in the last calls of this size.
     last: [f64; COMPARED],
 }
 
 impl BatchSize {
-    /// Begins with as many companies as a usual call takes at `seconds_per_company`; never more than `most`.
+    /// Begins with as many companies as fit into a usual call at `seconds_per_company`; never more than `most`.
     pub(super) fn new(most: usize, seconds: CallSeconds, seconds_per_company: f64) -> BatchSize {
         let powers = std::iter::successors(Some(1_usize), |size| size.checked_mul(2)).take_while(|&size| size < most);
         let sizes = powers.chain([most]).map(|companies| Size { companies, last: [f64::INFINITY; COMPARED] }).collect();
@@ -83,46 +85,46 @@ impl BatchSize {
         batch
     }
 
-    /// Companies in one call, at most.
+    /// Companies in one call at most.
     pub(super) fn most(&self) -> usize {
         self.sizes.get(self.now).map_or(1, |size| size.companies)
     }
 
-    /// Whether larger calls are as long as they are because that is faster a company.
+    /// Whether a larger size was found to be faster per company.
     pub(super) fn needs_whole_batches(&self) -> bool {
         self.proven > 0
     }
 
-    /// Whether the present size is tried, to see whether it is worth it.
+    /// Whether the present size is on trial.
     pub(super) fn is_trial(&self) -> bool {
         self.trial.is_some()
     }
 
-    /// Whether a trial of a larger size waits for somebody to find that many companies wait.
+    /// Whether a trial of a larger size waits until many companies are known to wait on the broker.
     pub(super) fn wants_backlog(&self) -> bool {
         self.wants_backlog
     }
 
-    /// Tries the next larger size, where that is still wanted.
+    /// Tries the next larger size, if that is still wanted.
     pub(super) fn try_larger(&mut self) {
         if std::mem::take(&mut self.wants_backlog) {
             self.try_next();
         }
     }
 
-    /// Takes in what a call took that scored its companies.
+    /// Records the duration of a call that scored its companies.
     pub(super) fn measured(&mut self, companies: usize, seconds: f64) {
         self.calls += 1;
         self.wants_backlog = false;
         let at = self.sizes.partition_point(|size| size.companies <= companies).saturating_sub(1);
         let each = seconds / companies.max(1) as f64;
-        let is_faster = at.checked_sub(1).is_some_and(|smaller| each <= WORTH_IT * self.fastest(smaller));
+        let is_faster = at.checked_sub(1).is_some_and(|smaller| each <= FASTER * self.fastest(smaller));
         self.note(at, each);
         let is_long = seconds > self.seconds.usual;
         if at < self.now {
-            // A trial begins when as many companies are there; but they may not come.
+            // A trial begins with the first call that is large enough; enough companies may never arrive.
             self.trial = self.trial.map(|small| small + 1).filter(|&small| small < SMALL_CALLS);
-            // Of a scorer for which larger calls are worth it, a small one says nothing of a large one.
+            // If larger calls are faster for this scorer, a small one says nothing about them.
             if is_long && self.proven == 0 && self.trial.is_none() {
                 self.now = self.now.min(self.largest_within(each));
             }
@@ -148,7 +150,7 @@ impl BatchSize {
         }
     }
 
-    /// A full call was long, and no faster a company than half of it.
+    /// A call of the full size was long, and no faster per company than one of half the size.
     fn doubt(&mut self, at: usize, each: f64) {
         self.proofs = 0;
         if at > self.proven && self.proven > 0 {
@@ -159,7 +161,7 @@ impl BatchSize {
         if self.proven == 0 {
             (self.now, self.failed_trial) = (self.largest_within(each), Some(self.calls));
         } else if self.doubts >= DOUBTS {
-            // It is another scorer than it was: what was measured says nothing any more.
+            // The scorer behaves differently than before: earlier measurements no longer hold.
             self.sizes.iter_mut().for_each(|size| size.last = [f64::INFINITY; COMPARED]);
             (self.now, self.proven, self.doubts) = (self.largest_within(each), 0, 0);
         }
@@ -167,7 +169,7 @@ impl BatchSize {
 
     fn prove(&mut self, at: usize, seconds: f64, is_faster: bool) {
         self.doubts = 0;
-        // Calls that are short are doubled without any proof.
+        // Short calls are doubled without proof.
         if is_faster && at > self.proven && 2.0 * seconds > self.seconds.usual {
             self.proofs += 1;
             if self.proven > 0 || self.proofs >= PROOFS {
@@ -182,16 +184,16 @@ impl BatchSize {
         if doubled <= self.seconds.usual {
             self.grow();
         } else if has_failed || doubled > self.seconds.most || at + 1 >= self.sizes.len() {
-            // A larger call would take longer, and others could have what is in it.
+            // A larger call would take longer, and keep companies from other consumers.
         } else if at > 0 {
             if at == self.proven {
                 self.try_next();
             } else {
-                // Of a first proof there is to be a second.
+                // One proof is not enough: try this size once more.
                 self.trial = Some(0);
             }
         } else if self.fastest(at) == 0.0 {
-            // Not yet measured often enough to be compared with.
+            // Not yet measured often enough for a comparison.
         } else if doubled <= self.seconds.trial {
             self.try_next();
         } else {
@@ -208,7 +210,7 @@ impl BatchSize {
         self.now = (self.now + 1).min(self.sizes.len() - 1);
     }
 
-    /// Seconds a company in the fastest of the last calls of a size; 0 where there were too few.
+    /// Seconds per company in the fastest of the last calls of a size; 0 if there were too few.
     fn fastest(&self, at: usize) -> f64 {
         let known = self.sizes.get(at).map(|size| size.last.iter().copied().filter(|each| each.is_finite()));
         let enough = if self.proven > 0 { 1 } else { COMPARED_AT_FIRST };

@@ -1,24 +1,24 @@
-//! Companies of which nothing goes into their prediction, because no field of their record is a feature of the model.
+//! Companies without features: no field of their record is a feature of the model, so nothing of them goes into their prediction.
 //!
-//! One such company may be as its owner wants it; a whole file of them has the wrong columns, and every prediction would be the same.
-//! So those fail, until one company of their job is seen to have features. The failure is retryable: by the next attempt this consumer
-//! has seen more of the job, and the order of the companies in their file matters less.
+//! One such company may be intended; a whole file of them has the wrong columns, and would get the same prediction for each. So these
+//! companies fail until one company of their job is seen to have features. The failure is retryable: by the next attempt this consumer has
+//! seen more of the job, so the order of the companies in the file matters less.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rollcall_score::{Prediction, ScoreError};
 use rollcall_shared::message::{Job, Work};
 use rollcall_shared::telemetry::ConsumerMetrics;
 
-use crate::intake::Taken;
-use rollcall_score::{Prediction, ScoreError};
+use crate::intake::work_item::WorkItem;
 
-/// Jobs to remember; beyond that all are forgotten, and learned anew from their next companies.
-const MOST_JOBS: usize = 1_000;
+/// Jobs to remember. Beyond that all are forgotten, and learned again from their next companies.
+const JOBS_AT_MOST: usize = 1_000;
 
 /// What is known of the features of each job's companies.
 pub(crate) struct Features {
-    /// Whether companies without features are scored in any case.
+    /// Whether companies without features are scored anyway.
     allow_none: bool,
     metrics: Arc<ConsumerMetrics>,
     jobs: Mutex<HashMap<Job, Seen>>,
@@ -36,28 +36,28 @@ impl Features {
         Features { allow_none, metrics, jobs: Mutex::default() }
     }
 
-    /// Counts the companies of a batch that have no features, warns of them once a job, and lets those fail whose job has shown none.
-    pub(crate) fn check(&self, batch: &[Taken], scores: &mut [Result<Prediction, ScoreError>]) {
+    /// Counts the companies of a batch that have no features, logs them once per job, and fails those whose job has shown no features so far.
+    pub(crate) fn check(&self, batch: &[WorkItem], scores: &mut [Result<Prediction, ScoreError>]) {
         let mut warnings = Vec::new();
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.len() > MOST_JOBS {
+        if jobs.len() > JOBS_AT_MOST {
             jobs.clear();
         }
-        // All of the batch first: within it, the order says nothing.
-        for (taken, score) in batch.iter().zip(scores.iter()) {
+        // First over the whole batch: within it, the order must not matter.
+        for (item, score) in batch.iter().zip(scores.iter()) {
             if matches!(score, Ok(Prediction { no_features: None, .. }))
-                && !jobs.get(&taken.work.job).is_some_and(|seen| seen.some)
+                && !jobs.get(&item.work.job).is_some_and(|seen| seen.some)
             {
-                jobs.entry(taken.work.job.clone()).or_default().some = true;
+                jobs.entry(item.work.job.clone()).or_default().some = true;
             }
         }
-        for (taken, score) in batch.iter().zip(scores) {
+        for (item, score) in batch.iter().zip(scores) {
             let Ok(Prediction { no_features: Some(message), .. }) = score else { continue };
-            let seen = jobs.entry(taken.work.job.clone()).or_default();
+            let seen = jobs.entry(item.work.job.clone()).or_default();
             let is_scored = self.allow_none || seen.some;
             self.metrics.no_features.inc();
             if !std::mem::replace(&mut seen.warned, true) {
-                warnings.push((&taken.work, is_scored, message.clone()));
+                warnings.push((&item.work, is_scored, message.clone()));
             }
             if !is_scored {
                 let message = std::mem::take(message);
@@ -74,16 +74,16 @@ impl Features {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::just_taken;
+    use crate::intake::work_item::test_item;
 
     /// Whether each company is scored, where `lacks` says of each, by job, that it has no features.
     fn scored(features: &Features, companies: &[(&str, bool)]) -> Vec<bool> {
-        let batch: Vec<Taken> = companies
+        let batch: Vec<WorkItem> = companies
             .iter()
             .map(|(job, _)| {
-                let mut taken = just_taken(0, "{}");
-                taken.work.job = job.parse().unwrap();
-                taken
+                let mut item = test_item(0, "{}");
+                item.work.job = job.parse().unwrap();
+                item
             })
             .collect();
         let score =
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn the_jobs_that_are_remembered_are_bounded() {
         let features = features(false);
-        (0..3 * MOST_JOBS).for_each(|job| drop(scored(&features, &[(&format!("j{job}"), false)])));
-        assert!(features.jobs.lock().unwrap().len() <= MOST_JOBS + 1);
+        (0..3 * JOBS_AT_MOST).for_each(|job| drop(scored(&features, &[(&format!("j{job}"), false)])));
+        assert!(features.jobs.lock().unwrap().len() <= JOBS_AT_MOST + 1);
     }
 }

@@ -1,29 +1,27 @@
-//! Whether the scorer works at all: tells a company on which it fails from a scorer that fails on every company.
+//! Whether the scorer works at all: distinguishes a company that cannot be scored from a scorer that fails on every company.
 //!
-//! Before the scorer has scored its first company, nothing is known of it: to say of each that it cannot be scored is an answer, but a
-//! scorer that lacks its database gives the same. A company on which it fails then goes back to its
-//! queue, uncharged, and others come first; after [`GIVE_UP_AFTER`] different ones the scorer is given up. A company that comes back before
-//! there was any answer is taken for bad: where nobody else is there, the two cannot be told apart, and its job must end.
+//! Before the scorer has scored its first company, a failure may mean either. A company on which it fails then goes back to its queue,
+//! uncharged, behind others; after failures on [`GIVE_UP_AFTER`] different companies, the scorer is given up. A company that comes back before
+//! any was scored is charged: with no other company to compare, the two cases cannot be told apart, and its job must end.
 //!
-//! Afterwards it is tried: where the scorer fails on a company that it has scored before, the company on which it has just failed is not to
-//! blame, and its thread pauses.
+//! Later, a failure is followed by a test: if the scorer also fails on a company that it has scored before, the failing company is not the
+//! cause, and the worker pauses.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rollcall_score::{Company, Prediction, ScoreError};
 use rollcall_shared::lifecycle::Stop;
 use rollcall_shared::message::{Index, Job, Work};
 
-use rollcall_score::{Company, Prediction, ScoreError};
-
-/// One company may be bad, and its neighbour too.
+/// Two bad companies may come one after the other; more in a row are unlikely.
 const GIVE_UP_AFTER: usize = 3;
 
-/// What the scorer is tried with is as old as this at least when it is replaced: what it scores may change with time.
+/// The company that the scorer is tested with is replaced after this time: what the scorer accepts may change.
 const SAMPLE_FOR: Duration = Duration::from_secs(10);
 
-/// What all threads know of their scorers.
+/// What all workers know about their scorers.
 pub(crate) struct Health {
     scorer: String,
     stop: Stop,
@@ -32,33 +30,33 @@ pub(crate) struct Health {
 
 #[derive(Default)]
 struct Known {
-    /// A company that was scored, and when.
+    /// A company that was scored, and when that was.
     sample: Option<(Instant, Company)>,
-    /// Companies on which the scorer failed, each by itself, without any answer since the first of them.
+    /// Companies on which the scorer failed, each alone, since it last scored any.
     failed: HashSet<(Job, Index)>,
     failing_since: Option<Instant>,
-    /// Threads whose scorer fails on what it has scored before, and what it was at last.
+    /// Workers whose scorer fails on a company that it has scored before, and the last such failure.
     paused: usize,
     fault: String,
     given_up: Option<String>,
 }
 
-/// What is to become of a company on which the scorer failed before it had answered anything.
+/// What becomes of a company on which the scorer failed before it had scored any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unproven {
-    /// It goes back uncharged: others come first.
-    Spared,
-    /// It has been spared before, and nobody else has come.
+pub(crate) enum UnprovenFailure {
+    /// It goes back to its queue uncharged, behind others.
+    Uncharged,
+    /// The scorer has failed on it before, and has scored no other since.
     Charged,
 }
 
 impl Health {
-    /// Nothing is known yet of `scorer`. Where it is given up, `stop` ends the process.
+    /// A scorer of which nothing is known yet. If it is given up, `stop` ends the process.
     pub(crate) fn new(scorer: String, stop: Stop) -> Health {
         Health { scorer, stop, known: Mutex::default() }
     }
 
-    /// An answer makes sense.
+    /// The scorer has answered a call validly.
     pub(crate) fn answered(&self, companies: &[Company], scores: &[Result<Prediction, ScoreError>]) {
         let mut known = self.lock();
         known.failed.clear();
@@ -70,58 +68,63 @@ impl Health {
         }
     }
 
-    /// A company that was scored, to try a scorer with.
+    /// A company that was scored before, to test a scorer with.
     pub(crate) fn sample(&self) -> Option<Company> {
         self.lock().sample.as_ref().map(|(_, company)| company.clone())
     }
 
-    /// The scorer failed on a company by itself before it has scored any. It is given up where it has done so on enough of them, unless
-    /// `is_awaited` says that a call which began before that moment may yet be answered.
-    pub(crate) fn failed_unproven(&self, work: &Work, error: &ScoreError, is_awaited: impl Fn(Instant) -> bool) -> Unproven {
+    /// The scorer failed on a company alone before it has scored any. It is given up once it has failed on enough of them, unless `is_awaited`
+    /// says that a call which began before the first of those failures is still running.
+    pub(crate) fn failed_unproven(
+        &self,
+        work: &Work,
+        error: &ScoreError,
+        is_awaited: impl Fn(Instant) -> bool,
+    ) -> UnprovenFailure {
         let mut known = self.lock();
         let since = *known.failing_since.get_or_insert_with(Instant::now);
         if !known.failed.insert((work.job.clone(), work.index)) {
-            return Unproven::Charged;
+            return UnprovenFailure::Charged;
         }
         let failed = known.failed.len();
         drop(known);
         if failed >= GIVE_UP_AFTER && !is_awaited(since) {
             self.give_up(&format!("failed on {failed} companies"), error);
         }
-        Unproven::Spared
+        UnprovenFailure::Uncharged
     }
 
-    /// The scorer works for nobody: the process is to end.
+    /// The scorer fails on every company: ends the process.
     pub(crate) fn give_up(&self, what: &str, error: &ScoreError) {
         self.lock().given_up.get_or_insert_with(|| {
             format!(
                 "expected the scorer {:?} to answer, found that it {what} in a row and has never scored one, the last time with {error}; \
-                 run it by hand with the line {{\"id\":\"1\",\"instances\":[{{…}}]}} on its input, and mend it; no company was charged an attempt",
+                 run it with the line {{\"id\":\"1\",\"instances\":[{{…}}]}} on its input, and fix it; no company was charged an attempt",
                 self.scorer
             )
         });
         self.stop.now();
     }
 
-    /// Why the scorer was given up, where it was.
+    /// Why the scorer was given up; `None` if it was not.
     pub(crate) fn given_up(&self) -> Option<String> {
         self.lock().given_up.clone()
     }
 
-    /// Ends the process for another reason.
+    /// Ends the process, for another reason than the scorer.
     pub(crate) fn stop(&self) {
         self.stop.now();
     }
 
-    /// A thread's scorer fails on what it has scored before; it pauses until this is dropped.
-    pub(crate) fn pause(&self, error: &ScoreError) -> Paused<'_> {
+    /// A worker's scorer fails on a company that it has scored before; the worker pauses until the guard is dropped.
+    pub(crate) fn pause(&self, error: &ScoreError) -> PauseGuard<'_> {
         let mut known = self.lock();
         known.paused += 1;
         known.fault = format!("the scorer fails on what it has scored before: {error}");
-        Paused(self)
+        PauseGuard(self)
     }
 
-    /// How many threads pause, and why.
+    /// How many workers pause, and why.
     pub(crate) fn paused(&self) -> Option<(usize, String)> {
         let known = self.lock();
         (known.paused > 0).then(|| (known.paused, known.fault.clone()))
@@ -132,10 +135,10 @@ impl Health {
     }
 }
 
-/// A pause of a thread.
-pub(crate) struct Paused<'h>(&'h Health);
+/// The pause of a worker.
+pub(crate) struct PauseGuard<'h>(&'h Health);
 
-impl Drop for Paused<'_> {
+impl Drop for PauseGuard<'_> {
     fn drop(&mut self) {
         self.0.lock().paused -= 1;
     }
@@ -146,7 +149,7 @@ mod tests {
     use rollcall_shared::lifecycle::Shutdown;
 
     use super::*;
-    use crate::intake::just_taken;
+    use crate::intake::work_item::test_item;
 
     fn error() -> ScoreError {
         ScoreError { cause: "scorer_crashed".to_owned(), message: "exit code 1".to_owned(), retryable: true }
@@ -157,16 +160,16 @@ mod tests {
         (Health::new("python3 s.py".to_owned(), stop), shutdown)
     }
 
-    fn fail(health: &Health, index: u32, is_awaited: bool) -> Unproven {
-        health.failed_unproven(&just_taken(index, "{}").work, &error(), |_| is_awaited)
+    fn fail(health: &Health, index: u32, is_awaited: bool) -> UnprovenFailure {
+        health.failed_unproven(&test_item(index, "{}").work, &error(), |_| is_awaited)
     }
 
     #[test]
     fn a_scorer_that_fails_on_three_different_companies_before_any_answer_is_given_up() {
         let (health, shutdown) = health();
-        assert_eq!([0, 1].map(|index| fail(&health, index, false)), [Unproven::Spared; 2]);
+        assert_eq!([0, 1].map(|index| fail(&health, index, false)), [UnprovenFailure::Uncharged; 2]);
         assert!(health.given_up().is_none() && !shutdown.is_requested());
-        assert_eq!(fail(&health, 2, false), Unproven::Spared);
+        assert_eq!(fail(&health, 2, false), UnprovenFailure::Uncharged);
         assert!(shutdown.is_requested());
         let reason = health.given_up().unwrap();
         for words in ["\"python3 s.py\"", "3 companies in a row", "scorer_crashed: exit code 1", "no company was charged"] {
@@ -178,7 +181,10 @@ mod tests {
     fn a_company_that_comes_back_before_any_answer_is_charged_so_that_its_job_ends() {
         let (health, shutdown) = health();
         let verdicts = [0, 1, 0, 1].map(|index| fail(&health, index, false));
-        assert_eq!(verdicts, [Unproven::Spared, Unproven::Spared, Unproven::Charged, Unproven::Charged]);
+        assert_eq!(
+            verdicts,
+            [UnprovenFailure::Uncharged, UnprovenFailure::Uncharged, UnprovenFailure::Charged, UnprovenFailure::Charged]
+        );
         assert!(!shutdown.is_requested());
     }
 
@@ -186,10 +192,10 @@ mod tests {
     fn a_scorer_is_not_given_up_while_a_call_that_began_before_it_failed_may_be_answered() {
         let (health, shutdown) = health();
         for index in 0..10 {
-            assert_eq!(fail(&health, index, true), Unproven::Spared);
+            assert_eq!(fail(&health, index, true), UnprovenFailure::Uncharged);
         }
         assert!(!shutdown.is_requested());
-        assert_eq!(fail(&health, 10, false), Unproven::Spared);
+        assert_eq!(fail(&health, 10, false), UnprovenFailure::Uncharged);
         assert!(shutdown.is_requested());
     }
 

@@ -1,47 +1,49 @@
-//! Which deliveries are settled, and which acknowledgements say so in the fewest frames.
+//! Which deliveries are finished, and which acknowledgements cover them in the fewest frames.
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::in_hand::AttemptId;
+use crate::intake::work_item::AttemptId;
 
-/// Companies acknowledged together, at most. What a consumer that is killed has not acknowledged is scored again.
+/// Companies acknowledged together at most: after a crash, those that are finished and not acknowledged are scored again.
 const ACKNOWLEDGED_TOGETHER: usize = 64;
 
-/// A subscription on the channel; the broker sends no more of it than its prefetch before an acknowledgement.
+/// A subscription on the channel, each with its own prefetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SubscriptionId(pub(crate) u64);
 
 /// The deliveries of one channel, by tag. Tags begin at 1 and leave no gap.
 #[derive(Debug)]
 pub(crate) struct Acks {
-    /// Unsettled or settled and not yet covered by an acknowledgement, from the tag `first` on.
-    slots: VecDeque<Slot>,
+    /// From the tag `first` on; all earlier ones are acknowledged.
+    deliveries: VecDeque<Delivery>,
     first: u64,
-    /// Finished, and not yet acknowledged.
-    ahead: usize,
-    ahead_most: usize,
+    /// How many are finished and not acknowledged.
+    finished: usize,
+    /// At most this many finished deliveries wait for an earlier one that is not finished.
+    finished_at_most: usize,
+    /// This many finished deliveries are acknowledged together.
     together: usize,
     open: usize,
-    /// Deliveries of each subscription that no acknowledgement has been sent for.
+    /// For each subscription, the deliveries without an acknowledgement.
     unacknowledged: HashMap<SubscriptionId, usize>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Delivery {
     state: State,
-    /// `None` until the delivery is known: those of several subscriptions may be handed out of order.
+    /// `None` until the delivery is handed out: those of several subscriptions may come out of order.
     subscription: Option<SubscriptionId>,
-    /// The company, and whether it came from the quarantine; `None` if the message is no work.
-    company: Option<(AttemptId, bool)>,
+    /// The attempt, and whether it came from the quarantine; `None` if the message is malformed.
+    attempt: Option<(AttemptId, bool)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Being scored, or its result not yet confirmed.
     Open,
-    /// Its result is confirmed; not yet acknowledged.
+    /// Its result is confirmed, and it is not yet acknowledged.
     Finished,
-    /// Acknowledged, given back or refused on its own.
+    /// Acknowledged, returned or rejected by itself.
     Settled,
 }
 
@@ -49,55 +51,66 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ack {
     pub(crate) tag: u64,
-    /// It stands for every earlier tag too.
+    /// Whether it covers every earlier tag too.
     pub(crate) multiple: bool,
 }
 
 impl Acks {
-    /// Nothing delivered yet, and no finished delivery waits for another before [`Acks::allow`] says so.
+    /// No deliveries yet. Each is acknowledged as soon as it is finished, until [`Acks::set_spare`] is called.
     pub(crate) fn new() -> Acks {
-        Acks { slots: VecDeque::new(), first: 1, ahead: 0, ahead_most: 0, together: 0, open: 0, unacknowledged: HashMap::new() }
+        Acks {
+            deliveries: VecDeque::new(),
+            first: 1,
+            finished: 0,
+            finished_at_most: 0,
+            together: 0,
+            open: 0,
+            unacknowledged: HashMap::new(),
+        }
     }
 
-    /// Says how many deliveries are held beyond those that are being scored. An acknowledgement is work for the broker and its queue,
-    /// and so finished deliveries wait for each other, and for an earlier unfinished one to be acknowledged with it: but only as many
-    /// as leave enough to be scored in the meantime.
-    pub(crate) fn allow(&mut self, spare: usize) {
-        self.ahead_most = spare / 2;
+    /// Sets how many deliveries are held beyond those that are being scored. Acks are batched, since each is work for the broker and its
+    /// queue: finished deliveries wait for each other, and for an earlier one that is not finished, but only so many that enough of the
+    /// prefetch is left for scoring meanwhile.
+    pub(crate) fn set_spare(&mut self, spare: usize) {
+        self.finished_at_most = spare / 2;
         self.together = (spare / 4).min(ACKNOWLEDGED_TOGETHER);
     }
 
     /// A delivery has arrived.
     pub(crate) fn arrived(&mut self, tag: u64, subscription: SubscriptionId) {
-        while self.first + (self.slots.len() as u64) <= tag {
-            self.slots.push_back(Slot { state: State::Open, subscription: None, company: None });
+        while self.first + (self.deliveries.len() as u64) <= tag {
+            self.deliveries.push_back(Delivery { state: State::Open, subscription: None, attempt: None });
             self.open += 1;
         }
-        if let Some(slot) = self.slot(tag) {
-            slot.subscription = Some(subscription);
+        if let Some(delivery) = self.delivery(tag) {
+            delivery.subscription = Some(subscription);
             *self.unacknowledged.entry(subscription).or_default() += 1;
         }
     }
 
-    /// Notes which company a delivery is of, and whether it came from the quarantine.
+    /// Notes the attempt that a delivery is about, and whether it came from the quarantine.
     pub(crate) fn identify(&mut self, tag: u64, attempt: AttemptId, quarantined: bool) {
-        if let Some(slot) = self.slot(tag) {
-            slot.company = Some((attempt, quarantined));
+        if let Some(delivery) = self.delivery(tag) {
+            delivery.attempt = Some((attempt, quarantined));
         }
     }
 
-    /// The companies of all deliveries that the broker will deliver again if the connection is lost now, each with whether it came from
-    /// the quarantine.
-    pub(crate) fn unacknowledged_companies(&self) -> impl Iterator<Item = &(AttemptId, bool)> {
-        self.slots.iter().filter(|slot| slot.state != State::Settled).filter_map(|slot| slot.company.as_ref())
+    /// The attempts of all deliveries that the broker will deliver again if the connection is lost now, each with whether it came from the
+    /// quarantine.
+    pub(crate) fn unacknowledged_attempts(&self) -> impl Iterator<Item = &(AttemptId, bool)> {
+        self.deliveries
+            .iter()
+            .filter(|delivery| delivery.state != State::Settled)
+            .filter_map(|delivery| delivery.attempt.as_ref())
     }
 
-    /// Deliveries neither finished nor settled.
+    /// The number of deliveries neither finished nor settled.
     pub(crate) fn open(&self) -> usize {
         self.open
     }
 
-    /// Deliveries of a subscription for which no acknowledgement has been sent.
+    /// The number of deliveries of a subscription without an acknowledgement.
     pub(crate) fn unacknowledged(&self, subscription: SubscriptionId) -> usize {
         self.unacknowledged.get(&subscription).copied().unwrap_or_default()
     }
@@ -105,26 +118,26 @@ impl Acks {
     /// The result of a delivery is confirmed.
     pub(crate) fn finish(&mut self, tag: u64) {
         if self.set(tag, State::Finished) {
-            self.ahead += 1;
+            self.finished += 1;
         }
     }
 
-    /// A delivery was given back or refused on its own.
+    /// A delivery was acknowledged, returned or rejected by itself.
     pub(crate) fn settle(&mut self, tag: u64) {
         if self.set(tag, State::Settled) {
-            let subscription = self.slot(tag).and_then(|slot| slot.subscription);
+            let subscription = self.delivery(tag).and_then(|delivery| delivery.subscription);
             self.acknowledged(subscription);
         }
     }
 
-    fn slot(&mut self, tag: u64) -> Option<&mut Slot> {
-        tag.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()).and_then(|at| self.slots.get_mut(at))
+    fn delivery(&mut self, tag: u64) -> Option<&mut Delivery> {
+        tag.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()).and_then(|at| self.deliveries.get_mut(at))
     }
 
     /// Changes the state of an open delivery; `false` if it is not open.
     fn set(&mut self, tag: u64, to: State) -> bool {
-        let Some(slot) = self.slot(tag).filter(|slot| slot.state == State::Open) else { return false };
-        slot.state = to;
+        let Some(delivery) = self.delivery(tag).filter(|delivery| delivery.state == State::Open) else { return false };
+        delivery.state = to;
         self.open -= 1;
         true
     }
@@ -139,35 +152,35 @@ impl Acks {
         }
     }
 
-    /// The acknowledgements to send now. Where it `is_quiet`, nobody finished waits for others to be: none may come.
-    pub(crate) fn due(&mut self, is_quiet: bool) -> Vec<Ack> {
+    /// The acknowledgements to send now. If idle, flushes a partial batch: no further delivery may finish.
+    pub(crate) fn due(&mut self, is_idle: bool) -> Vec<Ack> {
         let mut due = Vec::new();
-        if self.ahead < self.together && !is_quiet {
+        if self.finished < self.together && !is_idle {
             return due;
         }
         let mut last_finished = None;
-        while self.slots.front().is_some_and(|slot| slot.state != State::Open)
-            && let Some(slot) = self.slots.pop_front()
+        while self.deliveries.front().is_some_and(|delivery| delivery.state != State::Open)
+            && let Some(delivery) = self.deliveries.pop_front()
         {
-            if slot.state == State::Finished {
+            if delivery.state == State::Finished {
                 last_finished = Some(self.first);
-                self.ahead -= 1;
-                self.acknowledged(slot.subscription);
+                self.finished -= 1;
+                self.acknowledged(delivery.subscription);
             }
             self.first += 1;
         }
         due.extend(last_finished.map(|tag| Ack { tag, multiple: true }));
-        if self.ahead > self.ahead_most {
-            let mut alone = Vec::with_capacity(self.ahead);
-            for (tag, slot) in (self.first..).zip(&mut self.slots) {
-                if slot.state == State::Finished {
-                    slot.state = State::Settled;
+        if self.finished > self.finished_at_most {
+            let mut single = Vec::with_capacity(self.finished);
+            for (tag, delivery) in (self.first..).zip(&mut self.deliveries) {
+                if delivery.state == State::Finished {
+                    delivery.state = State::Settled;
                     due.push(Ack { tag, multiple: false });
-                    alone.push(slot.subscription);
+                    single.push(delivery.subscription);
                 }
             }
-            alone.into_iter().for_each(|subscription| self.acknowledged(subscription));
-            self.ahead = 0;
+            single.into_iter().for_each(|subscription| self.acknowledged(subscription));
+            self.finished = 0;
         }
         due
     }
@@ -178,14 +191,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::intake::just_taken;
+    use crate::intake::work_item::test_item;
 
     const MULTIPLE: bool = true;
 
     const ONE: SubscriptionId = SubscriptionId(1);
 
-    fn arrived(tags: u64, ahead_most: usize) -> Acks {
-        let mut acks = Acks { ahead_most, together: 1, ..Acks::new() };
+    fn arrived(tags: u64, finished_at_most: usize) -> Acks {
+        let mut acks = Acks { finished_at_most, together: 1, ..Acks::new() };
         (1..=tags).for_each(|tag| acks.arrived(tag, ONE));
         acks
     }
@@ -215,13 +228,13 @@ mod tests {
         let mut acks = arrived(3, 100);
         acks.finish(3);
         assert_eq!(acks.due(false), []);
-        acks.allow(0);
+        acks.set_spare(0);
         assert_eq!(acks.due(false), [Ack { tag: 3, multiple: false }]);
     }
 
     #[test]
     fn what_is_finished_waits_for_more_of_its_kind_but_not_where_it_is_quiet() {
-        let mut acks = Acks { ahead_most: 100, together: 3, ..Acks::new() };
+        let mut acks = Acks { finished_at_most: 100, together: 3, ..Acks::new() };
         (1..=5).for_each(|tag| acks.arrived(tag, ONE));
         [1, 2].into_iter().for_each(|tag| acks.finish(tag));
         assert_eq!(acks.due(false), []);
@@ -252,22 +265,22 @@ mod tests {
     fn what_is_delivered_again_after_a_lost_connection_is_what_no_acknowledgement_was_sent_for() {
         let mut acks = arrived(5, 100);
         for tag in 1..=5 {
-            acks.identify(tag, AttemptId::of(&just_taken(u32::try_from(tag).unwrap(), "").work), tag == 4);
+            acks.identify(tag, AttemptId::of(&test_item(u32::try_from(tag).unwrap(), "").work), tag == 4);
         }
         [1, 3].into_iter().for_each(|tag| acks.finish(tag));
         acks.settle(5);
         assert_eq!(acks.due(false), [Ack { tag: 1, multiple: MULTIPLE }]);
-        let left = |index| AttemptId::of(&just_taken(index, "").work);
-        let unacknowledged: Vec<_> = acks.unacknowledged_companies().cloned().collect();
+        let left = |index| AttemptId::of(&test_item(index, "").work);
+        let unacknowledged: Vec<_> = acks.unacknowledged_attempts().cloned().collect();
         assert_eq!(unacknowledged, [(left(2), false), (left(3), false), (left(4), true)]);
     }
 
     proptest! {
         #[test]
         fn a_delivery_is_acknowledged_once_it_is_finished_and_never_before(
-            (order, ahead_most) in (Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(), 0_usize..8)
+            (order, finished_at_most) in (Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(), 0_usize..8)
         ) {
-            let mut acks = arrived(40, ahead_most);
+            let mut acks = arrived(40, finished_at_most);
             let (mut finished, mut acknowledged) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
             for tag in order {
                 acks.finish(tag);

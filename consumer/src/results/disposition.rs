@@ -2,38 +2,51 @@
 
 use std::time::Duration;
 
-use rollcall_shared::message::{LONGEST_CAUSE, RetryPolicy, ScoredCompany, Work};
-
 use rollcall_score::{Prediction, ScoreError};
+use rollcall_shared::message::{LONGEST_CAUSE, RetryPolicy, ScoredCompany, Timestamp, Work};
 
-/// RabbitMQ 4.x closes the channel on a message over 16 MiB, and with it go the results of innocent neighbours.
+use crate::intake::work_item::WorkItem;
+
+/// Bytes. RabbitMQ 4.x closes the channel on a message over 16 MiB, and the results of other companies on that channel are lost with it.
 const LARGEST_PREDICTION: usize = 8 << 20;
+
+/// Characters of an error message that are published.
 const LONGEST_MESSAGE: usize = 4 << 10;
 
-/// What is to be done about a company.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Settle {
-    /// Publish this as its result.
-    Answer(ScoredCompany),
-    /// Try again after this delay.
-    Retry(Duration),
-    /// Put it back into its queue: it was not scored, and nobody is charged.
-    GiveBack,
+/// A work item with its disposition.
+#[derive(Debug)]
+pub(crate) struct ScoredItem {
+    pub(crate) item: WorkItem,
+    pub(crate) disposition: Disposition,
+    pub(crate) scored_at: Timestamp,
+    /// How long it took; within a batch, its share.
+    pub(crate) duration: Duration,
 }
 
-/// Decides by what came of an attempt. Where the job has no policy for retries, `policy` holds.
-pub(crate) fn settle(work: &Work, scored: Result<Prediction, ScoreError>, policy: &RetryPolicy) -> Settle {
+/// What is done about a work item after a call of the scorer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Publish this as its result.
+    Publish(ScoredCompany),
+    /// Try again after this delay.
+    Retry(Duration),
+    /// Republish it to its queue, uncharged: it was not scored.
+    Republish,
+}
+
+/// Decides by the outcome of an attempt. If the job has no retry policy, `policy` applies.
+pub(crate) fn disposition(work: &Work, scored: Result<Prediction, ScoreError>, policy: &RetryPolicy) -> Disposition {
     match scored {
-        Ok(Prediction { json, .. }) if json.len() > LARGEST_PREDICTION => Settle::Answer(ScoredCompany::Error {
+        Ok(Prediction { json, .. }) if json.len() > LARGEST_PREDICTION => Disposition::Publish(ScoredCompany::Error {
             cause: "prediction_too_large".to_owned(),
             message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", json.len()),
         }),
-        Ok(prediction) => Settle::Answer(ScoredCompany::Prediction(prediction.json)),
+        Ok(prediction) => Disposition::Publish(ScoredCompany::Prediction(prediction.json)),
         Err(error) => {
             let policy = work.retry.as_ref().unwrap_or(policy);
             match policy.delay_after(work.attempt) {
-                Some(delay) if error.retryable => Settle::Retry(delay),
-                _ => Settle::Answer(failed(&error)),
+                Some(delay) if error.retryable => Disposition::Retry(delay),
+                _ => Disposition::Publish(failed(&error)),
             }
         }
     }
@@ -43,7 +56,7 @@ fn failed(error: &ScoreError) -> ScoredCompany {
     ScoredCompany::Error { cause: normalised(&error.cause), message: error.message.chars().take(LONGEST_MESSAGE).collect() }
 }
 
-/// A cause as a short stable word: it is counted by, and travels in a header and a metric's label.
+/// A cause as a short stable word: failures are counted by it, and it goes into a header and a metric's label.
 fn normalised(cause: &str) -> String {
     let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
     let cause: String = cause.trim().chars().take(LONGEST_CAUSE).map(word).collect();
@@ -78,27 +91,27 @@ mod tests {
         Err(ScoreError { cause: "Timeout!".to_owned(), message: "late".to_owned(), retryable })
     }
 
-    fn is_failed(settle: &Settle) -> bool {
-        matches!(settle, Settle::Answer(ScoredCompany::Error { cause, .. }) if cause == "timeout_")
+    fn is_failed(disposition: &Disposition) -> bool {
+        matches!(disposition, Disposition::Publish(ScoredCompany::Error { cause, .. }) if cause == "timeout_")
     }
 
     #[test]
     fn only_a_failure_that_may_go_better_is_tried_again_and_only_up_to_the_last_attempt() {
         let policy = RetryPolicy::default();
-        assert_eq!(settle(&work(1, None), error(true), &policy), Settle::Retry(Duration::from_secs(1)));
-        assert!(is_failed(&settle(&work(3, None), error(true), &policy)));
-        assert!(is_failed(&settle(&work(1, None), error(false), &policy)));
+        assert_eq!(disposition(&work(1, None), error(true), &policy), Disposition::Retry(Duration::from_secs(1)));
+        assert!(is_failed(&disposition(&work(3, None), error(true), &policy)));
+        assert!(is_failed(&disposition(&work(1, None), error(false), &policy)));
         assert!(matches!(
-            settle(&work(1, None), Ok("1".to_owned().into()), &policy),
-            Settle::Answer(ScoredCompany::Prediction(_))
+            disposition(&work(1, None), Ok("1".to_owned().into()), &policy),
+            Disposition::Publish(ScoredCompany::Prediction(_))
         ));
     }
 
     #[test]
     fn the_policy_of_the_job_comes_before_that_of_the_consumer() {
         let policy = RetryPolicy::default();
-        assert_eq!(settle(&work(4, Some("5;2s")), error(true), &policy), Settle::Retry(Duration::from_secs(2)));
-        assert!(is_failed(&settle(&work(1, Some("1;2s")), error(true), &policy)));
+        assert_eq!(disposition(&work(4, Some("5;2s")), error(true), &policy), Disposition::Retry(Duration::from_secs(2)));
+        assert!(is_failed(&disposition(&work(1, Some("1;2s")), error(true), &policy)));
     }
 
     #[test]
@@ -116,15 +129,15 @@ mod tests {
             let text = format!("{most};1s,1m");
             let (job, consumer) = if of_the_job { (Some(text.as_str()), "7;5s") } else { (None, text.as_str()) };
             let consumer: RetryPolicy = consumer.parse().unwrap();
-            let settled: Vec<Settle> = (1..=most).map(|attempt| settle(&work(attempt, job), error(true), &consumer)).collect();
+            let settled: Vec<Disposition> = (1..=most).map(|attempt| disposition(&work(attempt, job), error(true), &consumer)).collect();
             let (last, earlier) = settled.split_last().unwrap();
             prop_assert!(is_failed(last));
-            prop_assert!(earlier.iter().all(|settle| matches!(settle, Settle::Retry(_))));
+            prop_assert!(earlier.iter().all(|disposition| matches!(disposition, Disposition::Retry(_))));
         }
 
         #[test]
         fn no_attempt_beyond_the_last_is_tried_again_whatever_the_header_says(attempt in 3_u32..) {
-            prop_assert!(is_failed(&settle(&work(attempt, None), error(true), &RetryPolicy::default())));
+            prop_assert!(is_failed(&disposition(&work(attempt, None), error(true), &RetryPolicy::default())));
         }
 
         #[test]
@@ -132,7 +145,7 @@ mod tests {
             (cause, message) in (".{0,80}", ".{0,80}")
         ) {
             let error = ScoreError { cause, message: message.repeat(100), retryable: false };
-            let Settle::Answer(ScoredCompany::Error { cause, message }) = settle(&work(1, None), Err(error), &RetryPolicy::default())
+            let Disposition::Publish(ScoredCompany::Error { cause, message }) = disposition(&work(1, None), Err(error), &RetryPolicy::default())
             else {
                 return Err(TestCaseError::fail("expected a failure"));
             };

@@ -1,25 +1,23 @@
-//! Deliveries that ended with a connection and not with their consumer, by company: they do not count towards `--max-deliveries`.
+//! Deliveries that ended because a connection was lost, while their consumer lived. They do not count towards `--max-deliveries`.
 
 use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
 use rollcall_shared::message::{Indices, Interrupted, Work};
 
-/// A connection that is cut more often than this during one attempt is counted no further: memory is bounded.
-const MOST_TIMES: usize = 64;
+/// Interruptions of one company in one attempt that are counted: bounds the memory.
+const COUNTED_AT_MOST: usize = 64;
 
 /// The interrupted deliveries of one job.
 #[derive(Debug, Default)]
 pub(crate) struct Interruptions {
-    /// By round, attempt, and whether from the quarantine. The bitmap at position `n` has the companies that were interrupted more than
-    /// `n` times.
+    /// By round, attempt, and whether from the quarantine. The bitmap at position `n` has the companies with more than `n` interruptions.
     by_attempt: HashMap<(u32, u32, bool), Vec<RoaringBitmap>>,
 }
 
-/// How many deliveries of one company in its present attempt were interrupted.
+/// How many deliveries of one company were interrupted in its present attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Times {
-    /// All of them.
+pub(crate) struct InterruptedDeliveries {
     pub(crate) all: u32,
     /// Those from the quarantine.
     pub(crate) alone: u32,
@@ -35,22 +33,21 @@ impl Interruptions {
             *more_than |= indices;
             indices = again;
         }
-        if !indices.is_empty() && counts.len() < MOST_TIMES {
+        if !indices.is_empty() && counts.len() < COUNTED_AT_MOST {
             counts.push(indices);
         }
     }
 
-    /// How often deliveries of this company were interrupted.
-    pub(crate) fn of(&self, work: &Work) -> Times {
-        let [shared, alone] = [false, true].map(|quarantined| {
+    /// Counts the interrupted deliveries of a company.
+    pub(crate) fn of(&self, work: &Work) -> InterruptedDeliveries {
+        let [batched, alone] = [false, true].map(|quarantined| {
             let counts = self.by_attempt.get(&(work.round, work.attempt, quarantined));
             let times = counts.into_iter().flatten().filter(|more_than| more_than.contains(work.index.0)).count();
             u32::try_from(times).unwrap_or(u32::MAX)
         });
-        Times { all: shared.saturating_add(alone), alone }
+        InterruptedDeliveries { all: batched.saturating_add(alone), alone }
     }
 
-    /// Whether nothing was interrupted.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_attempt.is_empty()
     }
@@ -62,7 +59,7 @@ mod tests {
     use rollcall_shared::message::Index;
 
     use super::*;
-    use crate::intake::just_taken;
+    use crate::intake::work_item::test_item;
 
     proptest! {
         #[test]
@@ -81,8 +78,8 @@ mod tests {
                     };
                     u32::try_from(added.iter().filter(is_of).count()).unwrap()
                 };
-                let work = Work { round, attempt, index: Index(index), ..just_taken(0, "").work };
-                prop_assert_eq!(interruptions.of(&work), Times { all: count(false), alone: count(true) });
+                let work = Work { round, attempt, index: Index(index), ..test_item(0, "").work };
+                prop_assert_eq!(interruptions.of(&work), InterruptedDeliveries { all: count(false), alone: count(true) });
             }
         }
     }
@@ -90,10 +87,10 @@ mod tests {
     #[test]
     fn the_memory_of_many_interruptions_is_bounded() {
         let mut interruptions = Interruptions::default();
-        for _ in 0..10 * MOST_TIMES {
+        for _ in 0..10 * COUNTED_AT_MOST {
             let indices = "0-9".parse().unwrap();
             interruptions.add(Interrupted { round: 0, attempt: 1, quarantined: false, indices });
         }
-        assert_eq!(interruptions.of(&just_taken(3, "").work).all as usize, MOST_TIMES);
+        assert_eq!(interruptions.of(&test_item(3, "").work).all as usize, COUNTED_AT_MOST);
     }
 }

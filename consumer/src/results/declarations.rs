@@ -1,4 +1,4 @@
-//! Queues that are there only where something has to wait in them.
+//! Declares the queues that exist only while work items have to wait in them.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -8,44 +8,43 @@ use rollcall_shared::broker::{BrokerConnection, BrokerError};
 use rollcall_shared::message::{Model, Work};
 use rollcall_shared::topology::{RECHECK_AFTER, Topology};
 
-use super::Place;
+use super::destination::Destination;
 
 /// A refusal that goes on is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// Declares them, on a channel of its own: the broker closes the channel on which a declaration is refused.
-pub(super) struct Declarations {
+/// Declares queues, on a channel of its own: the broker closes the channel on which a declaration is refused.
+pub(super) struct QueueDeclarations {
     link: BrokerConnection,
     channel: Option<Channel>,
     declared: HashSet<String>,
-    /// Those that were refused since [`Declarations::ask_again`].
+    /// The queues that were refused since the last [`QueueDeclarations::forget_refusals`].
     refused: HashSet<String>,
-    logged: Option<Instant>,
+    logged_at: Option<Instant>,
 }
 
-impl Declarations {
-    pub(super) fn new(link: BrokerConnection) -> Declarations {
-        Declarations { link, channel: None, declared: HashSet::new(), refused: HashSet::new(), logged: None }
+impl QueueDeclarations {
+    pub(super) fn new(link: BrokerConnection) -> QueueDeclarations {
+        QueueDeclarations { link, channel: None, declared: HashSet::new(), refused: HashSet::new(), logged_at: None }
     }
 
-    /// Asks again for queues that the broker has refused.
-    pub(super) fn ask_again(&mut self) {
+    /// Queues that the broker has refused are declared again when they are next needed.
+    pub(super) fn forget_refusals(&mut self) {
         self.refused.clear();
     }
 
-    /// Declares the queue `name` of a place, unless it is known to be there; `false` if the broker refuses it.
-    ///
-    /// # Errors
-    /// [`BrokerError`], except where the broker refuses.
+    /// Declares the queue `name` of a destination, unless it is known to exist; `false` if the broker refuses it.
     pub(super) async fn declare(
         &mut self,
         topology: &Topology,
         model: &Model,
         work: &Work,
-        place: Place,
+        destination: Destination,
         name: &str,
     ) -> Result<bool, BrokerError> {
-        if matches!(place, Place::Suspects | Place::Dead | Place::Back) || self.declared.contains(name) {
+        if matches!(destination, Destination::Quarantine | Destination::DeadLetter | Destination::Republish)
+            || self.declared.contains(name)
+        {
             return Ok(true);
         }
         if self.refused.contains(name) {
@@ -55,24 +54,25 @@ impl Declarations {
             Some(channel) => channel,
             None => self.link.channel().await?,
         };
-        let declared = match place {
-            Place::Retry(delay) => topology.declare_retry(&channel, model, work.priority, delay).await,
-            Place::Recheck => topology.declare_retry(&channel, model, work.priority, RECHECK_AFTER).await,
+        let declared = match destination {
+            Destination::Retry(delay) => topology.declare_retry(&channel, model, work.priority, delay).await,
+            Destination::Recheck => topology.declare_retry(&channel, model, work.priority, RECHECK_AFTER).await,
             _ => topology.declare_paused(&channel, model, &work.job).await,
         };
         match declared {
             Ok(()) => {
                 self.channel = Some(channel);
-                // That of a paused job is declared each time: the aggregator deletes it when the job has ended, and the job may be redriven.
-                if place != Place::Paused {
+                // The queue of a paused job is declared each time: the aggregator deletes it when the job has ended, and the job may be
+                // redriven.
+                if destination != Destination::Parked {
                     self.declared.insert(name.to_owned());
                 }
                 Ok(true)
             }
             Err(refused @ BrokerError::Topology { .. }) => {
                 self.refused.insert(name.to_owned());
-                if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
-                    self.logged = Some(Instant::now());
+                if self.logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LOG_EVERY) {
+                    self.logged_at = Some(Instant::now());
                     tracing::warn!(event = "queue_refused", error = %refused, job = %work.job, "companies are held until their queue can be declared");
                 }
                 Ok(false)

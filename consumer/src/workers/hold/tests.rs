@@ -17,7 +17,7 @@ fn holds(measured: &mut Measured, limits: &HoldLimits) -> usize {
     measured.target(limits, Instant::now()).companies
 }
 
-/// Calls of a scorer that needs `seconds` for so many companies, each as large as it may be; returns the size of the last.
+/// Makes calls of the largest allowed size to a scorer that needs `seconds` for a number of companies; returns the next allowed size.
 fn calls(measured: &mut Measured, number: usize, seconds: impl Fn(usize) -> f64) -> usize {
     for _ in 0..number {
         let companies = measured.batch.most();
@@ -61,7 +61,7 @@ fn a_scorer_that_needs_the_same_for_any_number_gets_whole_batches_and_the_next_o
     }
 }
 
-/// What a worker finds waiting is what is held beyond its call: a trial must not wait for more than that for ever.
+/// A worker finds only what is held beyond its call: a trial must not wait forever for more.
 #[test]
 fn a_scorer_that_needs_seconds_for_any_number_is_found_out_with_what_is_held() {
     for seconds in [0.5, 1.0, 3.0, 10.0] {
@@ -83,7 +83,7 @@ fn behind_a_trial_of_a_slow_scorer_nothing_is_held() {
     calls(&mut measured, 2, |companies| companies as f64 * 5.0);
     assert_eq!(measured.batch.most(), 2, "no trial");
     assert_eq!(holds(&mut measured, &limits(1, 512)), 4);
-    measured.running.push(Running { call: 1, companies: 2, began: Instant::now() });
+    measured.running.push(RunningCall { call: 1, companies: 2, began: Instant::now() });
     let target = measured.target(&limits(1, 512), Instant::now());
     assert_eq!((target.companies, target.waiting), (2, 0));
 }
@@ -96,7 +96,7 @@ fn a_small_call_or_an_outlier_does_not_take_whole_batches_from_a_scorer_that_is_
     assert_eq!(measured.batch.most(), 32);
     measured.scored(32, 10.0, &limits(1, 512));
     assert_eq!(calls(&mut measured, 1, |_| 1.0), 32);
-    // But one that has become slow with them loses them.
+    // A scorer that has become slow with whole batches loses them.
     assert_eq!(calls(&mut measured, 3, |companies| companies as f64), 1);
 }
 
@@ -153,7 +153,7 @@ fn a_worker_that_does_not_come_back_counts_for_what_it_has_and_for_no_more() {
     let mut measured = measured(32);
     calls(&mut measured, 10, |companies| companies as f64 * 0.25);
     let (limits, began) = (limits(1, 512), Instant::now());
-    measured.running.push(Running { call: 1, companies: 1, began });
+    measured.running.push(RunningCall { call: 1, companies: 1, began });
     let at = |seconds: u64| measured.target(&limits, began + Duration::from_secs(seconds));
     assert_eq!((at(1).companies, at(1).waiting), (8, 7));
     assert_eq!((at(3).companies, at(3).waiting), (1, 0));
@@ -164,13 +164,13 @@ fn one_late_worker_of_four_leaves_the_others_their_share() {
     let mut measured = measured(32);
     calls(&mut measured, 10, |companies| companies as f64 * 0.25);
     let began = Instant::now();
-    measured.running.push(Running { call: 1, companies: 1, began });
+    measured.running.push(RunningCall { call: 1, companies: 1, began });
     measured.workers = 4;
     assert_eq!(measured.target(&limits(4, 512), began + Duration::from_secs(9)).companies, 3 * 8 + 1);
 }
 
 proptest! {
-    /// From 10 microseconds to 10 minutes a company, whatever the speed was before.
+    /// From 10 microseconds to 10 minutes per company, whatever the speed was before.
     #[test]
     fn about_two_seconds_of_work_are_held_at_any_speed_soon_after_it_has_changed(
         (before, after, workers, prefetch) in (-5.0_f64..2.7, -5.0_f64..2.7, 1_usize..8, 1_usize..2_000)
@@ -189,7 +189,7 @@ proptest! {
             let (least, most) = (workers.min(prefetch) as f64, prefetch as f64);
             prop_assert!(target.companies as f64 >= (exact * 0.8 - workers as f64).clamp(least, most), "{target:?} at {each} s");
             prop_assert!(target.companies as f64 <= (exact * 1.25 + workers as f64).clamp(least, most), "{target:?} at {each} s");
-            // A call is short, unless one company alone is longer; now and then it is a trial of twice as many.
+            // A call is short, unless one company takes longer; sometimes it is a trial with twice as many.
             let call = measured.batch.most() as f64 * each;
             prop_assert!(call <= 2.001 * (HOLD * CALL_PART).max(each), "a call of {call} s at {each} s");
         }
@@ -212,7 +212,7 @@ proptest! {
     }
 }
 
-/// Of a scorer that needs twice the time for twice the companies, but never the same time twice.
+/// For a scorer that needs twice the mean time for twice the companies, with random durations.
 #[test]
 fn chance_does_not_make_larger_batches_look_faster() {
     for seed in 0..20 {
@@ -222,7 +222,7 @@ fn chance_does_not_make_larger_batches_look_faster() {
         for _ in 0..500 {
             let companies = measured.batch.most();
             large += usize::from(companies > 1);
-            // Exponential: most are short, some are several times as long.
+            // Exponentially distributed: most are short, some are several times as long.
             let seconds: f64 = (0..companies).map(|_| -random.f64().max(1e-9).ln()).sum();
             measured.scored(companies, seconds, &limits(1, 512));
             measured.batch.try_larger();

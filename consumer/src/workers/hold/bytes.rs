@@ -1,21 +1,21 @@
-//! How many companies there is memory for: what is held, and what is answered, has a size too.
+//! How many companies fit into memory, by the sizes of their records and predictions.
 
-/// Bytes held at most, on average: of records, and of what their answers will have.
+/// Bytes of the records that are held and of their predictions at most, by the mean sizes.
 const HELD: f64 = (24 << 20) as f64;
 
-/// Bytes of a call of a scorer, on average. Its request and its answer are each put together in memory, beside what is held.
+/// Bytes of one call of a scorer at most, by the mean sizes. Its request and its answer are each put together in memory, beside what is held.
 const IN_A_CALL: f64 = (4 << 20) as f64;
 
-/// Before this many times as many companies have come, no more are asked for: as long as few have, little is known of their size.
+/// At most this many times the number of companies that have arrived are held: while few have arrived, little is known of their size.
 const STEP: usize = 4;
 
-/// The weight of the newest company in the mean.
+/// The weight of the newest company in the means.
 const WEIGHT: f64 = 1.0 / 16.0;
 
-/// What a company has beside its record, about.
+/// Bytes that a company has beside its record, roughly.
 const BESIDE_THE_RECORD: usize = 500;
 
-/// The sizes of the companies that came and were answered lately.
+/// The mean sizes of recent companies and their predictions.
 #[derive(Debug, Default)]
 pub(super) struct Bytes {
     arrived: usize,
@@ -32,15 +32,15 @@ impl Bytes {
         self.arrived = self.arrived.saturating_add(1);
     }
 
-    /// A company has been answered for.
+    /// A company has been scored.
     pub(super) fn answered(&mut self, answer_bytes: usize) {
         let bytes = answer_bytes as f64;
-        // What is large is believed at once: many more may be on their way.
+        // The first answer sets the mean: if it is large, many more of its size may be in flight.
         let weight = if self.answer == 0.0 { 1.0 } else { WEIGHT };
         self.answer += weight * (bytes - self.answer);
     }
 
-    /// How many to hold at most; any number while none has come.
+    /// How many companies to hold at most; no limit until one has arrived.
     pub(super) fn most_held(&self) -> usize {
         if self.arrived == 0 {
             return usize::MAX;
@@ -48,14 +48,20 @@ impl Bytes {
         self.in_bytes(HELD).min(self.arrived.saturating_mul(STEP))
     }
 
-    /// How many to score in one call at most.
+    /// How many companies to score in one call at most.
     pub(super) fn most_in_a_call(&self) -> usize {
         self.in_bytes(IN_A_CALL)
     }
 
     fn in_bytes(&self, bytes: f64) -> usize {
-        super::whole(bytes / (self.record + self.answer).max(1.0)).max(1)
+        whole(bytes / (self.record + self.answer).max(1.0)).max(1)
     }
+}
+
+/// The whole part of a number, as a count.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "float to integer saturates, and NaN is 0")]
+pub(super) fn whole(number: f64) -> usize {
+    number as usize
 }
 
 #[cfg(test)]
