@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use rollcall_consumer::cli::ConsumerArgs;
 use rollcall_consumer::error::{ConsumerError, exit};
 use rollcall_consumer::run;
-use rollcall_score::command::launch;
+use rollcall_score::command::run_launcher_or_guard;
 use rollcall_shared::arguments;
 use rollcall_shared::lifecycle::{self, Shutdown};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
-    match launch(std::env::args_os().skip(1)) {
-        Some(error) => exit(Err(ConsumerError::Usage(error.to_string()))),
-        None => lifecycle::run(Builder::new_multi_thread(), consume()),
+    match run_launcher_or_guard(std::env::args_os().skip(1)) {
+        Err(error) => exit(Err(ConsumerError::Usage(error.to_string()))),
+        Ok(()) => lifecycle::run(Builder::new_multi_thread(), consume()),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod broker;
 pub mod decimal;
 pub mod duration;
+pub mod json;
 pub mod lifecycle;
 pub mod message;
 pub mod telemetry;

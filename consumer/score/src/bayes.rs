@@ -1,128 +1,76 @@
-//! Scores companies with a Bayesian network: given the fields of a company's record that are variables of the network,
-//! how probable is each state of every other variable?
+//! Scores companies with a Bayesian network: given the fields of a company's record that are variables of the network, how probable is each
+//! state of every other variable?
 //!
-//! The answer is estimated by likelihood weighting. The way of a company: [`evidence`] is read from its record, blocks
-//! of [`particles`] are drawn and weighed, their [`posterior`] is summed up, and the [`answer`] is written. Where no
-//! particle agrees with the evidence, [`possible`] finds out why.
+//! The posterior is estimated by likelihood weighting. The path of a company: [`evidence`] is read from its record, the [`sampler`] draws and
+//! weights blocks of particles, the [`posterior`] sums them up, and the [`prediction`] is written. If no particle agrees with the evidence,
+//! [`feasibility`] finds out why.
 //!
-//! A prediction depends on the model file, the number of particles and the record, and on nothing else: not on the
-//! machine, the thread, the batch or the order. Only whether there is one may depend on the machine, for a company has a
-//! [`deadline`]. This module learns no networks, knows no continuous variables, and computes no exact posteriors.
+//! A prediction depends only on the model file, the number of particles and the record: not on the machine, the thread, the batch or the order.
+//! Only whether there is one may depend on the machine, since a call has a [`deadline`]. This module does not learn networks, has no continuous
+//! variables, and computes no exact posteriors.
 
-mod answer;
-mod bif;
 mod deadline;
-mod define;
-mod document;
-mod draws;
-mod evidence;
-mod fault;
-mod file;
-mod given;
-mod lanes;
-mod lexer;
-mod list;
-mod network;
-mod particles;
-mod possible;
-mod posterior;
 mod quote;
-mod table;
+mod rng;
+
+mod network;
+
+mod evidence;
+mod feasibility;
+mod sampler;
+
+mod posterior;
+mod prediction;
+
 #[cfg(test)]
 mod tests;
-mod variables;
-mod weights;
-mod xmlbif;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use self::answer::Answers;
-use self::deadline::{Deadline, Late, TIMEOUT};
+use self::deadline::{Deadline, DeadlineExceeded, TIMEOUT};
 use self::evidence::{Evidence, no_features};
-pub use self::fault::Fault;
-use self::lanes::{BLOCK, Lanes};
-use self::network::Network;
-use self::particles::Particles;
+use self::network::cpt::Normalised;
+use self::network::{Network, file};
 use self::posterior::Posterior;
+use self::prediction::PredictionWriter;
 use self::quote::quote;
-use self::table::Scaled;
-use super::{Company, Prediction, ScoreError, Scorer, Scores};
+use self::sampler::Sampler;
+use self::sampler::block::BLOCK;
+use self::sampler::simd::SimdLevel;
+use crate::error::{Error, ParseError};
+use crate::scorer::{Company, Prediction, ScoreError, Scorer, Scores};
 
 /// How a network is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Particles drawn for each company, at least 1. The error of a probability p is about sqrt(p (1 - p) / particles)
-    /// without evidence, and grows as the evidence gets less probable.
+    /// Particles drawn for each company, at least 1. Without evidence, the error of a probability p is about sqrt(p (1 - p) / particles). It
+    /// grows as the evidence gets less probable.
     pub particles: u32,
-    /// Whether predictions hold the probability of every state, or only the most probable state and its own.
+    /// Whether predictions have the probability of every state, or only the most probable state and its probability.
     pub distributions: bool,
-    /// How long a call may take before it is given up.
+    /// How long a call may take.
     pub timeout: Duration,
-}
-
-/// Why a network could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file is missing or can't be read.
-    #[error("cannot read the network {}: {error}; name a readable file in BIF or XMLBIF", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        #[source]
-        error: io::Error,
-    },
-    /// The file is larger than any network should be, as it is or unpacked.
-    #[error("expected {} to have at most {} bytes; name a network, or a smaller one", path.display(), file::MAX_BYTES)]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is plainly no text, or gzip that cannot be unpacked.
-    #[error("expected {} to be text in UTF-8, plain or in gzip, found {found}; {remedy}", path.display())]
-    NoText {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        found: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// The file holds no valid network.
-    #[error("{}, line {line}: {message}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1, where the fault shows.
-        line: usize,
-        /// What was expected, what was found, and what to do.
-        message: String,
-    },
-    /// The settings ask for no particles.
-    #[error("expected at least 1 particle, found 0; ask for some, such as 1000")]
-    NoParticles,
 }
 
 /// Scores companies with one Bayesian network.
 ///
-/// A prediction is a JSON object with every unobserved variable of the network, in the order of its file. A company fails
-/// with one of the causes, of which only the last may go better another time,
-/// - `invalid_evidence`: its record is no JSON object, or a field of a variable's name holds no state of that variable;
+/// A prediction is a JSON object with every unobserved variable of the network, in the order of its file. A company fails with one of these
+/// causes, of which only the last is retryable:
+/// - `invalid_evidence`: its record is not a JSON object, or a field with the name of a variable has no state of that variable;
 /// - `impossible_evidence`: its fields have probability 0;
-/// - `improbable_evidence`: no particle agreed with its fields, and they are possible or too many to tell;
-/// - `timeout`: it took longer than it may.
+/// - `improbable_evidence`: no particle agreed with its fields, which are possible, or it could not be decided whether they are;
+/// - `timeout`: the call took longer than it may.
 ///
-/// A clone shares the network and has room of its own to work in, so that each thread can have one.
+/// A clone shares the network and has memory of its own to work in, so that each thread can have one.
 #[derive(Debug, Clone)]
 pub struct Bayes {
     model: Arc<Model>,
     evidence: Evidence,
-    particles: Particles,
+    sampler: Sampler,
     posterior: Posterior,
 }
 
@@ -130,29 +78,26 @@ pub struct Bayes {
 #[derive(Debug)]
 struct Model {
     network: Network,
-    answers: Answers,
+    writer: PredictionWriter,
     particles: u32,
     timeout: Duration,
-    /// Hash of the model's text.
+    /// Hash of the model's file.
     fingerprint: u64,
 }
 
 impl Bayes {
-    /// Loads a network from a file in the Bayesian Interchange Format or XMLBIF, plain or in gzip, and warns of
-    /// distributions that had to be scaled to a sum of 1.
+    /// Loads a network from a file in the Bayesian Interchange Format (BIF) or XMLBIF, plain or in gzip. Logs a warning if distributions had
+    /// to be normalised.
     ///
     /// # Errors
-    /// Where the file can't be read or holds no valid network, with the line and what to do; and for 0 particles.
-    pub fn load(path: &Path, settings: Settings) -> Result<Self, LoadError> {
+    /// If the file can't be read or has no valid network, and for 0 particles.
+    pub fn load(path: &Path, settings: Settings) -> Result<Self, Error> {
         if settings.particles == 0 {
-            return Err(LoadError::NoParticles);
+            return Err(Error::NoParticles);
         }
-        let bayes = Self::parse(&file::read(path)?, settings).map_err(|Fault { line, message }| LoadError::Invalid {
-            path: path.to_owned(),
-            line,
-            message,
-        })?;
-        let Scaled { distributions, first_line, largest_error } = bayes.model.network.scaled;
+        let bayes =
+            Self::parse(&file::read(path)?, settings).map_err(|error| Error::InvalidNetwork { path: path.to_owned(), error })?;
+        let Normalised { distributions, first_line, largest_error } = bayes.model.network.normalised;
         if distributions > 0 {
             tracing::warn!(
                 file = %path.display(), distributions, first_line, largest_error,
@@ -162,18 +107,18 @@ impl Bayes {
         Ok(bayes)
     }
 
-    /// Reads a network from the text of such a file.
+    /// Parses the bytes of such a file, unpacked.
     ///
     /// # Errors
-    /// The first fault of the file.
-    pub fn parse(file: &[u8], settings: Settings) -> Result<Self, Fault> {
+    /// The first error in the file.
+    pub fn parse(file: &[u8], settings: Settings) -> Result<Self, ParseError> {
         let network = Network::parse(file)?;
         Ok(Self {
             evidence: Evidence::default(),
-            particles: Particles::new(&network, Lanes::fastest()),
+            sampler: Sampler::new(&network, SimdLevel::fastest()),
             posterior: Posterior::new(&network),
             model: Arc::new(Model {
-                answers: Answers::new(&network, settings.distributions),
+                writer: PredictionWriter::new(&network, settings.distributions),
                 network,
                 particles: settings.particles,
                 timeout: settings.timeout,
@@ -185,33 +130,34 @@ impl Bayes {
     fn predict(&mut self, record: &[u8], deadline: &mut Deadline) -> Result<Prediction, ScoreError> {
         let model = &self.model;
         self.evidence.read(&model.network, record)?;
-        if let Some(variable) = possible::contradiction(&model.network, &self.evidence) {
+        if let Some(variable) = feasibility::contradiction(&model.network, &self.evidence) {
             return Err(ruled_out(&model.network.variables[variable].name));
         }
         self.posterior.clear();
         let seed = model.seed(record);
         for (first, count) in blocks(model.particles) {
-            if self.particles.sample(&model.network, &self.evidence, seed, first, count, deadline)? {
-                self.posterior.add(&self.evidence, &self.particles);
+            if self.sampler.sample(&model.network, &self.evidence, seed, first, count, deadline)? {
+                self.posterior.add(&self.evidence, &self.sampler);
             }
         }
         if self.posterior.has_weight() {
             let no_features = (!self.evidence.has_features()).then(|| no_features(&model.network, record));
-            Ok(Prediction { json: model.answers.write(&self.evidence, &self.posterior), no_features })
+            Ok(Prediction { json: model.writer.write(&self.evidence, &self.posterior), no_features })
         } else {
-            Err(disagreement(model, &self.evidence, deadline)?)
+            Err(no_weight(model, &self.evidence, deadline)?)
         }
     }
 }
 
 impl Scorer for Bayes {
-    /// Each company stands or falls alone. Only time is shared: of a batch whose time is up, each is to be scored by itself.
+    /// Companies fail independently, except that they share the timeout: if it passes, the call fails, and each company is scored again by
+    /// itself.
     fn score(&mut self, companies: &[Company]) -> Scores {
         let mut deadline = Deadline::after(self.model.timeout);
         let mut scores = Vec::with_capacity(companies.len());
         for company in companies {
             match self.predict(&company.record, &mut deadline) {
-                Err(late) if late.cause == TIMEOUT => return Err(late.into()),
+                Err(error) if error.cause == TIMEOUT => return Err(error.into()),
                 score => scores.push(score),
             }
         }
@@ -220,7 +166,7 @@ impl Scorer for Bayes {
 }
 
 impl Model {
-    /// The seed of a company's draws: a hash of all that its prediction may depend on.
+    /// The seed of a company's draws: a hash of everything that its prediction may depend on.
     fn seed(&self, record: &[u8]) -> u64 {
         let mut hash = Xxh3::new();
         hash.update(&self.fingerprint.to_le_bytes());
@@ -242,10 +188,10 @@ fn ruled_out(variable: &str) -> ScoreError {
     ))
 }
 
-/// What to say where no particle has any weight. Sampling alone can't tell the impossible from the improbable; where a
-/// search can't either, the evidence counts as improbable, for more particles may yet agree with it.
-fn disagreement(model: &Model, evidence: &Evidence, deadline: &mut Deadline) -> Result<ScoreError, Late> {
-    if possible::possible(&model.network, evidence, deadline)? == Some(false) {
+/// The error for a company of which no particle has weight. The particles alone do not show whether the evidence is impossible or only
+/// improbable. If a search doesn't either, the evidence counts as improbable, since more particles may agree with it.
+fn no_weight(model: &Model, evidence: &Evidence, deadline: &mut Deadline) -> Result<ScoreError, DeadlineExceeded> {
+    if feasibility::is_feasible(&model.network, evidence, deadline)? == Some(false) {
         let message =
             "expected evidence that can happen, found fields that rule each other out; correct the record or the network";
         return Ok(impossible(message.to_owned()));

@@ -37,9 +37,9 @@ pub(crate) enum Disposition {
 /// Decides by the outcome of an attempt. If the job has no retry policy, `policy` applies.
 pub(crate) fn disposition(work: &Work, scored: Result<Prediction, ScoreError>, policy: &RetryPolicy) -> Disposition {
     match scored {
-        Ok(Prediction { json, .. }) if json.len() > LARGEST_PREDICTION => Disposition::Publish(ScoredCompany::Error {
+        Ok(Prediction { json, .. }) if json.as_str().len() > LARGEST_PREDICTION => Disposition::Publish(ScoredCompany::Error {
             cause: "prediction_too_large".to_owned(),
-            message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", json.len()),
+            message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", json.as_str().len()),
         }),
         Ok(prediction) => Disposition::Publish(ScoredCompany::Prediction(prediction.json)),
         Err(error) => {
@@ -102,7 +102,7 @@ mod tests {
         assert!(is_failed(&disposition(&work(3, None), error(true), &policy)));
         assert!(is_failed(&disposition(&work(1, None), error(false), &policy)));
         assert!(matches!(
-            disposition(&work(1, None), Ok("1".to_owned().into()), &policy),
+            disposition(&work(1, None), Ok("1".parse().unwrap()), &policy),
             Disposition::Publish(ScoredCompany::Prediction(_))
         ));
     }

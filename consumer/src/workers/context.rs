@@ -47,7 +47,7 @@ impl WorkerContext {
         took: Duration,
     ) -> Result<(), SessionGone> {
         let mut guard = BatchGuard { queue: &self.queue, batch };
-        scores.iter().flatten().for_each(|prediction| self.hold.answered(prediction.json.len()));
+        scores.iter().flatten().for_each(|prediction| self.hold.answered(prediction.json.as_str().len()));
         self.features.check(&guard.batch, &mut scores);
         let duration = took / u32::try_from(guard.batch.len()).unwrap_or(u32::MAX).max(1);
         let scored_at = Timestamp::now();

@@ -86,8 +86,9 @@ mod tests {
                 item
             })
             .collect();
-        let score =
-            |&(_, lacks): &(&str, bool)| Ok(Prediction { json: "1".to_owned(), no_features: lacks.then(|| "none".to_owned()) });
+        let score = |&(_, lacks): &(&str, bool)| {
+            Ok(Prediction { json: "1".parse().unwrap(), no_features: lacks.then(|| "none".to_owned()) })
+        };
         let mut scores: Vec<_> = companies.iter().map(score).collect();
         features.check(&batch, &mut scores);
         assert!(

@@ -206,7 +206,7 @@ mod tests {
         for index in 0..2 {
             fail(&health, index, false);
         }
-        health.answered(&[company("bad"), company("good")], &[Err(error()), Ok("1".to_owned().into())]);
+        health.answered(&[company("bad"), company("good")], &[Err(error()), Ok("1".parse().unwrap())]);
         assert_eq!(health.sample(), Some(company("good")));
         fail(&health, 2, false);
         assert!(!shutdown.is_requested());

@@ -13,6 +13,7 @@ use super::names::{Index, Job, Model};
 use super::opening::Opening;
 use super::timestamp::{Timestamp, field};
 use super::work::Work;
+use crate::json::Json;
 
 /// The `type` property of a result message.
 pub const RESULT_TYPE: &str = "rollcall.result.v1";
@@ -98,8 +99,8 @@ impl ResultHeaders {
 /// A company after scoring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScoredCompany {
-    /// The prediction, as JSON text.
-    Prediction(String),
+    /// The prediction.
+    Prediction(Json),
     /// Why there is none.
     Error {
         /// A short, stable word or phrase, to count by.
@@ -212,7 +213,7 @@ impl ResultMessage<'_> {
         if let ScoredCompany::Prediction(prediction) = self.scored {
             body.pop();
             body.extend_from_slice(br#","prediction":"#);
-            body.extend_from_slice(prediction.as_bytes());
+            body.extend_from_slice(prediction.as_str().as_bytes());
             body.push(b'}');
         }
         Ok(body)

@@ -13,7 +13,7 @@ fuzz_target!(|line: &[u8]| {
             assert_eq!(outcomes.len(), COMPANIES);
             for prediction in outcomes.into_iter().flatten() {
                 // It goes into the result as it stands.
-                serde_json::from_str::<&serde_json::value::RawValue>(&prediction.json).unwrap();
+                serde_json::from_str::<&serde_json::value::RawValue>(prediction.json.as_str()).unwrap();
             }
         }
         Ok(Line::Failed(_) | Line::Log) => {}

@@ -24,7 +24,7 @@ fuzz_target!(|record: &[u8]| {
     });
     let scores = BAYES.lock().unwrap().score(&[Company { record: record.to_vec() }]).unwrap();
     match &scores[0] {
-        Ok(prediction) => drop(serde_json::from_str::<Map<String, Value>>(&prediction.json).unwrap()),
+        Ok(prediction) => drop(serde_json::from_str::<Map<String, Value>>(prediction.json.as_str()).unwrap()),
         Err(error) => {
             assert!(
                 ["invalid_evidence", "impossible_evidence", "improbable_evidence"].contains(&error.cause.as_str()),

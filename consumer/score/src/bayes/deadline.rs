@@ -1,55 +1,53 @@
-//! When a call is given up: one that takes for ever would hold its thread, and its companies' job, for ever.
+//! The time limit of a call, so that no company takes a scoring thread for ever.
 
 use std::time::{Duration, Instant};
 
-use super::super::ScoreError;
+use crate::scorer::ScoreError;
 
-/// Work between two looks at the clock. A unit of it takes a nanosecond or a few, so that the clock costs nothing beside the
-/// work, and a company is given up within a millisecond.
-const WORK_A_LOOK: usize = 1 << 16;
+/// Units of work between two reads of the clock. A unit takes a few nanoseconds, so that reading the clock costs nothing in comparison, and
+/// a call ends within a millisecond of its deadline.
+const CHECK_EVERY: usize = 1 << 16;
 
 /// The cause of a failure for lack of time.
 pub(super) const TIMEOUT: &str = "timeout";
 
-/// The time that a call has.
+/// When a call must end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     timeout: Duration,
-    /// None where the time ends after the clock does.
+    /// `None` if it is later than the clock can represent.
     end: Option<Instant>,
-    /// Work done since the last look at the clock.
+    /// Units of work since the clock was last read.
     work: usize,
 }
 
-/// The time is up; holds how long it was.
+/// The deadline has passed. Holds the timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Late(Duration);
+pub(super) struct DeadlineExceeded(Duration);
 
 impl Deadline {
-    /// The time begins now.
+    /// `timeout` from now.
     pub(super) fn after(timeout: Duration) -> Self {
         Self { timeout, end: Instant::now().checked_add(timeout), work: 0 }
     }
 
-    /// Notes some work that is about to be done: what one particle or one state costs for one variable or one parent.
-    ///
-    /// # Errors
-    /// [`Late`] where the time is up.
-    pub(super) fn spend(&mut self, work: usize) -> Result<(), Late> {
+    /// Counts work that is about to be done, and reads the clock every [`CHECK_EVERY`] units. A unit is the work for one variable or one
+    /// parent and one particle or one state.
+    pub(super) fn spend(&mut self, work: usize) -> Result<(), DeadlineExceeded> {
         self.work = self.work.saturating_add(work);
-        if self.work < WORK_A_LOOK {
+        if self.work < CHECK_EVERY {
             return Ok(());
         }
         self.work = 0;
         match self.end {
-            Some(end) if Instant::now() >= end => Err(Late(self.timeout)),
+            Some(end) if Instant::now() >= end => Err(DeadlineExceeded(self.timeout)),
             _ => Ok(()),
         }
     }
 }
 
-impl From<Late> for ScoreError {
-    fn from(Late(timeout): Late) -> Self {
+impl From<DeadlineExceeded> for ScoreError {
+    fn from(DeadlineExceeded(timeout): DeadlineExceeded) -> Self {
         let timeout = humantime::format_duration(timeout);
         ScoreError {
             cause: TIMEOUT.to_owned(),
@@ -69,9 +67,9 @@ mod tests {
     #[test]
     fn the_clock_is_looked_at_after_enough_work_and_not_before() {
         let mut deadline = Deadline::after(Duration::ZERO);
-        assert_eq!(deadline.spend(WORK_A_LOOK - 1), Ok(()));
-        assert_eq!(deadline.spend(1), Err(Late(Duration::ZERO)));
-        assert_eq!(deadline.spend(usize::MAX), Err(Late(Duration::ZERO)));
+        assert_eq!(deadline.spend(CHECK_EVERY - 1), Ok(()));
+        assert_eq!(deadline.spend(1), Err(DeadlineExceeded(Duration::ZERO)));
+        assert_eq!(deadline.spend(usize::MAX), Err(DeadlineExceeded(Duration::ZERO)));
     }
 
     #[test]

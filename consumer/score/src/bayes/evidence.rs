@@ -1,9 +1,8 @@
-//! Reads what a company's record says of the network's variables.
+//! Reads evidence from a company's record.
 //!
-//! A field named like a variable is evidence. It holds a state of that variable, by its exact text. Where there is none, a number is
-//! the one state that is the same number (pandas writes `5.0` for the state `5` where another row lacks a value), and `true` or
-//! `false`, however capitalised, the one state that differs in capitals only. An empty string or null leaves the variable
-//! unobserved, as does its absence. Other fields are ignored.
+//! A field with the name of a variable is evidence. Its value is the exact text of a state. If there is no such state, a number means the
+//! one state that is the same number (pandas writes `5.0` for the state `5` if another row lacks a value), and `true` or `false` means the one
+//! state that differs only in case. An empty string, null, or no field leaves the variable unobserved. Other fields are ignored.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,9 +10,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::ScoreError;
-use super::network::{Network, Variable};
+use super::network::Network;
+use super::network::variable::Variable;
 use super::quote::{quote, quote_all};
+use crate::scorer::ScoreError;
 
 /// The observed state of each variable, in the order of the network's variables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,8 +26,7 @@ impl Evidence {
     /// Replaces this evidence by that of a record.
     ///
     /// # Errors
-    /// `invalid_evidence` where the record is no JSON object, or gives a variable something that is no state of it, or
-    /// two states.
+    /// `invalid_evidence` if the record is not a JSON object, or gives a variable a value that is not one of its states, or two states.
     pub(super) fn read(&mut self, network: &Network, record: &[u8]) -> Result<(), ScoreError> {
         self.states.clear();
         self.states.resize(network.variables.len(), None);
@@ -39,26 +38,26 @@ impl Evidence {
         Ok(())
     }
 
-    /// Whether a field of the record is named like a variable, whatever it holds.
+    /// Whether any field of the record has the name of a variable, whatever its value.
     pub(super) fn has_features(&self) -> bool {
         self.has_features
     }
 
-    /// The observed state of a variable.
+    /// The observed state of a variable; `None` if it is unobserved.
     pub(super) fn state(&self, variable: usize) -> Option<u8> {
         self.states[variable]
     }
 
-    fn observe(&mut self, network: &Network, place: usize, raw: &RawValue) -> Result<(), ScoreError> {
-        let variable = &network.variables[place];
-        let state = match Value::of(raw) {
-            Value::Nothing => return Ok(()),
-            Value::State(name) => {
+    fn observe(&mut self, network: &Network, index: usize, raw: &RawValue) -> Result<(), ScoreError> {
+        let variable = &network.variables[index];
+        let state = match FieldValue::of(raw) {
+            FieldValue::Unobserved => return Ok(()),
+            FieldValue::State(name) => {
                 variable.state(&name).or_else(|| variable.equal_state(&name)).ok_or_else(|| no_state(variable, &name))?
             }
-            Value::Unfit => return Err(no_state(variable, raw.get())),
+            FieldValue::Invalid => return Err(no_state(variable, raw.get())),
         };
-        match self.states[place].replace(state) {
+        match self.states[index].replace(state) {
             Some(other) if other != state => {
                 let field = quote(&variable.name);
                 Err(invalid(format!("expected field {field} once, found it twice with different states; remove one")))
@@ -68,7 +67,7 @@ impl Evidence {
     }
 }
 
-/// The fields of a record that are named like variables, with their values yet unread.
+/// The fields of a record that have the names of variables: the indices of the variables, and the values, not parsed yet.
 fn fields<'r>(network: &Network, record: &'r [u8]) -> Result<Vec<(usize, &'r RawValue)>, ScoreError> {
     let mut json = serde_json::Deserializer::from_slice(record);
     let fields = json.deserialize_map(Fields { network });
@@ -76,7 +75,7 @@ fn fields<'r>(network: &Network, record: &'r [u8]) -> Result<Vec<(usize, &'r Raw
     fields.map_err(|error| invalid(format!("expected the record to be a JSON object: {error}; correct the record")))
 }
 
-/// What to say of a record no field of which is named like a variable.
+/// The message for a record of which no field has the name of a variable.
 pub(super) fn no_features(network: &Network, record: &[u8]) -> String {
     let variables: Vec<&str> = network.variables.iter().map(|variable| variable.name.as_str()).collect();
     let found = serde_json::from_slice::<serde_json::Map<_, _>>(record).unwrap_or_default();
@@ -89,7 +88,7 @@ pub(super) fn no_features(network: &Network, record: &[u8]) -> String {
     )
 }
 
-/// Keeps the fields named like variables out of all fields of an object.
+/// Deserialises an object, keeping only the fields that have the names of variables.
 struct Fields<'n> {
     network: &'n Network,
 }
@@ -115,7 +114,7 @@ impl<'r> Visitor<'r> for Fields<'_> {
     }
 }
 
-/// Looks a field's name up without keeping it.
+/// Deserialises a field's name to the index of the variable, without allocating.
 struct FieldName<'n> {
     network: &'n Network,
 }
@@ -136,37 +135,37 @@ impl Visitor<'_> for FieldName<'_> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.network.place(name))
+        Ok(self.network.index_of(name))
     }
 }
 
-/// What the value of a field says of its variable.
-enum Value<'r> {
-    /// It is unobserved.
-    Nothing,
-    /// It is in the state of this name, or in the one that means the same.
+/// The value of a field that has the name of a variable.
+enum FieldValue<'r> {
+    /// The variable is unobserved.
+    Unobserved,
+    /// The name of a state, or text that means the same.
     State(Cow<'r, str>),
-    /// Nothing that could name a state.
-    Unfit,
+    /// A value that cannot be a state.
+    Invalid,
 }
 
-impl<'r> Value<'r> {
+impl<'r> FieldValue<'r> {
     fn of(raw: &'r RawValue) -> Self {
         let literal = raw.get();
         match literal.as_bytes().first() {
-            Some(b'n') => Self::Nothing,
-            Some(b'{' | b'[') => Self::Unfit,
+            Some(b'n') => Self::Unobserved,
+            Some(b'{' | b'[') => Self::Invalid,
             Some(b'"') => match string(literal) {
-                Some(text) if text.is_empty() => Self::Nothing,
+                Some(text) if text.is_empty() => Self::Unobserved,
                 Some(text) => Self::State(text),
-                None => Self::Unfit,
+                None => Self::Invalid,
             },
             _ => Self::State(Cow::Borrowed(literal)),
         }
     }
 }
 
-/// The text of a JSON string; `None` where its escapes are no text.
+/// The text of a JSON string; `None` if its escapes are not valid Unicode.
 fn string(literal: &str) -> Option<Cow<'_, str>> {
     if literal.contains('\\') {
         return serde_json::from_str(literal).ok().map(Cow::Owned);
@@ -263,11 +262,11 @@ mod tests {
             (r#"{"grade": "-0.0", "flag": "TRUE"}"#, Some([Some(0), Some(0), None, None])),
             (r#"{"grade": 1.5}"#, Some([Some(2), None, None, None])),
             (r#"{"grade": 7e1}"#, Some([Some(3), None, None, None])),
-            // An exact text comes first; of several that mean the same none is taken.
+            // The exact text is preferred; if several states mean the same, none is taken.
             (r#"{"odd": 1.0, "told": "TRUE"}"#, Some([None, None, Some(3), Some(1)])),
             (r#"{"odd": 1.00}"#, None),
             (r#"{"told": "True"}"#, None),
-            // Other words and codes are taken as they stand.
+            // Other words and codes must match exactly.
             (r#"{"odd": "Yes"}"#, None),
             (r#"{"told": 1}"#, None),
             (r#"{"grade": " 1"}"#, None),

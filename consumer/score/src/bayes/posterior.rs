@@ -1,22 +1,22 @@
-//! Sums up what weighted particles say: how probable each state of each unobserved variable is.
+//! Sums up weighted particles: how probable is each state of each unobserved variable?
 //!
-//! Within a block the sums are exact. Blocks are added up in their order, so that every machine finds the same digits.
+//! Within a block the sums are exact integers. Blocks are added in a fixed order, so that every machine gets the same digits.
 
 use super::evidence::Evidence;
 use super::network::Network;
-use super::particles::Particles;
-use super::weights::power_of_two;
+use super::sampler::Sampler;
+use super::sampler::weights::power_of_two;
 
-/// The weight on each state, and on all particles.
+/// The weight of each state, and of all particles.
 #[derive(Debug, Clone)]
 pub(super) struct Posterior {
     /// For each variable, where its states begin in `weights`; and the end.
     starts: Vec<usize>,
     weights: Vec<f64>,
     total: f64,
-    /// As that of [`super::weights::Weights`], for all sums here.
+    /// The scale of all sums here, as [`super::sampler::weights::Weights::exponent`].
     exponent: i32,
-    /// Those of one variable and one block.
+    /// The sums of one variable and one block.
     sums: [u64; 256],
 }
 
@@ -31,21 +31,21 @@ impl Posterior {
         Self { starts, weights: vec![0.0; states], total: 0.0, exponent: 0, sums: [0; 256] }
     }
 
-    /// Forgets all particles.
+    /// Removes all particles.
     pub(super) fn clear(&mut self) {
         self.weights.fill(0.0);
         self.total = 0.0;
     }
 
-    /// Adds a block in which some particle has weight.
-    pub(super) fn add(&mut self, evidence: &Evidence, particles: &Particles) {
-        let weights = particles.weights();
-        let scale = self.meet_scale(weights.exponent);
+    /// Adds the sampler's block, of which at least one particle must have weight.
+    pub(super) fn add(&mut self, evidence: &Evidence, sampler: &Sampler) {
+        let weights = sampler.weights();
+        let scale = self.rescale(weights.exponent);
         self.total += scale * weights.total as f64;
         for variable in (0..self.starts.len() - 1).filter(|&variable| evidence.state(variable).is_none()) {
             let sums_so_far = &mut self.weights[self.starts[variable]..self.starts[variable + 1]];
             let sums = &mut self.sums[..sums_so_far.len()];
-            particles.sum_up(variable, sums);
+            sampler.state_weights(variable, sums);
             sums_so_far.iter_mut().zip(sums).for_each(|(so_far, sum)| *so_far += scale * *sum as f64);
         }
     }
@@ -55,14 +55,14 @@ impl Posterior {
         self.total > 0.0
     }
 
-    /// For each state of an unobserved variable, its probability, from 0 to 1. Only where there is weight.
+    /// The probability of each state of an unobserved variable, from 0 to 1. Meaningless if there is no weight.
     pub(super) fn probabilities(&self, variable: usize) -> impl Iterator<Item = f64> + '_ {
         let weights = &self.weights[self.starts[variable]..self.starts[variable + 1]];
         weights.iter().map(|weight| weight / self.total)
     }
 
-    /// Brings these sums to the scale of the larger weights, their own or a block's; returns the factor for the block.
-    fn meet_scale(&mut self, exponent: i32) -> f64 {
+    /// Scales these sums to the larger of their own exponent and a block's. Returns the factor for the block.
+    fn rescale(&mut self, exponent: i32) -> f64 {
         if !self.has_weight() {
             self.exponent = exponent;
         }
@@ -84,12 +84,12 @@ mod tests {
     fn blocks_of_different_scale_meet_at_the_larger() {
         let (small, large, vanishing) = (-300, -260, -5_000);
         let mut posterior = Posterior { starts: vec![0, 2], weights: vec![0.0; 2], total: 0.0, exponent: 0, sums: [0; 256] };
-        assert_eq!(posterior.meet_scale(small), 1.0);
+        assert_eq!(posterior.rescale(small), 1.0);
         (posterior.weights, posterior.total) = (vec![3.0, 1.0], 4.0);
-        assert_eq!(posterior.meet_scale(large), 1.0);
+        assert_eq!(posterior.rescale(large), 1.0);
         let scale = 2_f64.powi(-40);
         assert_eq!((posterior.weights.as_slice(), posterior.total), ([3.0 * scale, scale].as_slice(), 4.0 * scale));
-        assert_eq!(posterior.meet_scale(small), scale);
-        assert_eq!(posterior.meet_scale(vanishing), 0.0);
+        assert_eq!(posterior.rescale(small), scale);
+        assert_eq!(posterior.rescale(vanishing), 0.0);
     }
 }

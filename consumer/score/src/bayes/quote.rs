@@ -1,8 +1,8 @@
-//! How names and values from outside appear in one-line messages: quoted, on one line and cut to a bearable length.
+//! Shows names and values from outside in one-line messages: quoted, with control characters escaped, and shortened.
 
-/// The most characters of an outside value that a message repeats.
+/// The most characters of a value that a message shows.
 const SHOWN_CHARACTERS: usize = 60;
-/// The most characters of another program's message that ours repeats.
+/// The most characters of another program's message that a message shows.
 const SHOWN_MESSAGE_CHARACTERS: usize = 200;
 /// The most names that a message lists.
 const SHOWN_NAMES: usize = 8;

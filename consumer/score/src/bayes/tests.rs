@@ -1,8 +1,8 @@
-//! What the scorer promises, on small networks and on those of the bnlearn repository.
+//! Tests of the whole scorer, on small networks and on those of the bnlearn repository.
 
 mod dialects;
 mod exactness;
 mod hostile_files;
-mod promises;
+mod predictions;
 mod reference;
 mod writers;

@@ -27,7 +27,7 @@ impl Scorer for Troubled {
         if companies.iter().any(|company| company.record == b"deadly") {
             std::panic::panic_any(PanicsAgain);
         }
-        Ok(companies.iter().map(|_| Ok("1".to_owned().into())).collect())
+        Ok(companies.iter().map(|_| Ok("1".parse().unwrap())).collect())
     }
 }
 
@@ -178,7 +178,7 @@ fn a_panic_on_the_way_to_the_session_gives_the_batch_back() {
     let (context, mut outcomes) = context("{}");
     let batch = context.queue.take(|| 10, 1).unwrap();
     // The first company without features is logged.
-    let score = |_: &WorkItem| Ok(Prediction { json: "1".to_owned(), no_features: Some("none".to_owned()) });
+    let score = |_: &WorkItem| Ok(Prediction { json: "1".parse().unwrap(), no_features: Some("none".to_owned()) });
     let scores = batch.iter().map(score).collect();
     let passed_on = catch_unwind(AssertUnwindSafe(|| {
         tracing::subscriber::with_default(Unloggable, || context.pass_on(batch, scores, Duration::ZERO).is_ok())

@@ -35,7 +35,7 @@ fn failed_body(record: &str) -> serde_json::Value {
 #[test]
 fn a_body_reads_back_as_it_was_written_and_is_handed_on_verbatim() {
     let (work, model) = (work("{}"), "m".parse().unwrap());
-    let scored = ScoredCompany::Prediction(r#"{"p": 0.5}"#.to_owned());
+    let scored = ScoredCompany::Prediction(r#"{"p": 0.5}"#.parse().unwrap());
     let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.5 };
     let written = result.body().unwrap();
     let expected = r#"{"job":"j","index":3,"company_id":"acme","model":"m","outcome":"succeeded","attempt":2,"scored_at":"2027-01-31T05:00:00.000Z","duration_ms":1.5,"prediction":{"p": 0.5}}"#;
@@ -93,7 +93,7 @@ proptest! {
         let opening = opened.then(Opening::unique);
         let work = Work { index: Index(index), attempt, round, opening, ..work("{}") };
         let scored = match &cause {
-            None => ScoredCompany::Prediction("1".to_owned()),
+            None => ScoredCompany::Prediction("1".parse().unwrap()),
             Some(cause) => ScoredCompany::Error { cause: cause.clone(), message: String::new() },
         };
         let model = "m".parse().unwrap();

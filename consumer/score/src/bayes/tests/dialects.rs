@@ -1,4 +1,4 @@
-//! One network as each of the writers of the Interchange Format writes it.
+//! One network in the form that each program writes.
 
 use super::super::*;
 
@@ -96,15 +96,15 @@ fn every_dialect_says_the_same_network() {
     for (writer, text) in [("bnlearn", BNLEARN), ("pgmpy", PGMPY), ("aGrUM", AGRUM), ("JavaBayes", JAVA_BAYES), ("XML", XML)] {
         for begin in ["", "\u{feff}", "\n \n"] {
             let network =
-                Network::parse(format!("{begin}{text}").as_bytes()).unwrap_or_else(|fault| panic!("{writer}: {fault:?}"));
-            let variable = |name| &network.variables[network.place(name).unwrap()];
+                Network::parse(format!("{begin}{text}").as_bytes()).unwrap_or_else(|error| panic!("{writer}: {error:?}"));
+            let variable = |name| &network.variables[network.index_of(name).unwrap()];
             let (trend, late) = (variable("sales trend"), variable("late"));
             assert_eq!(
                 (&trend.states[..], &*trend.likelihoods),
                 (&["going up".to_owned(), "down".to_owned()][..], &[0.25, 0.75][..])
             );
             assert_eq!((late.parents.len(), &*late.likelihoods), (1, &[0.1, 0.9, 1.0, 0.0][..]), "{writer}");
-            assert_eq!(network.scaled, Scaled::default());
+            assert_eq!(network.normalised, Normalised::default());
         }
     }
 }
@@ -112,6 +112,6 @@ fn every_dialect_says_the_same_network() {
 #[test]
 fn what_was_scaled_to_1_is_told() {
     let text = BNLEARN.replace("0.1, 0.9", "0.33, 0.66");
-    let scaled = Network::parse(text.as_bytes()).unwrap().scaled;
-    assert_eq!((scaled.distributions, scaled.first_line), (1, 13));
+    let normalised = Network::parse(text.as_bytes()).unwrap().normalised;
+    assert_eq!((normalised.distributions, normalised.first_line), (1, 13));
 }

@@ -1,13 +1,13 @@
-//! Estimates against exact posteriors. A deviation is measured in standard errors of the estimate. By the delta method,
+//! Compares estimates with exact posteriors. A deviation is measured in standard errors of the estimate. By the delta method,
 //! an estimate of a probability p from weights w has the standard error sqrt(sum of w^2 (1[state] - p)^2) / sum of w
 //! (Owen 2013, "Monte Carlo theory, methods and examples", section 9.2). That is itself estimated from the particles,
-//! and says nothing where hardly any of them is in the state, or out of it: there, sqrt(p (1 - p) / n) is used, with
+//! and says nothing if hardly any of them is in the state, or out of it. Then sqrt(p (1 - p) / n) is used, with
 //! the effective sample size n = (sum of w)^2 / sum of w^2 (Kong 1992).
 //!
 //! The network kept here is "Asia" of Lauritzen & Spiegelhalter 1988, "Local computations with probabilities on graphical
-//! structures and their application to expert systems". Others are read where their folder is at hand.
+//! structures and their application to expert systems". Other networks are read if their folder exists.
 //!
-//! Seeds are fixed, so these tests pass always or never.
+//! Seeds are fixed, so that these tests either always pass or always fail.
 
 use std::fs;
 
@@ -17,9 +17,9 @@ use super::super::*;
 
 const PARTICLES: u32 = 100_000;
 const MAX_STANDARD_ERRORS: f64 = 4.0;
-/// Fewer particles than these in a state, or out of it, say nothing of the error.
+/// Fewer particles than these in a state, or out of it, say nothing about the error.
 const MIN_DRAWN: u32 = 25;
-/// The exact posteriors are rounded to six decimals, and their last digit may be off.
+/// The exact posteriors are rounded to six decimals.
 const ROUNDING: f64 = 1e-6;
 
 /// The largest deviation of all comparisons.
@@ -90,7 +90,7 @@ fn compare(network: &[u8], posteriors: &str, worst: &mut Worst) {
 /// The exact probabilities of each variable's states; none for observed variables.
 fn exact(bayes: &Bayes, posterior: &Value) -> Vec<Vec<f64>> {
     let variables = bayes.model.network.variables.iter().enumerate();
-    let states = |(place, variable): (usize, &network::Variable)| match bayes.evidence.state(place) {
+    let states = |(place, variable): (usize, &network::variable::Variable)| match bayes.evidence.state(place) {
         Some(_) => Vec::new(),
         None => variable.states.iter().map(|state| posterior[&variable.name][state].as_f64().unwrap()).collect(),
     };
@@ -111,14 +111,14 @@ fn standard_errors(bayes: &mut Bayes, record: &[u8], exact: &[Vec<f64>]) -> Vec<
     let seed = bayes.model.seed(record);
     for (first, count) in blocks(PARTICLES) {
         let mut deadline = Deadline::after(Duration::MAX);
-        if !bayes.particles.sample(&bayes.model.network, &bayes.evidence, seed, first, count, &mut deadline).unwrap() {
+        if !bayes.sampler.sample(&bayes.model.network, &bayes.evidence, seed, first, count, &mut deadline).unwrap() {
             continue;
         }
-        let of_block: Vec<f64> = (0..count).map(|particle| bayes.particles.weights().likelihood(particle)).collect();
+        let of_block: Vec<f64> = (0..count).map(|particle| bayes.sampler.weights().likelihood(particle)).collect();
         weights += of_block.iter().sum::<f64>();
         of_block.iter().for_each(|weight| all.add(*weight));
         for (variable, drawn) in drawn.iter_mut().enumerate().filter(|(_, drawn)| !drawn.is_empty()) {
-            let pairs = bayes.particles.states(variable).iter().zip(&of_block);
+            let pairs = bayes.sampler.states(variable).iter().zip(&of_block);
             pairs.for_each(|(&state, weight)| drawn[usize::from(state)].add(*weight));
         }
     }

@@ -1,14 +1,16 @@
-//! A network file comes from outside: whatever it holds, reading it ends in a network or an error.
+//! A network file comes from outside: whatever its content, parsing it ends in a network or an error.
 
 use std::fmt::Write;
 
 use proptest::prelude::*;
 
-use super::super::define::{Definition, define};
+use super::super::network::bif;
+use super::super::network::resolve::{Definition, resolve};
+use super::super::network::xmlbif::XmlNetwork;
 use super::super::*;
 
 const ASIA: &[u8] = include_bytes!("../asia.bif");
-/// Pieces of which random files are made: more of them get past the first word than of random bytes.
+/// Random files are made of these pieces. They get further into the parsers than random bytes.
 const PIECES: [&str; 32] = [
     "network",
     "n",
@@ -45,8 +47,8 @@ const PIECES: [&str; 32] = [
 ];
 
 fn read_and_describe(bytes: &[u8]) {
-    if let Err(fault) = Network::parse(bytes) {
-        assert!(fault.line >= 1 && !fault.message.contains('\n'), "{fault:?}");
+    if let Err(error) = Network::parse(bytes) {
+        assert!(error.line >= 1 && !error.message.contains('\n'), "{error:?}");
     }
 }
 
@@ -76,19 +78,32 @@ proptest! {
 
     #[test]
     fn a_printed_network_is_read_back(definitions in networks("[a-z<>+/_.=%äß0-9-]{1,8}|[a-z(){};|, ]{1,8}")) {
-        assert_same(&define(&bif::parse(&print(&definitions)).unwrap()).unwrap().0, &definitions);
+        assert_same(&resolve(&bif::parse(&print(&definitions)).unwrap()).unwrap().0, &definitions);
     }
 
     #[test]
     fn a_network_printed_without_quotes_is_read_back(definitions in networks(r"[a-z<>\[\]_.=%äß0-9-]{1,4}( [a-z0-9]{1,3}){0,2}")) {
         let text = print(&definitions).replace('"', "");
-        assert_same(&define(&bif::parse(&text).unwrap()).unwrap().0, &definitions);
+        assert_same(&resolve(&bif::parse(&text).unwrap()).unwrap().0, &definitions);
     }
 
     #[test]
     fn a_network_printed_as_xml_is_read_back(definitions in networks("[a-z<>&'\"äß]([a-z(){};|, ]{0,6}[a-z<>&])?")) {
-        let network = xmlbif::Network::parse(&print_xml(&definitions)).unwrap();
-        assert_same(&define(&network.document()).unwrap().0, &definitions);
+        let network = XmlNetwork::parse(&print_xml(&definitions)).unwrap();
+        assert_same(&resolve(&network.document()).unwrap().0, &definitions);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_prediction_is_json_whatever_the_names(
+        (definitions, distributions) in (networks("[a-z<>&'\"\\\\äß]([a-z(){};|,\"\\\\ ]{0,6}[a-z<>&])?"), any::<bool>())
+    ) {
+        let settings = Settings { particles: 2, distributions, timeout: Duration::MAX };
+        let mut bayes = Bayes::parse(print_xml(&definitions).as_bytes(), settings).unwrap();
+        let prediction = bayes.predict(b"{}", &mut Deadline::after(Duration::MAX)).unwrap();
+        let variables: serde_json::Map<_, _> = serde_json::from_str(prediction.json.as_str()).unwrap();
+        prop_assert!(definitions.iter().all(|definition| variables.contains_key(&definition.name)), "{}", prediction.json);
     }
 }
 
@@ -141,8 +156,8 @@ fn networks(name: &'static str) -> impl Strategy<Value = Vec<Definition>> {
 
 /// Some distribution over so many states.
 pub(super) fn distribution(states: usize, seed: u64) -> Vec<f64> {
-    let mut generator = draws::Draws::new(seed, 0);
-    let draws: Vec<u16> = std::iter::from_fn(|| Some(generator.step())).flatten().take(states).collect();
+    let mut rng = rng::Rng::new(seed, 0);
+    let draws: Vec<u16> = std::iter::from_fn(|| Some(rng.step())).flatten().take(states).collect();
     let sum: f64 = draws.iter().map(|&draw| f64::from(draw) + 1.0).sum();
     draws.iter().map(|&draw| (f64::from(draw) + 1.0) / sum).collect()
 }

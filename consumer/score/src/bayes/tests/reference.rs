@@ -1,15 +1,14 @@
-//! The sampler against its reference: one particle after another, one variable after another, with whole draws and nothing
-//! left out or put together. What the fast loops say must be the same to the last digit, whichever of them run.
+//! Compares the sampler with a simple reference: one particle after another, one variable after another, with whole draws and whole tables.
+//! Each version of the loops must give the same results to the last digit.
 
 use proptest::prelude::*;
 
-use super::super::define::Definition;
-use super::super::draws::{Draws, STEP, whole};
+use super::super::network::resolve::Definition;
+use super::super::rng::{Rng, STEP, full_draw};
 use super::super::*;
 use super::hostile_files::{distribution, print};
 
-/// The probabilities of each unobserved variable's states, in the order of the network file; nothing where no particle has any
-/// weight.
+/// The probabilities of each unobserved variable's states, in the order of the network file; `None` if no particle has weight.
 fn reference(network: &Network, evidence: &Evidence, seed: u64, particles: u32) -> Option<Vec<Vec<f64>>> {
     let mut sums: Vec<Vec<f64>> = network.variables.iter().map(|variable| vec![0.0; variable.states.len()]).collect();
     let mut total = 0.0;
@@ -17,7 +16,7 @@ fn reference(network: &Network, evidence: &Evidence, seed: u64, particles: u32) 
         let (states, likelihoods) = sample_block(network, evidence, seed, first, len);
         let largest = likelihoods.iter().copied().fold(0.0, f64::max);
         let told_apart = likelihoods.iter().any(|likelihood| *likelihood != 1.0) && largest > 0.0;
-        // The largest, with 32 bits before the point.
+        // Gives the largest likelihood 32 bits before the point.
         let scale = if told_apart { (31.0 - largest.log2().floor()).exp2() } else { 1.0 };
         for (states, likelihood) in states.iter().zip(&likelihoods) {
             let weight = (likelihood * scale).floor() / scale;
@@ -33,26 +32,26 @@ fn reference(network: &Network, evidence: &Evidence, seed: u64, particles: u32) 
 
 /// The state of each variable in each particle of a block, and the likelihood of the evidence in each.
 fn sample_block(network: &Network, evidence: &Evidence, seed: u64, first: u32, len: usize) -> (Vec<Vec<u8>>, Vec<f64>) {
-    let mut draws = Draws::new(seed, first);
+    let mut rng = Rng::new(seed, first);
     let mut states = vec![vec![0; network.variables.len()]; len];
     let mut likelihoods = vec![1.0; len];
-    for &place in &network.order {
-        let variable = &network.variables[place];
-        let row = |states: &[u8]| variable.parents.iter().map(|parent| parent.share(states[parent.variable])).sum::<u32>();
+    for &index in &network.order {
+        let variable = &network.variables[index];
+        let row = |states: &[u8]| variable.parents.iter().map(|parent| parent.row_offset(states[parent.variable])).sum::<u32>();
         let all_parents_observed = variable.parents.iter().all(|parent| evidence.state(parent.variable).is_some());
-        if let Some(observed) = evidence.state(place) {
+        if let Some(observed) = evidence.state(index) {
             for (states, likelihood) in states.iter_mut().zip(&mut likelihoods) {
-                states[place] = observed;
+                states[index] = observed;
                 if !all_parents_observed {
                     *likelihood *= variable.likelihood(row(states), observed);
                 }
             }
         } else if variable.states.len() > 1 {
-            let uppers = (0..len.div_ceil(STEP)).flat_map(|_| draws.step()).collect::<Vec<u16>>();
-            for ((particle, states), upper) in (first..).zip(&mut states).zip(uppers) {
-                let draw = whole(upper, seed, place, particle);
-                let limits = variable.limits(row(states));
-                states[place] = limits.iter().map(|&limit| u8::from(draw > limit)).sum();
+            let high_bits = (0..len.div_ceil(STEP)).flat_map(|_| rng.step()).collect::<Vec<u16>>();
+            for ((particle, states), high) in (first..).zip(&mut states).zip(high_bits) {
+                let draw = full_draw(high, seed, index, particle);
+                let thresholds = variable.thresholds(row(states));
+                states[index] = thresholds.iter().map(|&threshold| u8::from(draw > threshold)).sum();
             }
         }
     }
@@ -67,8 +66,8 @@ fn cases() -> impl Strategy<Value = (Vec<Definition>, Vec<Option<u8>>, u64, u32)
     (prop::collection::vec(variable, 1..12), any::<u64>(), particles).prop_map(|(drawn, seed, particles)| {
         let mut definitions: Vec<Definition> = Vec::new();
         let mut evidence = Vec::new();
-        for (place, (count, mut parents, seed, (observed, state))) in drawn.into_iter().enumerate() {
-            parents.retain(|&parent| parent < place);
+        for (index, (count, mut parents, seed, (observed, state))) in drawn.into_iter().enumerate() {
+            parents.retain(|&parent| parent < index);
             parents.sort_unstable();
             parents.dedup();
             let rows = |parents: &[usize]| parents.iter().map(|&parent| definitions[parent].states.len()).product::<usize>();
@@ -79,14 +78,14 @@ fn cases() -> impl Strategy<Value = (Vec<Definition>, Vec<Option<u8>>, u64, u32)
             let rows = rows(&parents);
             let probabilities = (0..rows).flat_map(|row| with_gaps(distribution(count, seed.wrapping_add(row as u64)))).collect();
             let states = (0..count).map(|state| format!("s{state}")).collect();
-            definitions.push(Definition { name: format!("v{place}"), states, parents, probabilities, line: 0 });
+            definitions.push(Definition { name: format!("v{index}"), states, parents, probabilities, line: 0 });
             evidence.push(observed.then(|| state % u8::try_from(count).unwrap()));
         }
         (definitions, evidence, seed, particles)
     })
 }
 
-/// Of every other distribution, without its least probable state.
+/// Removes the least probable state of about every other distribution.
 fn with_gaps(mut distribution: Vec<f64>) -> Vec<f64> {
     let least = (0..distribution.len()).min_by(|&a, &b| distribution[a].total_cmp(&distribution[b])).unwrap();
     if distribution.len() > 1 && distribution[0] < 0.5 {
@@ -106,19 +105,19 @@ fn record(definitions: &[Definition], evidence: &[Option<u8>], seed: u64) -> Str
 
 fn check(network: &str, record: &str, particles: u32) {
     let settings = Settings { particles, distributions: true, timeout: Duration::MAX };
-    for lanes in Lanes::of_this_machine() {
+    for simd in SimdLevel::available() {
         let mut bayes = Bayes::parse(network.as_bytes(), settings).unwrap();
-        bayes.particles = Particles::new(&bayes.model.network, lanes);
+        bayes.sampler = Sampler::new(&bayes.model.network, simd);
         let predicted = bayes.predict(record.as_bytes(), &mut Deadline::after(Duration::MAX));
-        if possible::contradiction(&bayes.model.network, &bayes.evidence).is_some() {
+        if feasibility::contradiction(&bayes.model.network, &bayes.evidence).is_some() {
             continue;
         }
         let expected = reference(&bayes.model.network, &bayes.evidence, bayes.model.seed(record.as_bytes()), particles);
         let found = predicted.is_ok().then(|| {
-            let unobserved = (0..bayes.model.network.variables.len()).filter(|&place| bayes.evidence.state(place).is_none());
-            unobserved.map(|place| bayes.posterior.probabilities(place).collect::<Vec<_>>()).collect::<Vec<_>>()
+            let unobserved = (0..bayes.model.network.variables.len()).filter(|&index| bayes.evidence.state(index).is_none());
+            unobserved.map(|index| bayes.posterior.probabilities(index).collect::<Vec<_>>()).collect::<Vec<_>>()
         });
-        assert_eq!(found, expected, "{lanes:?}, {particles} particles of {record}");
+        assert_eq!(found, expected, "{simd:?}, {particles} particles of {record}");
     }
 }
 
@@ -131,7 +130,7 @@ proptest! {
 
 #[test]
 fn on_the_questionnaire_too_every_loop_says_what_the_reference_says() {
-    let loops: Vec<Lanes> = Lanes::of_this_machine().collect();
+    let loops: Vec<SimdLevel> = SimdLevel::available().collect();
     if loops.len() < 3 {
         eprintln!("skipped: loops that this machine cannot run; it runs {loops:?}");
     }

@@ -1,5 +1,5 @@
-//! Networks of other programs' writers, read and compared with what those programs say. `tests/formats/run networks` writes
-//! them and runs this.
+//! Networks that other programs wrote, compared with what those programs say that they contain. `tests/formats/run networks` writes them and
+//! runs this test.
 
 use std::collections::HashMap;
 use std::env;
@@ -52,15 +52,15 @@ fn every_network_that_a_writer_wrote_is_read_back_to_the_last_digit() {
 /// The number of probabilities that are the same.
 fn compare(path: &Path, said: &[SaidVariable]) -> Result<usize, String> {
     let bytes = file::read(path).map_err(|error| error.to_string())?;
-    let network = Network::parse(&bytes).map_err(|Fault { line, message }| format!("line {line}: {message}"))?;
+    let network = Network::parse(&bytes).map_err(|ParseError { line, message }| format!("line {line}: {message}"))?;
     if network.variables.len() != said.len() {
         return Err(format!("{} variables, and the writer says {}", network.variables.len(), said.len()));
     }
     let states: HashMap<&str, &[String]> = said.iter().map(|variable| (&variable.name[..], &variable.states[..])).collect();
     let mut numbers = 0;
     for said in said {
-        let place = network.place(&said.name).ok_or_else(|| format!("no variable {:?}", said.name))?;
-        let read = &network.variables[place];
+        let index = network.index_of(&said.name).ok_or_else(|| format!("no variable {:?}", said.name))?;
+        let read = &network.variables[index];
         let parents: Vec<&str> = read.parents.iter().map(|parent| &network.variables[parent.variable].name[..]).collect();
         if read.states != said.states || parents != said.parents {
             return Err(format!(

@@ -1,37 +1,37 @@
-//! Takes an answer apart that is no JSON as a whole, so that one prediction that is none costs its own company only.
+//! Splits an answer that is not valid JSON into its predictions, so that an invalid prediction fails only its own company.
 
-/// The parts of an answer, each as it stands there.
+/// The parts of an answer, as text that may not be valid JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Salvaged<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) predictions: Vec<&'a str>,
 }
 
-/// Splits an object with an array of predictions. None where it is no such object even if anything may stand for a value.
+/// Splits an object with an array of predictions. `None` if it is no such object, whatever its values are.
 pub(super) fn salvage(line: &str) -> Option<Salvaged<'_>> {
     let mut rest = line.trim().strip_prefix('{')?;
     let (mut id, mut predictions) = (None, None);
     loop {
         let (key, value) = key(rest)?;
-        let (found, behind) = value_at(value)?;
+        let (found, after) = value_at(value)?;
         let is_repeated = match key {
             "id" => id.replace(found).is_some(),
             "predictions" => predictions.replace(found).is_some(),
-            // It says that there are no predictions.
+            // An answer has either predictions or an error.
             "error" => found != "null",
             _ => false,
         };
         if is_repeated {
             return None;
         }
-        match behind.strip_prefix(',') {
+        match after.strip_prefix(',') {
             Some(next) => rest = next,
-            None => return (behind == "}").then_some(Salvaged { id, predictions: entries(predictions?)? }),
+            None => return (after == "}").then_some(Salvaged { id, predictions: entries(predictions?)? }),
         }
     }
 }
 
-/// The word in a value that stands for what is no number, as Python, JavaScript and others write it; strings are passed over.
+/// The word in an invalid value that stands for NaN or infinity, as Python, JavaScript and others write it. Strings are skipped.
 pub(super) fn not_a_number(value: &str) -> Option<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let outside = value.split('"').step_by(2);
@@ -39,7 +39,7 @@ pub(super) fn not_a_number(value: &str) -> Option<&str> {
     words.find(|word| matches!(word.trim_start_matches('-').to_ascii_lowercase().as_str(), "nan" | "inf" | "infinity"))
 }
 
-/// A key, and what stands behind its colon.
+/// A key, and the text after its colon.
 fn key(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start().strip_prefix('"')?;
     let (key, rest) = text.split_once('"')?;
@@ -54,17 +54,17 @@ fn entries(array: &str) -> Option<Vec<&str>> {
         return Some(entries);
     }
     loop {
-        let (entry, behind) = value_at(rest)?;
+        let (entry, after) = value_at(rest)?;
         entries.push(entry);
-        match behind.strip_prefix(',') {
+        match after.strip_prefix(',') {
             Some(next) => rest = next,
-            // A comma before the bracket is no missing prediction, but a fault of the whole.
-            None => return (behind == "]" && !entry.is_empty()).then_some(entries),
+            // A comma before the bracket makes the whole array invalid; it does not stand for a missing prediction.
+            None => return (after == "]" && !entry.is_empty()).then_some(entries),
         }
     }
 }
 
-/// What stands where a value is expected, up to the comma or the bracket behind it, and that with all that follows.
+/// The text up to the comma or bracket that ends a value, and the text from there on.
 fn value_at(text: &str) -> Option<(&str, &str)> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for (at, byte) in text.bytes().enumerate() {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read_7(line: &str, expected: usize) -> Result<Line, BadAnswer> {
+fn read_7(line: &str, expected: usize) -> Result<Line, AnswerError> {
     read(line.as_bytes(), "7", expected)
 }
 
@@ -14,7 +14,7 @@ fn outcomes(line: &str, expected: usize) -> Outcomes {
 }
 
 fn good(prediction: &str) -> Result<Prediction, ScoreError> {
-    Ok(prediction.to_owned().into())
+    Ok(prediction.parse().unwrap())
 }
 
 fn assert_invalid_for_good(outcome: &Result<Prediction, ScoreError>, word: &str) {
@@ -100,10 +100,10 @@ fn an_answer_that_makes_no_sense_as_a_whole_says_what_was_found() {
         ("{\"id\":{\"a\":7},\"predictions\":[1]}", "found one to id"),
         ("{\"id\":8,\"predictions\":[NaN]}", "found one to id \"8\""),
     ] {
-        let Err(BadAnswer::Nonsense(message)) = read_7(line, 1) else { panic!("{line}: {:?}", read_7(line, 1)) };
+        let Err(AnswerError::Invalid(message)) = read_7(line, 1) else { panic!("{line}: {:?}", read_7(line, 1)) };
         assert!(message.contains(words), "{line}: {message}");
     }
-    let Err(BadAnswer::Nonsense(latin)) = read(b"{\"id\":\"7\",\"predictions\":[\"caf\xe9\"]}\n", "7", 1) else {
+    let Err(AnswerError::Invalid(latin)) = read(b"{\"id\":\"7\",\"predictions\":[\"caf\xe9\"]}\n", "7", 1) else {
         panic!("accepted")
     };
     assert!(latin.contains("0xe9") && latin.contains("caf") && latin.contains("PYTHONIOENCODING"), "{latin}");
@@ -112,7 +112,7 @@ fn an_answer_that_makes_no_sense_as_a_whole_says_what_was_found() {
 #[test]
 fn a_second_answer_to_an_earlier_request_is_told_from_other_nonsense() {
     for line in ["{\"id\":\"6\",\"predictions\":[1]}", "{\"id\":6,\"predictions\":[NaN]}"] {
-        assert_eq!(read_7(line, 1), Err(BadAnswer::Repeated { expected: "7".to_owned(), found: "6".to_owned() }));
+        assert_eq!(read_7(line, 1), Err(AnswerError::Repeated { expected: "7".to_owned(), found: "6".to_owned() }));
     }
 }
 
@@ -131,7 +131,7 @@ proptest! {
         if let Ok(Line::Answer(outcomes)) = read_7(&line, 2) {
             prop_assert_eq!(outcomes.len(), 2);
             for prediction in outcomes.into_iter().flatten() {
-                prop_assert!(serde_json::from_str::<serde_json::Value>(&prediction.json).is_ok(), "{:?} in {line}", prediction.json);
+                prop_assert!(serde_json::from_str::<serde_json::Value>(prediction.json.as_str()).is_ok(), "{:?} in {line}", prediction.json);
             }
         }
     }

@@ -1,29 +1,32 @@
-//! The child's pipes. Each has a thread, so that a child that neither reads nor writes blocks nobody.
+//! The child's pipes. Each has a thread, so that a child that neither reads nor writes blocks only that thread.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{self, ChildStdin, ChildStdout};
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Weak};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rustix::io::ioctl_fionread;
 
 use super::log::ScorerLog;
 use crate::command::answer;
 
-/// An answer longer than this is taken for nonsense before it fills the memory.
-pub(super) const LONGEST_ANSWER: u64 = 64 << 20;
+/// The longest answer that is read, in bytes, so that a line without end does not fill the memory.
+pub(super) const MAX_ANSWER_BYTES: u64 = 64 << 20;
+
+/// The longest part of standard error that is logged as one line, in bytes.
+const MAX_STDERR_LINE_BYTES: u64 = 8 << 10;
 
 /// What the child has printed.
 pub(super) enum Printed {
     /// A line that may be an answer.
     Line(Vec<u8>),
-    /// A line that does not end.
+    /// A line of more than [`MAX_ANSWER_BYTES`].
     TooLong,
 }
 
-/// The way to the child.
+/// Writes requests to the child.
 pub(super) struct Requests {
     to_write: Sender<Vec<u8>>,
     pipe: Weak<ChildStdin>,
@@ -32,8 +35,8 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Begins to write to `stdin`; dropped, it lets the child see the end of its input.
-    pub(super) fn to(stdin: ChildStdin) -> Requests {
+    /// Starts a thread that writes to `stdin`, and closes it once this is dropped.
+    pub(super) fn new(stdin: ChildStdin) -> Requests {
         let (to_write, requests) = channel::<Vec<u8>>();
         let stdin = Arc::new(stdin);
         let pipe = Arc::downgrade(&stdin);
@@ -41,7 +44,8 @@ impl Requests {
         let count = Arc::clone(&written);
         thread::spawn(move || {
             for request in requests {
-                // A child that is gone is noticed elsewhere. The pipe stays open, to tell what it has read.
+                // A failure means that the child has ended, which the thread that reads its output reports. The pipe stays open, since
+                // `were_read` asks it.
                 if (&*stdin).write_all(&request).is_ok() {
                     count.fetch_add(1, Ordering::Release);
                 }
@@ -50,22 +54,21 @@ impl Requests {
         Requests { to_write, pipe, sent: 0, written }
     }
 
-    /// Sends a request.
     pub(super) fn send(&mut self, request: Vec<u8>) {
         self.sent += 1;
-        // Its thread lives as long as this.
+        // The thread receives as long as this exists.
         self.to_write.send(request).unwrap_or(());
     }
 
-    /// Whether the child has read all that was sent to it, to the last byte. Where the system does not tell, it counts as read.
+    /// Whether the child has read all requests to the last byte. True if the operating system does not know.
     pub(super) fn were_read(&self) -> bool {
         let unread = self.pipe.upgrade().and_then(|pipe| ioctl_fionread(&*pipe).ok());
         self.written.load(Ordering::Acquire) == self.sent && unread.unwrap_or(0) == 0
     }
 }
 
-/// Begins to read what the child prints. Lines that can be no answer are logged at once.
-pub(super) fn read(stdout: ChildStdout, log: ScorerLog) -> Receiver<Printed> {
+/// Starts a thread that reads the child's standard output, and logs lines that cannot be answers.
+pub(super) fn read_stdout(stdout: ChildStdout, log: ScorerLog) -> Receiver<Printed> {
     let (printed, lines) = sync_channel(1);
     thread::spawn(move || pass_on(stdout, &printed, log));
     lines
@@ -75,12 +78,12 @@ fn pass_on(stdout: ChildStdout, printed: &SyncSender<Printed>, mut log: ScorerLo
     let mut stdout = BufReader::new(stdout);
     loop {
         let mut line = Vec::new();
-        let Ok(read) = (&mut stdout).take(LONGEST_ANSWER).read_until(b'\n', &mut line) else { return };
+        let Ok(read) = (&mut stdout).take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line) else { return };
         let found = match line.last() {
-            // What is cut in the middle by the child's end is no answer.
             None => return,
             Some(b'\n') if answer::may_be_answer(&line) => Printed::Line(line),
-            Some(_) if read as u64 == LONGEST_ANSWER => Printed::TooLong,
+            Some(_) if read as u64 == MAX_ANSWER_BYTES => Printed::TooLong,
+            // Log output, or a line that the child's end has cut off, which is no answer.
             Some(_) => {
                 log.line(&line);
                 continue;
@@ -92,15 +95,13 @@ fn pass_on(stdout: ChildStdout, printed: &SyncSender<Printed>, mut log: ScorerLo
     }
 }
 
-/// Begins to log what the child writes to standard error; ends when nobody can write to it any more.
-pub(super) fn log(stderr: process::ChildStderr, mut log: ScorerLog) -> thread::JoinHandle<()> {
-    /// A line that is longer is logged in parts.
-    const LONGEST_PART: u64 = 8 << 10;
+/// Starts a thread that logs the child's standard error, until no process has it open.
+pub(super) fn log_stderr(stderr: ChildStderr, mut log: ScorerLog) -> JoinHandle<()> {
     let mut stderr = BufReader::new(stderr);
     thread::spawn(move || {
         loop {
             let mut line = Vec::new();
-            match (&mut stderr).take(LONGEST_PART).read_until(b'\n', &mut line) {
+            match (&mut stderr).take(MAX_STDERR_LINE_BYTES).read_until(b'\n', &mut line) {
                 Ok(0) | Err(_) => return,
                 Ok(_) => log.line(&line),
             }

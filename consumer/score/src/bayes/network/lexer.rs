@@ -1,25 +1,23 @@
-//! Cuts a network file into words, quoted names and marks, and knows the line of each.
-//!
-//! It knows the alphabet of the format only; [`super::bif`] knows its grammar.
+//! Splits a BIF file into tokens, and counts lines. The grammar is in [`super::bif`].
 
-use super::fault::Fault;
-use super::quote::quote;
+use crate::bayes::quote::quote;
+use crate::error::ParseError;
 
 /// One piece of a network file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'a> {
-    /// A keyword, a name or a number: anything without white space, marks or double quotes.
+    /// A keyword, a name or a number: any text without white space, marks and double quotes.
     Word(&'a str),
-    /// The inside of a pair of double quotes: a name that may hold spaces and marks, never a keyword.
+    /// The text between double quotes: a name that may contain spaces and marks, and is never a keyword.
     Quoted(&'a str),
     /// One of `{ } ( ) [ ] , ; |`.
     Mark(char),
-    /// Nothing is left.
+    /// The end of the text.
     End,
 }
 
 impl Token<'_> {
-    /// The token as a message names it.
+    /// The token as error messages show it.
     pub(super) fn describe(self) -> String {
         match self {
             Self::Word(text) | Self::Quoted(text) => quote(text),
@@ -29,17 +27,17 @@ impl Token<'_> {
     }
 }
 
-/// A token and where it stands.
+/// A token and its position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lexeme<'a> {
     pub(super) token: Token<'a>,
     pub(super) line: usize,
-    /// Bytes of the text before it, and up to its end, quotes included.
+    /// The byte range in the text, including quotes.
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
-/// Hands out the tokens of a text, first to last.
+/// Iterates over the tokens of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Lexer<'a> {
     text: &'a str,
@@ -52,8 +50,8 @@ impl<'a> Lexer<'a> {
         Self { text, rest: text, line: 1 }
     }
 
-    /// The next token; [`Token::End`] for ever once the text is used up.
-    pub(super) fn next(&mut self) -> Result<Lexeme<'a>, Fault> {
+    /// The next token; always [`Token::End`] at the end of the text.
+    pub(super) fn next(&mut self) -> Result<Lexeme<'a>, ParseError> {
         self.skip_blanks()?;
         let (line, start) = (self.line, self.taken());
         let token = match self.rest.chars().next() {
@@ -68,20 +66,20 @@ impl<'a> Lexer<'a> {
         Ok(Lexeme { token, line, start, end: self.taken() })
     }
 
-    /// Bytes of the text before the rest.
+    /// The number of bytes that have been read.
     fn taken(&self) -> usize {
         self.text.len() - self.rest.len()
     }
 
-    /// Skips white space and comments. A comment starts only where a token could: `Asy/Patchy` and `a//b` are words.
-    fn skip_blanks(&mut self) -> Result<(), Fault> {
+    /// Skips white space and comments. A comment starts only where a token can start: `Asy/Patchy` and `a//b` are words.
+    fn skip_blanks(&mut self) -> Result<(), ParseError> {
         loop {
             self.take(self.rest.len() - self.rest.trim_start().len());
             if self.rest.starts_with("//") {
                 self.take(self.rest.find('\n').unwrap_or(self.rest.len()));
             } else if self.rest.starts_with("/*") {
                 let Some(length) = self.rest.find("*/") else {
-                    return Err(Fault::new(self.line, "expected '*/', found the end of the file; close this comment"));
+                    return Err(ParseError::new(self.line, "expected '*/', found the end of the file; close this comment"));
                 };
                 self.take(length + "*/".len());
             } else {
@@ -90,11 +88,11 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn quoted(&mut self) -> Result<Token<'a>, Fault> {
+    fn quoted(&mut self) -> Result<Token<'a>, ParseError> {
         let inside = &self.rest[1..];
         let length = inside.find(['"', '\n']).filter(|&end| inside[end..].starts_with('"'));
         let Some(length) = length else {
-            return Err(Fault::new(self.line, "expected '\"', found the end of the line; close this quoted name"));
+            return Err(ParseError::new(self.line, "expected '\"', found the end of the line; close this quoted name"));
         };
         self.take(length + 2);
         Ok(Token::Quoted(&inside[..length]))
@@ -105,7 +103,7 @@ impl<'a> Lexer<'a> {
         Token::Word(self.take(end.unwrap_or(self.rest.len())))
     }
 
-    /// Moves past `length` bytes and counts the lines in them.
+    /// Reads `length` bytes and counts the lines in them.
     fn take(&mut self, length: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at(length);
         self.line += taken.bytes().filter(|&byte| byte == b'\n').count();
@@ -122,7 +120,7 @@ fn is_mark(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn tokens(text: &str) -> Result<Vec<(Token<'_>, usize)>, Fault> {
+    fn tokens(text: &str) -> Result<Vec<(Token<'_>, usize)>, ParseError> {
         let mut lexer = Lexer::new(text);
         let mut tokens = Vec::new();
         loop {
@@ -157,15 +155,15 @@ mod tests {
 
     #[test]
     fn an_open_comment_is_refused_at_its_first_line() {
-        let fault = tokens("a\n/* b\n\n").unwrap_err();
-        assert_eq!((fault.line, fault.message.contains("close this comment")), (2, true));
+        let error = tokens("a\n/* b\n\n").unwrap_err();
+        assert_eq!((error.line, error.message.contains("close this comment")), (2, true));
     }
 
     #[test]
     fn a_quoted_name_ends_on_its_line() {
         for text in ["\n\"a", "\n\"a\n\""] {
-            let fault = tokens(text).unwrap_err();
-            assert_eq!((fault.line, fault.message.contains("close this quoted name")), (2, true));
+            let error = tokens(text).unwrap_err();
+            assert_eq!((error.line, error.message.contains("close this quoted name")), (2, true));
         }
     }
 }

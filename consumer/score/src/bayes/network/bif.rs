@@ -1,4 +1,4 @@
-//! Reads the Bayesian Interchange Format 0.15, as JavaBayes, the bnlearn repository, R's bnlearn, pgmpy and aGrUM write it.
+//! Parses the Bayesian Interchange Format (BIF) 0.15 as JavaBayes, the bnlearn repository, R's bnlearn, pgmpy and aGrUM write it.
 //!
 //! ```text
 //! network asia { property author "Lauritzen"; }
@@ -6,24 +6,24 @@
 //! probability ( tub | asia ) { (yes) 0.05, 0.95; default 0.01, 0.99; }
 //! probability ( asia ) { table 0.01, 0.99; }
 //! ```
-//! Commas and bars are optional, and names may hold blanks and even brackets: see [`super::list`]. What can be seen inside
-//! one block is checked here; what the names refer to, and whether a table is complete, is checked by [`super::define`].
-//! Nothing here recurses and nothing is reserved ahead of what the text holds, so memory stays proportional to the file.
+//! Commas and bars are optional, and names may contain blanks and even brackets: see [`super::name_list`]. The parser checks what can be
+//! seen within one block. [`super::resolve`] checks what names refer to and whether tables are complete. The parser does not recurse and
+//! reserves no memory for counts that the file states, so memory stays proportional to the file.
 
 mod parser;
 
 use self::parser::{Parser, unexpected};
-use super::document::{Document, Entry, Place, ProbabilityBlock, VariableBlock, probability};
-use super::fault::Fault;
+use super::document::{Document, Entry, EntryKind, ProbabilityBlock, VariableBlock, probability};
 use super::lexer::{Lexeme, Token};
-use super::list::List;
-use super::quote::quote;
+use super::name_list::NameList;
+use crate::bayes::quote::quote;
+use crate::error::ParseError;
 
 /// Parses a whole file.
 ///
 /// # Errors
-/// The first fault of the text, with its line.
-pub(super) fn parse(text: &str) -> Result<Document<'_>, Fault> {
+/// The first error in the text, with its line.
+pub(crate) fn parse(text: &str) -> Result<Document<'_>, ParseError> {
     let mut parser = Parser::new(text)?;
     let mut document = Document::default();
     parser.network()?;
@@ -39,7 +39,7 @@ pub(super) fn parse(text: &str) -> Result<Document<'_>, Fault> {
 }
 
 impl<'a> Parser<'a> {
-    fn network(&mut self) -> Result<(), Fault> {
+    fn network(&mut self) -> Result<(), ParseError> {
         let Lexeme { token, line, .. } = self.advance()?;
         if token != Token::Word("network") {
             return Err(unexpected(line, "'network'", token));
@@ -56,7 +56,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn variable(&mut self, line: usize) -> Result<VariableBlock<'a>, Fault> {
+    fn variable(&mut self, line: usize) -> Result<VariableBlock<'a>, ParseError> {
         let name = self.name("a variable's name")?;
         self.mark('{')?;
         let mut states = None;
@@ -69,7 +69,7 @@ impl<'a> Parser<'a> {
             }
         }
         let states = states.ok_or_else(|| {
-            Fault::new(
+            ParseError::new(
                 line,
                 format!("expected a type for variable {}, found none; add 'type discrete [ n ] {{ … }};'", quote(name)),
             )
@@ -78,7 +78,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `discrete [ n ] { states };`
-    fn states(&mut self, variable: &str, line: usize) -> Result<Vec<&'a str>, Fault> {
+    fn states(&mut self, variable: &str, line: usize) -> Result<Vec<&'a str>, ParseError> {
         let Lexeme { token, line: found_at, .. } = self.advance()?;
         if token != Token::Word("discrete") {
             return Err(unexpected(found_at, "'discrete' (the only type supported)", token));
@@ -92,19 +92,19 @@ impl<'a> Parser<'a> {
         let count: usize = count.ok_or_else(|| unexpected(found_at, "the number of states", number))?;
         self.mark(']')?;
         self.mark('{')?;
-        let list = List::Text(self.list("a state's name", '}', |next| next == Token::Mark(';'))?);
+        let list = NameList::Text(self.list("a state's name", '}', |next| next == Token::Mark(';'))?);
         self.mark(';')?;
         list.readings().find(|states| states.len() == count).ok_or_else(|| {
             let (variable, found) = (quote(variable), list.readings().next().map_or(0, |states| states.len()));
             let message =
                 format!("expected {count} states of variable {variable}, found {found}; correct the number or the states");
-            Fault::new(line, message)
+            ParseError::new(line, message)
         })
     }
 
-    fn probability(&mut self, line: usize) -> Result<ProbabilityBlock<'a>, Fault> {
+    fn probability(&mut self, line: usize) -> Result<ProbabilityBlock<'a>, ParseError> {
         self.mark('(')?;
-        let family = List::Barred(self.list("a variable's name", ')', |next| next == Token::Mark('{'))?);
+        let family = NameList::Barred(self.list("a variable's name", ')', |next| next == Token::Mark('{'))?);
         self.mark('{')?;
         let mut entries = Vec::new();
         while !self.accept('}')? {
@@ -113,14 +113,14 @@ impl<'a> Parser<'a> {
         Ok(ProbabilityBlock { family, entries, line })
     }
 
-    /// One line of a probability block; `None` for a property.
-    fn entry(&mut self) -> Result<Option<Entry<'a>>, Fault> {
+    /// One entry of a probability block; `None` if it is a property.
+    fn entry(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
         let Lexeme { token, line, .. } = self.advance()?;
-        let place = match token {
-            Token::Mark('(') => Place::Row(List::Text(self.list("a parent's state", ')', is_number)?)),
-            // The order of BIF 0.15: of the child and its parents, in the order of the block's head, the last changes fastest.
-            Token::Word("table") => Place::ByState,
-            Token::Word("default") => Place::Default,
+        let kind = match token {
+            Token::Mark('(') => EntryKind::Row(NameList::Text(self.list("a parent's state", ')', is_number)?)),
+            // BIF 0.15: of the child and its parents, in the order of the block's head, the state of the last changes fastest.
+            Token::Word("table") => EntryKind::ByState,
+            Token::Word("default") => EntryKind::Default,
             Token::Word("property") => return self.skip_property(line).map(|()| None),
             found => return Err(unexpected(line, "'(', 'table', 'default', 'property' or '}'", found)),
         };
@@ -129,10 +129,10 @@ impl<'a> Parser<'a> {
             let role = if self.accept(',')? { "a probability from 0 to 1" } else { "';' or a probability from 0 to 1" };
             probabilities.push(self.probability_value(role)?);
         }
-        Ok(Some(Entry { place, probabilities, line }))
+        Ok(Some(Entry { kind, probabilities, line }))
     }
 
-    fn probability_value(&mut self, role: &str) -> Result<f64, Fault> {
+    fn probability_value(&mut self, role: &str) -> Result<f64, ParseError> {
         let Lexeme { token, line, .. } = self.advance()?;
         let value = match token {
             Token::Word(word) => probability(word),
@@ -142,7 +142,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Whether a token is a number, as it stands behind the states of a row.
+/// Whether a token is a number, as after the states of a row.
 fn is_number(token: Token<'_>) -> bool {
     matches!(token, Token::Word(word) if word.parse::<f64>().is_ok())
 }
@@ -154,8 +154,8 @@ mod tests {
     const HEAD: &str = "network n {}\n";
 
     fn fault(blocks: &str) -> (usize, String) {
-        let fault = parse(&format!("{HEAD}{blocks}")).unwrap_err();
-        (fault.line, fault.message)
+        let error = parse(&format!("{HEAD}{blocks}")).unwrap_err();
+        (error.line, error.message)
     }
 
     #[test]
@@ -170,9 +170,9 @@ mod tests {
         let rows = &document.probabilities[1];
         assert_eq!((rows.family.readings().next().unwrap(), rows.line), (vec!["a", "Health Care", "b"], 4));
         assert!(
-            matches!(&rows.entries[0].place, Place::Row(states) if states.readings().next().unwrap() == ["not at all", "<5"])
+            matches!(&rows.entries[0].kind, EntryKind::Row(states) if states.readings().next().unwrap() == ["not at all", "<5"])
         );
-        assert!(matches!(rows.entries[1].place, Place::Default));
+        assert!(matches!(rows.entries[1].kind, EntryKind::Default));
     }
 
     #[test]
@@ -200,8 +200,8 @@ mod tests {
         let rows: Vec<_> = block
             .entries
             .iter()
-            .filter_map(|entry| match &entry.place {
-                Place::Row(states) => states.readings().find(|states| states.len() == 1),
+            .filter_map(|entry| match &entry.kind {
+                EntryKind::Row(states) => states.readings().find(|states| states.len() == 1),
                 _ => None,
             })
             .collect();

@@ -1,9 +1,9 @@
-//! Goes through the tokens of a BIF file, one after another, with one token of foresight.
+//! Reads the tokens of a BIF file, with one token of lookahead.
 
-use super::super::fault::Fault;
-use super::super::lexer::{Lexeme, Lexer, Token};
+use crate::bayes::network::lexer::{Lexeme, Lexer, Token};
+use crate::error::ParseError;
 
-/// A copy is a place to come back to.
+/// A copy of it can be used to backtrack.
 #[derive(Clone, Copy)]
 pub(super) struct Parser<'a> {
     text: &'a str,
@@ -12,15 +12,15 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str) -> Result<Self, Fault> {
+    pub(super) fn new(text: &'a str) -> Result<Self, ParseError> {
         let mut lexer = Lexer::new(text);
         let next = lexer.next()?;
         Ok(Self { text, lexer, next })
     }
 
-    /// The text of a list, up to the mark that closes it. That mark may be part of a name too, so it is the first with the
-    /// right token behind it; where none has, it is the first, and what is behind that is the fault.
-    pub(super) fn list(&mut self, role: &str, close: char, ends: fn(Token<'_>) -> bool) -> Result<&'a str, Fault> {
+    /// The text of a list up to the mark that closes it. Since names may contain that mark, it is the first one that is followed by a
+    /// token for which `ends` holds. If there is none it is the first one, and the caller reports the token that follows.
+    pub(super) fn list(&mut self, role: &str, close: char, ends: fn(Token<'_>) -> bool) -> Result<&'a str, ParseError> {
         let start = self.next.start;
         let mut first = None;
         let mut name_before = false;
@@ -39,13 +39,13 @@ impl<'a> Parser<'a> {
             }
             name_before = !comma;
         }
-        let (list, behind) = first.ok_or_else(|| unexpected(self.next.line, &format!("'{close}'"), self.next.token))?;
-        *self = behind;
+        let (list, after) = first.ok_or_else(|| unexpected(self.next.line, &format!("'{close}'"), self.next.token))?;
+        *self = after;
         Ok(list)
     }
 
-    /// A name that ends before the next `{`, on its line.
-    pub(super) fn name(&mut self, role: &str) -> Result<&'a str, Fault> {
+    /// A name, which ends before the next `{` on the same line.
+    pub(super) fn name(&mut self, role: &str) -> Result<&'a str, ParseError> {
         let first = self.advance()?;
         if matches!(first.token, Token::End | Token::Mark('{' | '}' | ',' | ';')) {
             return Err(unexpected(first.line, role, first.token));
@@ -63,25 +63,25 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Properties say nothing of the distribution: whatever stands before the next `;` is skipped.
-    pub(super) fn skip_property(&mut self, line: usize) -> Result<(), Fault> {
+    /// Skips a property up to the next `;`. Properties do not affect the distribution.
+    pub(super) fn skip_property(&mut self, line: usize) -> Result<(), ParseError> {
         loop {
             match self.advance()?.token {
                 Token::Mark(';') => return Ok(()),
                 Token::End => {
-                    return Err(Fault::new(line, "expected ';' after this property, found the end of the file; end it"));
+                    return Err(ParseError::new(line, "expected ';' after this property, found the end of the file; end it"));
                 }
                 _ => {}
             }
         }
     }
 
-    pub(super) fn mark(&mut self, mark: char) -> Result<(), Fault> {
+    pub(super) fn mark(&mut self, mark: char) -> Result<(), ParseError> {
         let Lexeme { token, line, .. } = self.advance()?;
         if token == Token::Mark(mark) { Ok(()) } else { Err(unexpected(line, &format!("'{mark}'"), token)) }
     }
 
-    pub(super) fn accept(&mut self, mark: char) -> Result<bool, Fault> {
+    pub(super) fn accept(&mut self, mark: char) -> Result<bool, ParseError> {
         let accepted = self.next.token == Token::Mark(mark);
         if accepted {
             self.advance()?;
@@ -89,12 +89,12 @@ impl<'a> Parser<'a> {
         Ok(accepted)
     }
 
-    pub(super) fn advance(&mut self) -> Result<Lexeme<'a>, Fault> {
+    pub(super) fn advance(&mut self) -> Result<Lexeme<'a>, ParseError> {
         let next = self.lexer.next()?;
         Ok(std::mem::replace(&mut self.next, next))
     }
 }
 
-pub(super) fn unexpected(line: usize, expected: &str, found: Token<'_>) -> Fault {
-    Fault::new(line, format!("expected {expected}, found {}; correct the file", found.describe()))
+pub(super) fn unexpected(line: usize, expected: &str, found: Token<'_>) -> ParseError {
+    ParseError::new(line, format!("expected {expected}, found {}; correct the file", found.describe()))
 }

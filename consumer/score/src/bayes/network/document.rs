@@ -1,12 +1,12 @@
-//! What a network file says, in whichever format it is written: names as they stand there, not yet looked up.
+//! The content of a network file, the same for both formats. Names are not resolved yet.
 //!
-//! [`super::bif`] and [`super::xmlbif`] read files into it, [`super::define`] makes sense of it.
+//! [`super::bif`] and [`super::xmlbif`] parse files into it, and [`super::resolve`] resolves its names.
 
-use super::list::List;
+use super::name_list::NameList;
 
-/// A network file: its blocks in the order of the file.
+/// The blocks of a network file, in the order of the file.
 #[derive(Debug, Default)]
-pub(super) struct Document<'a> {
+pub(crate) struct Document<'a> {
     pub(super) variables: Vec<VariableBlock<'a>>,
     pub(super) probabilities: Vec<ProbabilityBlock<'a>>,
 }
@@ -19,10 +19,10 @@ pub(super) struct VariableBlock<'a> {
     pub(super) line: usize,
 }
 
-/// The distribution of a variable, which is the first of the family, given its parents, which are the others.
+/// The distribution of a variable given its parents. The first name of the family is the variable, the others are its parents.
 #[derive(Debug)]
 pub(super) struct ProbabilityBlock<'a> {
-    pub(super) family: List<'a>,
+    pub(super) family: NameList<'a>,
     pub(super) entries: Vec<Entry<'a>>,
     pub(super) line: usize,
 }
@@ -30,29 +30,29 @@ pub(super) struct ProbabilityBlock<'a> {
 /// Some of the probabilities of a block.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
-    pub(super) place: Place<'a>,
+    pub(super) kind: EntryKind<'a>,
     pub(super) probabilities: Vec<f64>,
     pub(super) line: usize,
 }
 
-/// What the probabilities of an entry are for.
+/// Which part of the table the probabilities of an entry are.
 #[derive(Debug)]
-pub(super) enum Place<'a> {
-    /// The child's distribution where the parents are in these states.
-    Row(List<'a>),
-    /// All distributions at once: first the probabilities of the child's first state, for each configuration of its
-    /// parents, then those of its second. The last parent's state changes fastest.
+pub(super) enum EntryKind<'a> {
+    /// The child's distribution if the parents are in these states.
+    Row(NameList<'a>),
+    /// The whole table, by the child's states: the probabilities of its first state for each configuration of the parents, then those
+    /// of its second. The last parent's state changes fastest.
     ByState,
-    /// All distributions at once, one after another. The last parent's state changes fastest from one to the next.
+    /// The whole table, one distribution after another. The last parent's state changes fastest from one to the next.
     ByConfiguration,
-    /// The child's distribution wherever no row gives one.
+    /// The child's distribution for all configurations that have no row of their own.
     Default,
 }
 
-/// How far beyond 0 or 1 a probability may be. Writers that normalise in single precision are off by a tenth of that.
+/// How far below 0 or above 1 a probability may be. Programs that normalise in single precision are off by a tenth of that.
 const ROUNDING: f64 = 1e-6;
 
-/// Reads a probability. One that rounding took beyond 0 or 1, such as 1.0000000000000002, is taken for 0 or 1.
+/// Parses a probability. A value that rounding moved below 0 or above 1, such as 1.0000000000000002, becomes 0 or 1.
 pub(super) fn probability(word: &str) -> Option<f64> {
     let value: f64 = word.parse().ok()?;
     (-ROUNDING..=1.0 + ROUNDING).contains(&value).then(|| value.clamp(0.0, 1.0))

@@ -1,4 +1,4 @@
-//! Goes through the elements of an XML file, one after another. It knows nothing of networks.
+//! Reads the elements of an XML file. Independent of the content.
 
 use std::error::Error;
 
@@ -6,19 +6,19 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-use super::super::fault::Fault;
-use super::super::quote::{on_one_line, quote, quote_all};
+use crate::bayes::quote::{on_one_line, quote, quote_all};
+use crate::error::ParseError;
 
-/// What messages call the parent of the outermost element.
+/// The name that messages use for the parent of the outermost element.
 pub(super) const FILE: &str = "the file";
 
-/// Goes through the elements of a file.
+/// Reads the elements of a file, one after another.
 pub(super) struct Xml<'a> {
     reader: Reader<&'a [u8]>,
     text: &'a str,
-    /// Bytes of the text of which the lines are counted.
+    /// The bytes of the text in which lines have been counted.
     counted: usize,
-    /// The line where the newest event begins.
+    /// The line where the last event begins.
     pub(super) line: usize,
 }
 
@@ -29,16 +29,16 @@ impl<'a> Xml<'a> {
         Self { reader, text, counted: 0, line: 1 }
     }
 
-    /// Enters the element that must come next.
-    pub(super) fn only_child(&mut self, parent: &str, name: &str) -> Result<(), Fault> {
+    /// Enters the element `name`, which must come next.
+    pub(super) fn only_child(&mut self, parent: &str, name: &str) -> Result<(), ParseError> {
         match self.child(parent, &[name])? {
             Some(_) => Ok(()),
-            None => Err(Fault::new(self.line, format!("expected a network as <{name}> in {parent}, found none; add it"))),
+            None => Err(ParseError::new(self.line, format!("expected a network as <{name}> in {parent}, found none; add it"))),
         }
     }
 
-    /// Enters the next element of those in `parent`, or leaves that and returns `None`.
-    pub(super) fn child(&mut self, parent: &str, expected: &[&str]) -> Result<Option<BytesStart<'a>>, Fault> {
+    /// Enters the next element in `parent`, which must be one of `expected`. `None` at the end of `parent`, which is then left.
+    pub(super) fn child(&mut self, parent: &str, expected: &[&str]) -> Result<Option<BytesStart<'a>>, ParseError> {
         loop {
             let found = match self.next()? {
                 Event::Start(element) if expected.contains(&element.name().into_inner()) => return Ok(Some(element)),
@@ -58,12 +58,12 @@ impl<'a> Xml<'a> {
             };
             let expected = if expected.is_empty() { "nothing more".to_owned() } else { quote_all(expected) };
             let message = format!("expected {expected} in {parent}, found {found}; correct the file, or export it as XMLBIF 0.3");
-            return Err(Fault::new(self.line, message));
+            return Err(ParseError::new(self.line, message));
         }
     }
 
-    /// The text of the element that was entered, without the blanks around it; leaves the element.
-    pub(super) fn text(&mut self, element: &BytesStart<'_>) -> Result<String, Fault> {
+    /// Reads the text of the entered element, without the blanks around it, and leaves the element.
+    pub(super) fn text(&mut self, element: &BytesStart<'_>) -> Result<String, ParseError> {
         let mut text = String::new();
         let found = loop {
             match self.next()? {
@@ -77,10 +77,10 @@ impl<'a> Xml<'a> {
             }
         };
         let name = element.name().into_inner();
-        Err(Fault::new(self.line, format!("expected text in {name}, found {found}; correct the file")))
+        Err(ParseError::new(self.line, format!("expected text in {name}, found {found}; correct the file")))
     }
 
-    fn resolve(&self, entity: &BytesRef<'_>, text: &mut String) -> Result<(), Fault> {
+    fn resolve(&self, entity: &BytesRef<'_>, text: &mut String) -> Result<(), ParseError> {
         let character = entity.resolve_char_ref().map_err(|error| not_xml(self.line, &error))?;
         match (character, resolve_xml_entity(entity)) {
             (Some(character), _) => text.push(character),
@@ -88,24 +88,24 @@ impl<'a> Xml<'a> {
             (None, None) => {
                 let message =
                     format!("expected an entity of XML itself, found {}; write the text that it stands for", quote(entity));
-                return Err(Fault::new(self.line, message));
+                return Err(ParseError::new(self.line, message));
             }
         }
         Ok(())
     }
 
-    /// Leaves the element that was entered, whatever it holds.
-    pub(super) fn skip(&mut self, element: &BytesStart<'_>) -> Result<(), Fault> {
-        self.reader.read_to_end(element.name()).map(drop).map_err(|error| self.fault(&error))
+    /// Leaves the entered element, whatever it contains.
+    pub(super) fn skip(&mut self, element: &BytesStart<'_>) -> Result<(), ParseError> {
+        self.reader.read_to_end(element.name()).map(drop).map_err(|error| self.error(&error))
     }
 
-    /// The next event. The line is then that where it begins.
-    fn next(&mut self) -> Result<Event<'a>, Fault> {
+    /// The next event; sets `line` to where it begins.
+    fn next(&mut self) -> Result<Event<'a>, ParseError> {
         self.count_lines(self.reader.buffer_position());
-        self.reader.read_event().map_err(|error| self.fault(&error))
+        self.reader.read_event().map_err(|error| self.error(&error))
     }
 
-    fn fault(&mut self, error: &quick_xml::Error) -> Fault {
+    fn error(&mut self, error: &quick_xml::Error) -> ParseError {
         self.count_lines(self.reader.error_position());
         not_xml(self.line, error)
     }
@@ -118,6 +118,6 @@ impl<'a> Xml<'a> {
     }
 }
 
-pub(super) fn not_xml(line: usize, error: &dyn Error) -> Fault {
-    Fault::new(line, format!("expected XML, found a fault: {}; correct the file", on_one_line(&error.to_string())))
+pub(super) fn not_xml(line: usize, error: &dyn Error) -> ParseError {
+    ParseError::new(line, format!("expected XML, found a fault: {}; correct the file", on_one_line(&error.to_string())))
 }

@@ -1,6 +1,4 @@
-//! Reads the bytes of a network's file, and unpacks them where they are gzip.
-//!
-//! What they say is read by [`super::network`]; here other kinds of files are told from text, each by its first bytes.
+//! Reads the bytes of a network's file, and unpacks gzip. Other binary formats are recognised by their first bytes and refused.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,13 +6,13 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
-use super::LoadError;
+use crate::error::Error;
 
 /// The most bytes of a file, packed and unpacked. The largest network of the bnlearn repository has 6 MB.
-pub(super) const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
-/// The first bytes of files that are mistaken for networks, what they are, and what to do about it.
+/// Other formats that networks are stored in: their first bytes, what they are, and what the user can do.
 const OTHER_KINDS: [(&[u8], &str, &str); 7] = [
     (GZIP, "gzip inside gzip", "unpack it once"),
     (&[0x28, 0xb5, 0x2f, 0xfd], "zstd", "unpack it, or pack it with gzip"),
@@ -28,31 +26,31 @@ const OTHER_KINDS: [(&[u8], &str, &str); 7] = [
 /// The bytes of the file at `path`, unpacked.
 ///
 /// # Errors
-/// Where it can't be read, is too large, or is plainly no text.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
-    let too_large = || LoadError::TooLarge { path: path.to_owned() };
-    let no_text = |found: String, remedy| LoadError::NoText { path: path.to_owned(), found, remedy };
+/// If it can't be read, is too large, or is a known binary format.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let unreadable = |error| Error::UnreadableNetwork { path: path.to_owned(), error };
+    let too_large = || Error::NetworkTooLarge { path: path.to_owned(), most: MAX_BYTES };
+    let not_text = |found: String, remedy| Error::NetworkNotText { path: path.to_owned(), found, remedy };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = at_most(file, MAX_BYTES).map_err(unreadable)?.ok_or_else(too_large)?;
     if bytes.starts_with(GZIP) {
-        bytes = unpack(&bytes).map_err(|(found, remedy)| no_text(found, remedy))?.ok_or_else(too_large)?;
+        bytes = unpack(&bytes).map_err(|(found, remedy)| not_text(found, remedy))?.ok_or_else(too_large)?;
     }
     match OTHER_KINDS.iter().find(|(head, ..)| bytes.starts_with(head)) {
-        Some((_, found, remedy)) => Err(no_text((*found).to_owned(), remedy)),
+        Some((_, found, remedy)) => Err(not_text((*found).to_owned(), remedy)),
         None => Ok(bytes),
     }
 }
 
-/// All bytes of `from`, or `None` where there are more than `most`.
+/// All bytes of `from`, or `None` if there are more than `most`.
 fn at_most(from: impl Read, most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let read = from.take(most + 1).read_to_end(&mut bytes)?;
     Ok((read as u64 <= most).then_some(bytes))
 }
 
-/// Unpacks gzip of any number of members, as gzip itself does: what follows them may be zeros, with which tapes and some
-/// file systems fill their blocks. `None` where there are too many bytes.
+/// Unpacks gzip of any number of members. As with gzip itself, zeros may follow them: tapes and some file systems pad their blocks
+/// with zeros. `None` if there are more than [`MAX_BYTES`]. An error says what was found and what to do.
 fn unpack(mut packed: &[u8]) -> Result<Option<Vec<u8>>, (String, &'static str)> {
     let mut bytes = Vec::new();
     while packed.starts_with(GZIP) {

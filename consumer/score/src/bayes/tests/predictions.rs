@@ -1,11 +1,11 @@
-//! What a company gets for its record.
+//! Predictions and errors for single records.
 
 use std::time::Instant;
 
 use super::super::*;
 
 const ASIA: &str = include_str!("../asia.bif");
-/// Longer than any company here takes but the one that is meant to take too long.
+/// Longer than any company here takes, except the one that is meant to take too long.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn scorer(network: &str, particles: u32) -> Bayes {
@@ -17,7 +17,7 @@ fn company(record: &str) -> Company {
 }
 
 fn score(bayes: &mut Bayes, record: &str) -> Result<String, ScoreError> {
-    bayes.score(&[company(record)]).map_err(|failed| failed.error)?.remove(0).map(|prediction| prediction.json)
+    bayes.score(&[company(record)]).map_err(|failed| failed.error)?.remove(0).map(|prediction| prediction.json.to_string())
 }
 
 fn cause(bayes: &mut Bayes, record: &str) -> String {
@@ -65,7 +65,7 @@ fn a_prediction_is_the_same_in_any_batch_order_and_instance() {
     let together = bayes.score(&companies).unwrap();
     let mut other = scorer(ASIA, 1500).clone();
     for (record, expected) in records.iter().zip(&together).rev() {
-        assert_eq!(score(&mut other, record), expected.clone().map(|prediction| prediction.json));
+        assert_eq!(score(&mut other, record), expected.clone().map(|prediction| prediction.json.to_string()));
     }
 }
 
@@ -161,5 +161,5 @@ fn a_file_that_is_missing_or_wrong_is_named() {
     let no_network = Bayes::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")), settings).unwrap_err();
     assert!(no_network.to_string().contains("Cargo.toml, line 1: expected 'network', found '['; "), "{no_network}");
     let none = Bayes::load(Path::new("no-such.bif"), Settings { particles: 0, ..settings }).unwrap_err();
-    assert!(matches!(none, LoadError::NoParticles));
+    assert!(matches!(none, Error::NoParticles));
 }

@@ -1,59 +1,59 @@
-//! Turns the blocks of a network file into definitions: every name resolved, every table complete and summing to 1.
+//! Turns the blocks of a network file into definitions: names are resolved, and tables are complete with rows that sum to 1.
 //!
-//! It looks at one variable at a time. Whether the network as a whole has an order is checked by [`super::network`].
+//! This looks at one variable at a time. Cycles are found by [`super::order`].
 
-use super::document::{Document, Place, ProbabilityBlock, VariableBlock};
-use super::fault::Fault;
-use super::quote::quote;
-use super::table::{Scaled, Table};
-use super::variables::Variables;
+use super::cpt::{CptBuilder, Normalised};
+use super::declarations::Declarations;
+use super::document::{Document, EntryKind, ProbabilityBlock, VariableBlock};
+use crate::bayes::quote::quote;
+use crate::error::ParseError;
 
-/// The most probabilities in all tables together. The largest network of the bnlearn repository has half a million;
-/// a few parents too many multiply to billions, and a `default` entry would reserve them all.
+/// The most probabilities in all tables together. The largest network of the bnlearn repository has half a million. A variable with many
+/// parents can have billions, and a file of a few lines with a `default` entry would allocate them all.
 const MAX_PROBABILITIES: usize = 1 << 24;
 
 /// A variable, its parents and its distribution given each configuration of them.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Definition {
-    pub(super) name: String,
-    pub(super) states: Vec<String>,
-    /// Places among the definitions, as the file lists the parents.
-    pub(super) parents: Vec<usize>,
-    /// One distribution over `states` after another, each summing to 1 but for rounding. The last parent's state changes fastest from
-    /// one to the next.
-    pub(super) probabilities: Vec<f64>,
+pub(crate) struct Definition {
+    pub(crate) name: String,
+    pub(crate) states: Vec<String>,
+    /// Indices of the definitions of the parents, in the order in which the file lists the parents.
+    pub(crate) parents: Vec<usize>,
+    /// The table: one distribution over `states` after another, each with a sum of 1 except for rounding. The last parent's state changes
+    /// fastest from one to the next.
+    pub(crate) probabilities: Vec<f64>,
     /// The line of the probability block.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
-/// Checks and completes a document: one definition per variable, in the order of the variable blocks; and what was
-/// changed to make every distribution sum to 1.
+/// Checks and completes a document. Returns one definition per variable, in the order of the variable blocks, and which distributions had
+/// to be normalised.
 ///
 /// # Errors
-/// A line and what is wrong there: an unknown or repeated name, a repeated or missing distribution, a wrong number of
-/// probabilities, a distribution whose sum is too far from 1, or a table beyond the limits.
-pub(super) fn define(document: &Document<'_>) -> Result<(Vec<Definition>, Scaled), Fault> {
-    let variables = Variables::new(&document.variables)?;
-    let families = variables.families(&document.probabilities)?;
+/// An unknown or repeated name, a repeated or missing distribution, a wrong number of probabilities, a distribution whose sum is too far
+/// from 1, or too large a table.
+pub(crate) fn resolve(document: &Document<'_>) -> Result<(Vec<Definition>, Normalised), ParseError> {
+    let declarations = Declarations::new(&document.variables)?;
+    let families = declarations.families(&document.probabilities)?;
     let mut room = MAX_PROBABILITIES;
-    let mut scaled = Scaled::default();
-    let define = |(child, family)| variables.define(child, family, &mut room, &mut scaled);
+    let mut normalised = Normalised::default();
+    let define = |(child, family)| declarations.define(child, family, &mut room, &mut normalised);
     let definitions = families.into_iter().enumerate().map(define).collect::<Result<_, _>>()?;
-    Ok((definitions, scaled))
+    Ok((definitions, normalised))
 }
 
-/// The probability block of a variable, and the places of its parents.
+/// The indices of a variable's parents, and its probability block.
 type Family<'b> = (Vec<usize>, &'b ProbabilityBlock<'b>);
 
-impl Variables<'_> {
+impl Declarations<'_> {
     /// The one probability block of each variable.
-    fn families<'b>(&self, blocks: &'b [ProbabilityBlock<'b>]) -> Result<Vec<Family<'b>>, Fault> {
-        let mut found: Vec<Option<Family<'b>>> = vec![None; self.declared.len()];
+    fn families<'b>(&self, blocks: &'b [ProbabilityBlock<'b>]) -> Result<Vec<Family<'b>>, ParseError> {
+        let mut found: Vec<Option<Family<'b>>> = vec![None; self.variables.len()];
         for block in blocks {
             let (child, parents) = self.family(block)?;
             if let Some((_, first)) = found[child].replace((parents, block)) {
-                let (name, first) = (quote(self.declared[child].name), first.line);
-                return Err(Fault::new(
+                let (name, first) = (quote(self.variables[child].name), first.line);
+                return Err(ParseError::new(
                     block.line,
                     format!("variable {name} has two probability blocks, the first on line {first}; remove one"),
                 ));
@@ -61,9 +61,9 @@ impl Variables<'_> {
         }
         let missing = |variable: &VariableBlock<'_>| {
             let name = quote(variable.name);
-            Fault::new(variable.line, format!("expected probabilities of variable {name}, found none; add them"))
+            ParseError::new(variable.line, format!("expected probabilities of variable {name}, found none; add them"))
         };
-        found.into_iter().zip(self.declared).map(|(family, variable)| family.ok_or_else(|| missing(variable))).collect()
+        found.into_iter().zip(self.variables).map(|(family, variable)| family.ok_or_else(|| missing(variable))).collect()
     }
 
     fn define(
@@ -71,20 +71,20 @@ impl Variables<'_> {
         child: usize,
         (parents, block): Family<'_>,
         room: &mut usize,
-        scaled: &mut Scaled,
-    ) -> Result<Definition, Fault> {
-        let VariableBlock { name, states, .. } = &self.declared[child];
+        normalised: &mut Normalised,
+    ) -> Result<Definition, ParseError> {
+        let VariableBlock { name, states, .. } = &self.variables[child];
         let configurations = self.configurations(&parents, states.len(), block, name, room)?;
-        let mut table = Table::new(name, block.line, states.len(), configurations, scaled);
+        let mut cpt = CptBuilder::new(name, block.line, states.len(), configurations, normalised);
         for entry in &block.entries {
-            match &entry.place {
-                Place::Row(states) => table.fill_row(self.row(states, &parents, entry, name)?, entry)?,
-                Place::ByState => table.fill_by_state(entry)?,
-                Place::ByConfiguration => table.fill_by_configuration(entry)?,
-                Place::Default => table.set_default(entry)?,
+            match &entry.kind {
+                EntryKind::Row(states) => cpt.fill_row(self.row(states, &parents, entry, name)?, entry)?,
+                EntryKind::ByState => cpt.fill_by_state(entry)?,
+                EntryKind::ByConfiguration => cpt.fill_by_configuration(entry)?,
+                EntryKind::Default => cpt.set_default(entry)?,
             }
         }
-        let probabilities = table.complete(|row| self.configuration(row, &parents))?;
+        let probabilities = cpt.complete(|row| self.configuration(row, &parents))?;
         Ok(Definition {
             name: (*name).to_owned(),
             states: states.iter().map(|&state| state.to_owned()).collect(),
@@ -94,7 +94,7 @@ impl Variables<'_> {
         })
     }
 
-    /// How many configurations the parents have; takes the table's probabilities out of the room that is left.
+    /// How many configurations the parents have. Takes the size of the table off `room`, the probabilities that the network may still have.
     fn configurations(
         &self,
         parents: &[usize],
@@ -102,8 +102,8 @@ impl Variables<'_> {
         block: &ProbabilityBlock<'_>,
         child: &str,
         room: &mut usize,
-    ) -> Result<usize, Fault> {
-        let counts = parents.iter().map(|&parent| self.declared[parent].states.len());
+    ) -> Result<usize, ParseError> {
+        let counts = parents.iter().map(|&parent| self.variables[parent].states.len());
         let configurations = counts.fold(1, usize::saturating_mul);
         let left = room.checked_sub(configurations.saturating_mul(states)).ok_or_else(|| {
             let name = quote(child);
@@ -111,7 +111,7 @@ impl Variables<'_> {
                 "expected at most {MAX_PROBABILITIES} probabilities in the network, exceeded at variable {name}; \
                  give it fewer parents or states"
             );
-            Fault::new(block.line, message)
+            ParseError::new(block.line, message)
         })?;
         *room = left;
         Ok(configurations)
@@ -127,13 +127,13 @@ mod tests {
         variable b { type discrete [ 3 ] { 1, 2, 3 }; }
         probability ( a ) { table 0.25, 0.75; }";
 
-    fn defined(blocks: &str) -> Result<Vec<Definition>, Fault> {
-        define(&parse(&format!("{HEAD}\n{blocks}")).unwrap()).map(|(definitions, _)| definitions)
+    fn defined(blocks: &str) -> Result<Vec<Definition>, ParseError> {
+        resolve(&parse(&format!("{HEAD}\n{blocks}")).unwrap()).map(|(definitions, _)| definitions)
     }
 
     fn fault(blocks: &str) -> (usize, String) {
-        let fault = defined(blocks).unwrap_err();
-        (fault.line, fault.message)
+        let error = defined(blocks).unwrap_err();
+        (error.line, error.message)
     }
 
     #[test]
@@ -174,8 +174,8 @@ mod tests {
         assert_eq!(read(&[&c, &a_c], "(0) 1, 0, 0; (1) 1, 0, 0;").unwrap(), [3]);
         assert_eq!(read(&[&c, &a_c], "table 1, 1, 0, 0, 0, 0;").unwrap(), [3]);
         for (second, entries) in [(&a_c, "default 1, 0, 0;"), (&wide, "table 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0;")] {
-            let fault = read(&[&c, second], entries).unwrap_err();
-            assert!(fault.message.contains("found ('b', 'a c') or ('b', 'a', 'c'); put each name in quotes"), "{fault:?}");
+            let error = read(&[&c, second], entries).unwrap_err();
+            assert!(error.message.contains("found ('b', 'a c') or ('b', 'a', 'c'); put each name in quotes"), "{error:?}");
         }
     }
 
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_network_without_variables_is_refused() {
-        let fault = define(&parse("network n {}").unwrap()).unwrap_err();
-        assert!(fault.message.contains("at least one variable"));
+        let error = resolve(&parse("network n {}").unwrap()).unwrap_err();
+        assert!(error.message.contains("at least one variable"));
     }
 }

@@ -1,45 +1,49 @@
-//! Tells evidence that cannot happen from evidence that is only improbable. It computes no probability.
+//! Distinguishes impossible evidence from evidence that is only improbable, without computing a probability.
 
-use super::deadline::{Deadline, Late};
+use super::deadline::{Deadline, DeadlineExceeded};
 use super::evidence::Evidence;
 use super::network::Network;
 
-/// Assignments that [`possible`] tries before it gives up: well under a second.
+/// Assignments that [`is_feasible`] tries before it gives up, which takes well under a second.
 const MAX_STEPS: u32 = 1_000_000;
 
-/// An observed variable whose parents are all observed too, and whose state they rule out.
+/// The index of an observed variable whose parents are all observed too, and whose state has probability 0 given theirs.
 pub(super) fn contradiction(network: &Network, evidence: &Evidence) -> Option<usize> {
-    let ruled_out = |&place: &usize| {
-        let variable = &network.variables[place];
-        let row = variable.parents.iter().map(|parent| Some(parent.share(evidence.state(parent.variable)?)));
-        let likelihood = evidence.state(place).zip(row.sum::<Option<u32>>()).map(|(state, row)| variable.likelihood(row, state));
+    let ruled_out = |&index: &usize| {
+        let variable = &network.variables[index];
+        let row = variable.parents.iter().map(|parent| Some(parent.row_offset(evidence.state(parent.variable)?)));
+        let likelihood = evidence.state(index).zip(row.sum::<Option<u32>>()).map(|(state, row)| variable.likelihood(row, state));
         likelihood == Some(0.0)
     };
     (0..network.variables.len()).find(ruled_out)
 }
 
-/// Whether any assignment of positive probability agrees with the evidence; `None` where a million steps don't tell.
+/// Whether any assignment of positive probability agrees with the evidence; `None` if a million steps find no answer.
 ///
-/// A depth-first search over the evidence and its ancestors, parents first, that turns back as soon as a state has
-/// probability 0 given its parents. Other variables can't rule anything out: whatever their parents, some state is left.
+/// This is a depth-first search over the observed variables and their ancestors, parents first, that backtracks as soon as a state has
+/// probability 0 given its parents. Other variables are irrelevant: whatever states their parents have, one of their states is possible.
 ///
 /// # Errors
-/// [`Late`] where the time is up first.
-pub(super) fn possible(network: &Network, evidence: &Evidence, deadline: &mut Deadline) -> Result<Option<bool>, Late> {
+/// [`DeadlineExceeded`].
+pub(super) fn is_feasible(
+    network: &Network,
+    evidence: &Evidence,
+    deadline: &mut Deadline,
+) -> Result<Option<bool>, DeadlineExceeded> {
     let order = ancestors_by_evidence(network, evidence, deadline)?;
     let mut states = vec![0_u8; network.variables.len()];
-    // For each variable of the order, the first state not yet tried.
+    // For each variable of the order, the first state that has not been tried.
     let mut untried = vec![0_usize; order.len() + 1];
     let mut depth = 0;
     for _ in 0..MAX_STEPS {
-        let Some(&place) = order.get(depth) else {
+        let Some(&index) = order.get(depth) else {
             return Ok(Some(true));
         };
-        let variable = &network.variables[place];
+        let variable = &network.variables[index];
         deadline.spend(variable.parents.len() + variable.states.len())?;
-        match next_state(network, evidence, place, untried[depth], &states) {
+        match next_state(network, evidence, index, untried[depth], &states) {
             Some(state) => {
-                states[place] = state;
+                states[index] = state;
                 untried[depth] = usize::from(state) + 1;
                 depth += 1;
                 untried[depth] = 0;
@@ -51,34 +55,38 @@ pub(super) fn possible(network: &Network, evidence: &Evidence, deadline: &mut De
     Ok(None)
 }
 
-/// The evidence and its ancestors, each after its parents, and each observed variable as early as its parents allow:
-/// the sooner a dead end shows, the less is tried in vain.
-fn ancestors_by_evidence(network: &Network, evidence: &Evidence, deadline: &mut Deadline) -> Result<Vec<usize>, Late> {
+/// The observed variables and their ancestors, each after its parents, and each observed variable as early as possible, so that the search
+/// backtracks early.
+fn ancestors_by_evidence(
+    network: &Network,
+    evidence: &Evidence,
+    deadline: &mut Deadline,
+) -> Result<Vec<usize>, DeadlineExceeded> {
     let mut order = Vec::new();
     let mut listed = vec![false; network.variables.len()];
-    for (position, &observed) in network.order.iter().enumerate().filter(|(_, place)| evidence.state(**place).is_some()) {
+    for (position, &observed) in network.order.iter().enumerate().filter(|(_, index)| evidence.state(**index).is_some()) {
         deadline.spend(network.variables.len())?;
         let mut wanted = vec![false; network.variables.len()];
         wanted[observed] = true;
-        for &place in network.order[..=position].iter().rev().filter(|&&place| !listed[place]) {
-            if wanted[place] {
-                network.variables[place].parents.iter().for_each(|parent| wanted[parent.variable] = true);
+        for &index in network.order[..=position].iter().rev().filter(|&&index| !listed[index]) {
+            if wanted[index] {
+                network.variables[index].parents.iter().for_each(|parent| wanted[parent.variable] = true);
             }
         }
-        for &place in &network.order[..=position] {
-            if wanted[place] && !std::mem::replace(&mut listed[place], true) {
-                order.push(place);
+        for &index in &network.order[..=position] {
+            if wanted[index] && !std::mem::replace(&mut listed[index], true) {
+                order.push(index);
             }
         }
     }
     Ok(order)
 }
 
-/// The first state from `from` on that the evidence allows and that has positive probability given the parents.
-fn next_state(network: &Network, evidence: &Evidence, place: usize, from: usize, states: &[u8]) -> Option<u8> {
-    let variable = &network.variables[place];
-    let row = variable.parents.iter().map(|parent| parent.share(states[parent.variable])).sum();
-    let allowed = |&state: &u8| evidence.state(place).is_none_or(|observed| observed == state);
+/// The first state from `from` on that agrees with the evidence and has positive probability given the parents.
+fn next_state(network: &Network, evidence: &Evidence, index: usize, from: usize, states: &[u8]) -> Option<u8> {
+    let variable = &network.variables[index];
+    let row = variable.parents.iter().map(|parent| parent.row_offset(states[parent.variable])).sum();
+    let allowed = |&state: &u8| evidence.state(index).is_none_or(|observed| observed == state);
     let candidates = (from..variable.states.len()).filter_map(|state| u8::try_from(state).ok());
     candidates.filter(allowed).find(|&state| variable.likelihood(row, state) > 0.0)
 }
@@ -89,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// `bits` coins, and a variable of as many parents that is 1 where all of them are.
+    /// `bits` coins, and a variable with all of them as parents, which is 1 if all coins are.
     fn all_ones(bits: usize, coin: &str) -> String {
         let coins = (0..bits).map(|bit| {
             format!("variable c{bit} {{ type discrete [ 2 ] {{ 0, 1 }}; }} probability ( c{bit} ) {{ table {coin}; }}\n")
@@ -107,7 +115,7 @@ mod tests {
         let mut evidence = Evidence::default();
         evidence.read(&network, record.as_bytes()).unwrap();
         let mut deadline = Deadline::after(Duration::MAX);
-        (contradiction(&network, &evidence), possible(&network, &evidence, &mut deadline).unwrap())
+        (contradiction(&network, &evidence), is_feasible(&network, &evidence, &mut deadline).unwrap())
     }
 
     #[test]
@@ -132,7 +140,7 @@ mod tests {
         let network = Network::parse(all_ones(20, "0.5, 0.5").as_bytes()).unwrap();
         let mut evidence = Evidence::default();
         evidence.read(&network, br#"{"all": 1}"#).unwrap();
-        assert!(possible(&network, &evidence, &mut Deadline::after(Duration::ZERO)).is_err());
+        assert!(is_feasible(&network, &evidence, &mut Deadline::after(Duration::ZERO)).is_err());
     }
 
     #[test]

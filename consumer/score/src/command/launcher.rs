@@ -1,9 +1,10 @@
-//! Starts a scorer's program so that it does not outlive the consumer, not even one that hangs and a consumer that is killed.
+//! Starts a scorer's program so that it ends with the consumer, even if it hangs and the consumer is killed.
 //!
-//! The kernel kills a child when its parent dies, if the child has asked for that itself, after its start and before the scorer's
-//! program is in its place. So the consumer's own executable is started once more: it asks, and becomes the scorer's program
-//! ([`launch`]). What that program starts in its turn is the guard's to end (`guard.rs`).
+//! The kernel kills a child when its parent dies, if the child has asked for that itself: after it was started, and before it executes
+//! the scorer's program. So the consumer starts its own executable as a launcher, which asks the kernel and then executes that program
+//! ([`launch`]). Processes that the program starts in turn have not asked; the guard kills those ([`super::guard`]).
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -13,43 +14,46 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{Sender, channel};
 use std::{env, fs, io, thread};
 
-use super::guard;
+use crate::error::Error;
 
-/// The first argument that makes a launcher of the consumer. It is not a flag, and no argument of the consumer's comes without.
-const LAUNCH: &str = "launch-scorer";
+/// The first argument that makes the consumer's executable a launcher. The consumer itself has flags only, so it is no argument of its.
+pub(super) const LAUNCH: &str = "launch-scorer";
 
-/// The executable whose `main` calls [`launch`] first.
+/// What the consumer writes to a launcher to let it execute the scorer's program. Everything after it is for that program.
+const GO: u8 = b'\n';
+
+/// The executable whose `main` first calls [`super::run_launcher_or_guard`].
 #[derive(Debug, Clone, Copy)]
 pub struct Launcher {
     executable: &'static str,
 }
 
 impl Launcher {
-    /// The consumer's own executable, for the consumer only: that of a test would run its tests. None where the operating
-    /// system lets no process die with its parent.
+    /// The executable of this process, which must be the consumer: a test's executable would run its tests. `None` if the operating
+    /// system cannot kill a process with its parent.
     pub fn of_consumer() -> Option<Launcher> {
-        // By this name it is found even where a newer one has taken its place on disk.
+        // This path stays valid if the file is replaced.
         cfg!(target_os = "linux").then_some(Launcher { executable: "/proc/self/exe" })
     }
 
-    /// Its executable, with a first argument that says what it is to do.
-    pub(super) fn itself(self, word: &str) -> Command {
+    /// Its executable, with a first argument that says what to do.
+    pub(super) fn executable(self, first_argument: &str) -> Command {
         let mut command = Command::new(self.executable);
-        command.arg0("consumer").arg(word);
+        command.arg0("consumer").arg(first_argument);
         command
     }
 
     fn command(self, words: &[String]) -> Command {
-        let mut command = self.itself(LAUNCH);
+        let mut command = self.executable(LAUNCH);
         command.arg(std::process::id().to_string()).args(words);
         command
     }
 }
 
-/// The command that starts `words[0]` with the arguments after it; by itself where there is no launcher.
+/// The command that starts the program `words[0]` with the arguments after it; directly if there is no launcher.
 ///
 /// # Errors
-/// Where there is no such program. A launcher would find that out too late to say it at once.
+/// If there is no such program: a launcher would find that out only after it was started.
 pub(super) fn command(words: &[String], launcher: Option<Launcher>) -> io::Result<Command> {
     let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     find(program)?;
@@ -63,7 +67,7 @@ pub(super) fn command(words: &[String], launcher: Option<Launcher>) -> io::Resul
     ))
 }
 
-/// Looks for a program where the operating system will.
+/// Looks for a program where the operating system will. Tells a missing one from one that may not be executed.
 fn find(program: &str) -> io::Result<()> {
     if program.contains('/') {
         return check(Path::new(program));
@@ -93,62 +97,49 @@ fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Starts a process from a thread that lives as long as this process: what the kernel takes for the death of a parent is that
-/// of the thread which started the child.
+/// Starts a process from a thread that lives as long as this process: the kernel kills a child when the thread that started it ends.
 pub(super) fn spawn(command: Command) -> io::Result<Child> {
     type Request = (Command, Sender<io::Result<Child>>);
-    static STARTER: LazyLock<Sender<Request>> = LazyLock::new(|| {
+    static SPAWNER: LazyLock<Sender<Request>> = LazyLock::new(|| {
         let (requests, to_start) = channel::<Request>();
         thread::spawn(move || {
             for (mut command, started) in to_start {
-                // Nobody who asks goes away before the answer.
+                // The receiver waits for this below.
                 drop(started.send(command.spawn()));
             }
         });
         requests
     });
-    let gone = || io::Error::other("the thread that starts scorers is gone");
+    let ended = || io::Error::other("the thread that starts scorers has ended");
     let (answer, started) = channel();
-    STARTER.send((command, answer)).map_err(|_| gone())?;
-    started.recv().map_err(|_| gone())?
+    SPAWNER.send((command, answer)).map_err(|_| ended())?;
+    started.recv().map_err(|_| ended())?
 }
 
-/// Lets a launcher go on to the scorer's program.
+/// Lets a launcher execute the scorer's program.
 pub(super) fn release(stdin: &mut ChildStdin) -> io::Result<()> {
     stdin.write_all(&[GO])
 }
 
-/// What a launcher waits for. What comes behind it is for the scorer's program.
-const GO: u8 = b'\n';
-
-/// What `main` does first: where `arguments`, the first of them after the program's name, ask for a launcher, this process
-/// becomes the scorer's program, or ends. Returns None where they don't, and why where it cannot.
-pub fn launch(mut arguments: impl Iterator<Item = OsString>) -> Option<String> {
-    let word = arguments.next()?;
-    if guard::guard(&word) {
-        std::process::exit(0);
-    }
-    if word != LAUNCH {
-        return None;
-    }
+/// The launcher's part: ties this process to its parent, waits until the parent releases it, and becomes the scorer's program. The
+/// arguments are the parent's process id, the program, and the program's arguments.
+pub(super) fn launch(mut arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Error> {
     let parent = arguments.next().unwrap_or_default();
     let program = arguments.next().unwrap_or_default();
-    if let Err(error) = die_with_parent() {
-        return Some(format!("cannot tie the scorer's life to the consumer's: {error}"));
-    }
-    // A parent that died before that will never be reported dead.
+    die_with_parent().map_err(Error::CannotTieToConsumer)?;
+    // The kernel does not report a parent that died before that.
     let own = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
     if own.map(OsString::from) != Some(parent) {
-        return Some("the consumer is gone".to_owned());
+        return Err(Error::ConsumerGone);
     }
     let mut go = [0];
     match rustix::io::read(io::stdin(), &mut go) {
         Ok(1) => {}
-        Ok(_) => return Some("the consumer is gone".to_owned()),
-        Err(error) => return Some(format!("cannot hear from the consumer: {error}")),
+        Ok(_) => return Err(Error::ConsumerGone),
+        Err(error) => return Err(Error::CannotReadFromConsumer(error.into())),
     }
     let error = Command::new(&program).args(arguments).exec();
-    Some(format!("cannot start the scorer {}: {error}", program.display()))
+    Err(Error::CannotExecute { program: program.into(), error })
 }
 
 #[cfg(target_os = "linux")]
@@ -176,13 +167,6 @@ mod tests {
             (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), io::ErrorKind::PermissionDenied),
         ] {
             assert_eq!(find(missing).unwrap_err().kind(), kind, "{missing}");
-        }
-    }
-
-    #[test]
-    fn a_launcher_is_asked_for_by_its_first_argument_only() {
-        for arguments in [vec![], vec!["--model", "m"], vec!["--model", LAUNCH]] {
-            assert_eq!(launch(arguments.into_iter().map(OsString::from)), None);
         }
     }
 }

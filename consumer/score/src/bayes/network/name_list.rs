@@ -1,45 +1,45 @@
 //! Lists of names: the states of a variable, a variable and its parents, the states of a row.
 //!
-//! Writers of the Bayesian Interchange Format do not quote names, though these may hold blanks, and some put blanks
-//! between names where others put commas. Whether `( very low )` is one name or two shows elsewhere only: in how many
-//! there must be, or in which are declared. So a list is kept as text, and whoever knows that chooses among its readings.
+//! Programs that write BIF do not quote names, though these may contain blanks, and some separate names by blanks where others use commas.
+//! Whether `( very low )` is one name or two depends on how many names there must be, or on which are declared. So a list is kept as
+//! text, and the code that knows this chooses among the possible readings.
 
 use super::lexer::{Lexeme, Lexer, Token};
 
-/// The names in a pair of brackets.
+/// The names between two brackets.
 #[derive(Debug)]
-pub(super) enum List<'a> {
-    /// Names that the file tells apart.
+pub(super) enum NameList<'a> {
+    /// Names that the file separates unambiguously.
     Names(Vec<&'a str>),
-    /// The text between the brackets; commas and blanks may stand between names.
+    /// The text between the brackets. Commas or blanks separate names.
     Text(&'a str),
-    /// The same, and bars may as well; elsewhere they are part of a name.
+    /// The text between the brackets. Commas, blanks or bars separate names. (In `Text`, a bar is part of a name.)
     Barred(&'a str),
 }
 
-/// What may be a name by itself, or part of one.
+/// A name, or a part of a name that contains blanks.
 struct Word<'a> {
     text: &'a str,
-    /// Bytes of the list before it, and up to its end.
+    /// The byte range in the list.
     start: usize,
     end: usize,
-    /// What stands before it.
+    /// What separates it from the word before.
     gap: Gap,
 }
 
-/// What stands between two words.
+/// What separates two words.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Gap {
-    /// Blanks, which a name may hold.
+    /// Blanks, which may be part of a name.
     Blanks,
-    /// A comma inside brackets, which a name may hold.
+    /// A comma inside brackets, which may be part of a name.
     InnerComma,
-    /// What ends a name in any case: another comma, a bar, the end of a line, a comment, or a quote.
+    /// A separator that is never part of a name: another comma, a bar, the end of a line, a comment, or a quote.
     End,
 }
 
-impl<'a> List<'a> {
-    /// The ways to read the list, the likeliest first; there is at least one. Names are separated
+impl<'a> NameList<'a> {
+    /// The possible readings of the list, the likeliest first; there is at least one. Names are separated
     /// - by commas, and may hold blanks: `very low, high`;
     /// - by commas or blanks: `low high`;
     /// - by commas outside brackets: `(0, 5], (5, 10]`.
@@ -54,12 +54,12 @@ impl<'a> List<'a> {
     }
 }
 
-/// Cuts a list into its words: what neither blanks nor separators part.
+/// Splits a list into its words.
 fn words(text: &str, bars: bool) -> Vec<Word<'_>> {
     let mut words: Vec<Word<'_>> = Vec::new();
     let mut lexer = Lexer::new(text);
     let (mut after_quoted, mut depth) = (true, 0_usize);
-    // The text has been read before, up to its closing bracket, and so there is no fault in it.
+    // The parser has read this text before, so the lexer finds no error in it.
     while let Ok(Lexeme { token, start, end, .. }) = lexer.next() {
         let (part, quoted) = match token {
             Token::End => break,
@@ -96,7 +96,7 @@ fn gap(between: &str, depth: usize) -> Gap {
     }
 }
 
-/// Joins the words of each name. What stands between them is part of it.
+/// Joins words into names. What separates the words of a name is part of the name.
 fn join<'a>(text: &'a str, words: &[Word<'a>], joins: fn(Gap) -> bool) -> Vec<&'a str> {
     let names = words.chunk_by(|_, next| joins(next.gap));
     let name = |words: &[Word<'a>]| match words {
@@ -111,13 +111,13 @@ fn join<'a>(text: &'a str, words: &[Word<'a>], joins: fn(Gap) -> bool) -> Vec<&'
 mod tests {
     use super::*;
 
-    fn readings<const NAMES: usize>(list: &List<'static>) -> Option<Vec<&'static str>> {
+    fn readings<const NAMES: usize>(list: &NameList<'static>) -> Option<Vec<&'static str>> {
         list.readings().find(|names| names.len() == NAMES)
     }
 
     #[test]
     fn names_are_separated_by_commas_or_else_by_blanks_or_else_by_commas_outside_brackets() {
-        let text = List::Text;
+        let text = NameList::Text;
         assert_eq!(readings::<2>(&text("very low, high")).unwrap(), ["very low", "high"]);
         assert_eq!(readings::<1>(&text(" very low ")).unwrap(), ["very low"]);
         assert_eq!(readings::<2>(&text("very low")).unwrap(), ["very", "low"]);
@@ -130,19 +130,19 @@ mod tests {
 
     #[test]
     fn a_name_in_quotes_is_by_itself_and_may_hold_anything() {
-        let list = List::Text(r#""very, low" "" high "a|b"c"#);
+        let list = NameList::Text(r#""very, low" "" high "a|b"c"#);
         assert!(list.readings().all(|names| names == ["very, low", "", "high", "a|b", "c"]));
     }
 
     #[test]
     fn a_name_ends_with_its_line_and_before_a_comment() {
-        let list = List::Text("very\nlow /* not */ high // it\n");
+        let list = NameList::Text("very\nlow /* not */ high // it\n");
         assert!(list.readings().all(|names| names == ["very", "low", "high"]));
     }
 
     #[test]
     fn a_bar_separates_only_where_it_may() {
-        assert_eq!(readings::<3>(&List::Barred("a b|c, d")).unwrap(), ["a b", "c", "d"]);
-        assert_eq!(readings::<2>(&List::Text("a b|c, d")).unwrap(), ["a b|c", "d"]);
+        assert_eq!(readings::<3>(&NameList::Barred("a b|c, d")).unwrap(), ["a b", "c", "d"]);
+        assert_eq!(readings::<2>(&NameList::Text("a b|c, d")).unwrap(), ["a b|c", "d"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads XMLBIF 0.3, the Interchange Format in XML, as JavaBayes, Weka, pgmpy and aGrUM write it.
+//! Parses XMLBIF 0.3, the XML form of the Bayesian Interchange Format, as JavaBayes, Weka, pgmpy and aGrUM write it.
 //!
 //! ```text
 //! <BIF VERSION="0.3"><NETWORK><NAME>asia</NAME>
@@ -6,21 +6,21 @@
 //!   <DEFINITION><FOR>tub</FOR><GIVEN>asia</GIVEN><TABLE>0.05 0.95 0.01 0.99</TABLE></DEFINITION>
 //! </NETWORK></BIF>
 //! ```
-//! Nothing here recurses, and entities of the file's own are not expanded, so memory stays proportional to the file.
+//! The parser does not recurse and does not expand entities that the file defines, so memory stays proportional to the file.
 
 mod xml;
 
 use quick_xml::events::BytesStart;
 
 use self::xml::{FILE, Xml, not_xml};
-use super::document::{Document, Entry, Place, ProbabilityBlock, VariableBlock, probability};
-use super::fault::Fault;
-use super::list::List;
-use super::quote::quote;
+use super::document::{Document, Entry, EntryKind, ProbabilityBlock, VariableBlock, probability};
+use super::name_list::NameList;
+use crate::bayes::quote::quote;
+use crate::error::ParseError;
 
-/// What a file says. Its texts are those of the file with their entities resolved.
+/// The content of a file, with entities resolved in all texts. A [`Document`] borrows from it.
 #[derive(Debug, Default)]
-pub(super) struct Network {
+pub(crate) struct XmlNetwork {
     variables: Vec<Variable>,
     definitions: Vec<Definition>,
 }
@@ -36,22 +36,22 @@ struct Variable {
 struct Definition {
     child: String,
     parents: Vec<String>,
-    /// Probabilities, and their line.
+    /// The probabilities and the line of each `TABLE`.
     tables: Vec<(Vec<f64>, usize)>,
     line: usize,
 }
 
-/// Whether a text is XML: no other kind of network begins like that.
+/// Whether a text is XML. A BIF file cannot begin with `<`.
 pub(super) fn is_xml(text: &str) -> bool {
     text.trim_start().starts_with('<')
 }
 
-impl Network {
-    /// Reads a whole file.
+impl XmlNetwork {
+    /// Parses a whole file.
     ///
     /// # Errors
-    /// The first fault of the text, with its line.
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+    /// The first error in the text, with its line.
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         let mut xml = Xml::new(text);
         let mut network = Self::default();
         xml.only_child(FILE, "BIF")?;
@@ -68,8 +68,8 @@ impl Network {
         Ok(network)
     }
 
-    /// The same in the terms of all formats.
-    pub(super) fn document(&self) -> Document<'_> {
+    /// The content as a format-independent document.
+    pub(crate) fn document(&self) -> Document<'_> {
         Document {
             variables: self.variables.iter().map(Variable::block).collect(),
             probabilities: self.definitions.iter().map(Definition::block).collect(),
@@ -88,21 +88,24 @@ impl Definition {
     fn block(&self) -> ProbabilityBlock<'_> {
         let family = std::iter::once(&self.child).chain(&self.parents).map(String::as_str).collect();
         let entry = |(probabilities, line): &(Vec<f64>, usize)| Entry {
-            place: Place::ByConfiguration,
+            kind: EntryKind::ByConfiguration,
             probabilities: probabilities.clone(),
             line: *line,
         };
-        ProbabilityBlock { family: List::Names(family), entries: self.tables.iter().map(entry).collect(), line: self.line }
+        ProbabilityBlock { family: NameList::Names(family), entries: self.tables.iter().map(entry).collect(), line: self.line }
     }
 }
 
 impl Xml<'_> {
-    fn variable(&mut self, element: &BytesStart<'_>) -> Result<Variable, Fault> {
+    fn variable(&mut self, element: &BytesStart<'_>) -> Result<Variable, ParseError> {
         let line = self.line;
         let kind = element.try_get_attribute("TYPE").map_err(|error| not_xml(line, &error))?;
         if let Some(kind) = kind.filter(|kind| &*kind.value != "nature") {
             let found = quote(&kind.value);
-            return Err(Fault::new(line, format!("expected a VARIABLE of TYPE 'nature', found {found}; remove or change it")));
+            return Err(ParseError::new(
+                line,
+                format!("expected a VARIABLE of TYPE 'nature', found {found}; remove or change it"),
+            ));
         }
         let (mut names, mut outcomes) = (Vec::new(), Vec::new());
         while let Some(child) = self.child("VARIABLE", &["NAME", "OUTCOME", "PROPERTY"])? {
@@ -115,7 +118,7 @@ impl Xml<'_> {
         Ok(Variable { name: one("NAME", names, line)?, outcomes, line })
     }
 
-    fn definition(&mut self) -> Result<Definition, Fault> {
+    fn definition(&mut self) -> Result<Definition, ParseError> {
         let line = self.line;
         let (mut children, mut parents, mut tables) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(child) = self.child("DEFINITION", &["FOR", "GIVEN", "TABLE", "PROPERTY"])? {
@@ -127,25 +130,25 @@ impl Xml<'_> {
             }
         }
         let tables = tables.into_iter().map(|(line, text)| Ok((probabilities(&text, line)?, line)));
-        Ok(Definition { child: one("FOR", children, line)?, parents, tables: tables.collect::<Result<_, Fault>>()?, line })
+        Ok(Definition { child: one("FOR", children, line)?, parents, tables: tables.collect::<Result<_, ParseError>>()?, line })
     }
 }
 
-/// The one element that there must be.
-fn one(name: &str, mut found: Vec<String>, line: usize) -> Result<String, Fault> {
+/// The text of an element that must be there exactly once.
+fn one(name: &str, mut found: Vec<String>, line: usize) -> Result<String, ParseError> {
     match (found.pop(), found.len()) {
         (Some(text), 0) => Ok(text),
         (text, others) => {
             let found = others + usize::from(text.is_some());
-            Err(Fault::new(line, format!("expected one {name}, found {found}; correct the element")))
+            Err(ParseError::new(line, format!("expected one {name}, found {found}; correct the element")))
         }
     }
 }
 
-fn probabilities(text: &str, line: usize) -> Result<Vec<f64>, Fault> {
+fn probabilities(text: &str, line: usize) -> Result<Vec<f64>, ParseError> {
     let value = |word| {
         probability(word).ok_or_else(|| {
-            Fault::new(line, format!("expected a probability from 0 to 1 in TABLE, found {}; correct the file", quote(word)))
+            ParseError::new(line, format!("expected a probability from 0 to 1 in TABLE, found {}; correct the file", quote(word)))
         })
     };
     text.split_whitespace().map(value).collect()
@@ -153,14 +156,14 @@ fn probabilities(text: &str, line: usize) -> Result<Vec<f64>, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::define::{Definition, define};
+    use super::super::resolve::{Definition, resolve};
     use super::*;
 
-    fn defined(text: &str) -> Result<Vec<Definition>, Fault> {
-        define(&Network::parse(text)?.document()).map(|(definitions, _)| definitions)
+    fn defined(text: &str) -> Result<Vec<Definition>, ParseError> {
+        resolve(&XmlNetwork::parse(text)?.document()).map(|(definitions, _)| definitions)
     }
 
-    fn network(inside: &str) -> Result<Vec<Definition>, Fault> {
+    fn network(inside: &str) -> Result<Vec<Definition>, ParseError> {
         defined(&format!("<BIF><NETWORK>{inside}\n</NETWORK></BIF>"))
     }
 
@@ -209,8 +212,8 @@ mod tests {
             ("</NETWORK></BIF>\n<BIF>", 2, "nothing more in the file, found 'BIF'"),
         ];
         for (text, line, message) in cases {
-            let fault = network(text).unwrap_err();
-            assert!(fault.line == line && fault.message.contains(message), "{text}: {fault:?}");
+            let error = network(text).unwrap_err();
+            assert!(error.line == line && error.message.contains(message), "{text}: {error:?}");
         }
     }
 
@@ -225,8 +228,8 @@ mod tests {
             ("<!-- nothing -->", 1, "<BIF> in the file, found none"),
         ];
         for (text, line, message) in cases {
-            let fault = defined(text).unwrap_err();
-            assert!(is_xml(text) && fault.line == line && fault.message.contains(message), "{text}: {fault:?}");
+            let error = defined(text).unwrap_err();
+            assert!(is_xml(text) && error.line == line && error.message.contains(message), "{text}: {error:?}");
         }
     }
 }
