@@ -42,7 +42,7 @@ impl Consumers {
 /// An aggregator that counts.
 pub fn counting_aggregator(fleet: &Fleet) -> Process {
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("read the ledger up to now");
+    aggregator.wait_until_it_says("event=\"counting\"");
     aggregator
 }
 

@@ -159,5 +159,5 @@ fn jobs_that_are(state: &str, aggregator: &Aggregator) -> f64 {
 
 /// Whether it has read the ledger up to its own marker.
 fn has_read_the_ledger(aggregator: &Aggregator) -> bool {
-    aggregator.process.stderr().contains("read the ledger up to now")
+    aggregator.process.stderr().contains("event=\"counting\"")
 }

@@ -89,7 +89,7 @@ impl<'a> Crew<'a> {
         let slots = aggregators.chain((0..CONSUMERS).map(|_| slot("consumer", &CONSUMER))).chain([slot("consumer", &CHANGING)]);
         let slots: Vec<Slot> = slots.chain((0..SLOW_CONSUMERS).map(|_| slot("consumer", &SLOW_CONSUMER))).collect();
         for slot in &slots {
-            let ready = if slot.program == "consumer" { "taking_work" } else { "waiting for the baton" };
+            let ready = if slot.program == "consumer" { "taking_work" } else { "event=\"standing_by\"" };
             slot.process.wait_until_it_says(ready);
         }
         let file = fleet.companies(FAST.companies);

@@ -35,7 +35,7 @@ pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
     let mut figures = Figures {
         too_early: crew.too_early + crew.lanes.iter().map(|lane| lane.too_early).sum::<u64>(),
         // The first to take it takes it from nobody.
-        takeovers: said_by_aggregators.matches("took the baton").count().saturating_sub(1),
+        takeovers: said_by_aggregators.matches("event=\"became_leader\"").count().saturating_sub(1),
         outages: [said_by_aggregators, said_by_consumers].iter().map(|said| said.matches("lost the connection").count()).sum(),
         taken: crew.lanes.iter().map(|lane| lane.taken).sum(),
         resumed: crew.lanes.iter().map(|lane| lane.resumed).sum(),

@@ -15,9 +15,9 @@ const OUTAGE: &str = "lost the connection";
 /// One of everything that runs for long, twice where it may be: two aggregators and two consumers.
 fn start_all(fleet: &Fleet) -> Vec<Process> {
     let active = fleet.aggregator(&[]);
-    active.wait_until_it_says("counting");
+    active.wait_until_it_says("event=\"counting\"");
     let standby = fleet.aggregator(&[]);
-    standby.wait_until_it_says("waiting for the baton");
+    standby.wait_until_it_says("event=\"standing_by\"");
     vec![active, standby, fleet.demo_consumer(), fleet.demo_consumer()]
 }
 
@@ -85,7 +85,7 @@ fn a_process_that_is_told_how_long_to_wait_for_the_broker_waits_no_longer() {
     let Some(broker) = Broker::private() else { return };
     let fleet = Fleet::on(&broker);
     let mut aggregator = fleet.aggregator(&["--max-downtime", "2s"]);
-    aggregator.wait_until_it_says("counting");
+    aggregator.wait_until_it_says("event=\"counting\"");
     broker.kill_9();
     let ended = aggregator.wait(DEADLINE).expect(3);
     assert!(ended.stderr.lines().last().unwrap().contains("--max-downtime"), "{ended:?}");

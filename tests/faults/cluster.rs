@@ -18,13 +18,13 @@ const OTHER: usize = 1;
 
 fn active_aggregator(fleet: &Fleet) -> Process {
     let active = fleet.aggregator(&[]);
-    active.wait_until_it_says("counting");
+    active.wait_until_it_says("event=\"counting\"");
     active
 }
 
 fn standby_aggregator(fleet: &Fleet) -> Process {
     let standby = fleet.aggregator(&[]);
-    standby.wait_until_it_says("waiting for the baton");
+    standby.wait_until_it_says("event=\"standing_by\"");
     standby
 }
 
@@ -84,13 +84,13 @@ fn a_job_outlives_a_partition_with_clients_on_both_sides_and_nothing_that_the_mi
     for process in cut_off.iter().chain([&producer]) {
         process.wait_until_it_says(OUTAGE);
     }
-    standby.wait_until_it_says("counting");
+    standby.wait_until_it_says("event=\"counting\"");
     assert!(!cluster.takes_part(LEADER), "a node that is cut off goes on alone");
     assert_unsealed(&many);
     cluster.heal(LEADER);
     eventually("those who were cut off are back", || {
         let again = |process: &Process, words: &str| process.times_it_says(words) == 2;
-        (again(&cut_off[0], "waiting for the baton") && again(&cut_off[1], "taking_work")).then_some(())
+        (again(&cut_off[0], "event=\"standing_by\"") && again(&cut_off[1], "taking_work")).then_some(())
     });
     producer.wait(DEADLINE).expect(0);
     many.finished("j").assert_counted_once(COMPANIES.into());

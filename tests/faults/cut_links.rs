@@ -156,7 +156,7 @@ fn a_producer_whose_link_is_cut_after_it_has_read_its_file_seals_its_job_all_the
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("counting");
+    aggregator.wait_until_it_says("event=\"counting\"");
     // At the end of its file, the producer waits for some seconds to hear whose the name is.
     aggregator.freeze();
     let companies = fleet.companies(50);

@@ -6,21 +6,21 @@ use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-const TOOK: &str = "took the baton";
+const TOOK: &str = "event=\"became_leader\"";
 
 /// The active aggregator, behind a relay, and a standby that is not.
 fn two_aggregators(fleet: &Fleet) -> (Relay, Process, Process) {
     let relay = Relay::before(fleet.url());
     let active = fleet.behind(&relay).with_heartbeat(1).aggregator(&["--log", "info,rollcall_aggregator=debug"]);
-    active.wait_until_it_says("counting");
+    active.wait_until_it_says("event=\"counting\"");
     let standby = fleet.aggregator(&[]);
-    standby.wait_until_it_says("waiting for the baton");
+    standby.wait_until_it_says("event=\"standing_by\"");
     (relay, active, standby)
 }
 
 /// Waits until an aggregator that was cut off has found out, and waits for its next turn.
 fn back_in_line(aggregator: &Process) {
-    eventually("it is back in line", || (aggregator.times_it_says("waiting for the baton") == 2).then_some(()));
+    eventually("it is back in line", || (aggregator.times_it_says("event=\"standing_by\"") == 2).then_some(()));
 }
 
 #[test]
@@ -49,8 +49,8 @@ fn a_done_event_that_comes_too_late_from_an_aggregator_that_was_cut_off_is_not_t
     // It still reads the ledger, and counts to the end; what it says goes nowhere.
     relay.hold("rollcall aggregator: events", &[Way::ToBroker]);
     let _consumer = fleet.demo_consumer();
-    active.wait_until_it_says("announcing done");
-    standby.wait_until_it_says("announced done");
+    active.wait_until_it_says("event=\"announcing_done\"");
+    standby.wait_until_it_says("event=\"announced_done\"");
     relay.pass();
     back_in_line(&active);
     fleet.finished("j").assert_counted_once(200);
@@ -60,13 +60,13 @@ fn a_done_event_that_comes_too_late_from_an_aggregator_that_was_cut_off_is_not_t
 fn a_successor_does_not_say_again_what_its_predecessor_said_with_its_last_breath() {
     let fleet = Fleet::fresh();
     let mut active = fleet.aggregator(&[]);
-    active.wait_until_it_says("counting");
+    active.wait_until_it_says("event=\"counting\"");
     let standby = fleet.aggregator(&[]);
-    standby.wait_until_it_says("waiting for the baton");
+    standby.wait_until_it_says("event=\"standing_by\"");
     let _consumer = fleet.demo_consumer();
     let companies = fleet.companies(200);
     fleet.producer(&["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", "j"]).expect(0);
-    active.wait_until_it_says("announced done");
+    active.wait_until_it_says("event=\"announced_done\"");
     active.kill_9();
     standby.wait_until_it_says(TOOK);
     // It answers no question before it has read the ledger to its end and announced what was due.

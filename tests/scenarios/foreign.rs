@@ -83,7 +83,7 @@ fn a_made_up_index_is_no_number_of_companies() {
 fn what_is_said_of_a_job_that_nobody_opened_makes_no_job_and_counts_once_it_is_opened() {
     let fleet = Fleet::fresh();
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("counting");
+    aggregator.wait_until_it_says("event=\"counting\"");
     somebodys_result(&fleet, "other", 0);
     somebodys_event(&fleet, "other", "paused", json!({ "at": "" }));
     somebodys_event(&fleet, "other", "done", a_done_event(1));
@@ -115,7 +115,7 @@ fn what_is_said_of_a_job_that_nobody_opened_makes_no_job_and_counts_once_it_is_o
 fn an_opening_whose_deadline_is_no_time_is_refused_and_says_so() {
     let fleet = Fleet::fresh();
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("counting");
+    aggregator.wait_until_it_says("event=\"counting\"");
     for deadline in [json!({ "deadline_at": "soon" }), json!({ "deadline_seconds": -1 }), json!({ "deadline_at": "" })] {
         let mut opened = json!({ "model": "m", "source": "theirs", "opened_at": "2026-01-01T00:00:00Z" });
         opened.as_object_mut().unwrap().extend(deadline.as_object().unwrap().clone());

@@ -82,7 +82,7 @@ fn of_large_records_no_process_holds_many() {
     // One that takes over reads all of it at once.
     let later = fleet.aggregator(&[]);
     drop(aggregator);
-    later.wait_until_it_says("counting");
+    later.wait_until_it_says("event=\"counting\"");
     assert_small("the next aggregator", later.peak_kb().unwrap());
 }
 

@@ -107,8 +107,8 @@ fn a_dead_letter_that_no_result_can_carry_is_answered_for_and_one_that_nobody_kn
         let counted = |cause| value(&metrics, &format!("rollcall_dead_letters_total{{cause=\"{cause}\"}}"));
         (counted("malformed_work") == Some(1.0) && counted("dropped") == Some(1.0)).then_some(())
     });
-    aggregator.wait_until_it_says("it is no work message, and is dropped");
-    assert_eq!(aggregator.times_it_says("took the baton"), 1);
+    aggregator.wait_until_it_says("cause=\"dropped\"");
+    assert_eq!(aggregator.times_it_says("event=\"became_leader\""), 1);
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     fleet.enqueue(&companies(&fleet, 5, ""), "m", "next", &["--wait"]).expect(0);
 }
@@ -173,5 +173,5 @@ fn resumed_companies_that_a_full_queue_of_work_refuses_are_put_back_when_it_has_
     aggregator.wait_until_it_says("event=\"queue_full\"");
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     fleet.finished("j").assert_counted_once(3_000);
-    assert_eq!((aggregator.times_it_says("took the baton"), aggregator.times_it_says("lost the connection")), (1, 0));
+    assert_eq!((aggregator.times_it_says("event=\"became_leader\""), aggregator.times_it_says("lost the connection")), (1, 0));
 }

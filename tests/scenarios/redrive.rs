@@ -189,7 +189,7 @@ fn what_a_too_short_retention_has_taken_from_the_ledger_is_told_once_and_can_be_
     let _consumer = fleet.demo_consumer();
     eventually("all are scored", || (fleet.waiting_in(&fleet.name("work.questionnaire")) == Some(0)).then_some(()));
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("its retention may be shorter than its jobs");
+    aggregator.wait_until_it_says("event=\"ledger_gap\"");
     assert!(fleet.status("j")["succeeded"].as_u64().unwrap() < 4_000);
     assert_eq!(fleet.said_by_all("aggregator").matches("ERROR").count(), 1);
     assert!(fleet.set_ledger_policy(r#"{"max-length-bytes":1000000000}"#), "retention is mended first");

@@ -56,7 +56,7 @@ fn queues_of_one_model_that_cannot_be_had_hold_up_no_other_and_are_had_when_they
     fleet.rabbitmqctl("clear_vhost_limits", &[]);
     let queue = fleet.name("paused.resumed");
     eventually("its queue is declared after all", || fleet.waiting_in(&queue));
-    assert_eq!(aggregator.times_it_says("took the baton"), 1);
+    assert_eq!(aggregator.times_it_says("event=\"became_leader\""), 1);
 }
 
 #[test]

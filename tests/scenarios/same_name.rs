@@ -30,7 +30,7 @@ fn assert_is_of(fleet: &Fleet, job: &str, name: &str, companies: u64) {
 fn of_two_producers_that_choose_the_same_name_at_the_same_time_one_has_it_and_the_other_enqueues_nothing() {
     let fleet = Fleet::fresh();
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("counting");
+    aggregator.wait_until_it_says("event=\"counting\"");
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     let files = [("a", 50), ("b", 70)].map(|(name, companies)| (name, companies, file(&fleet, name, companies)));
     for round in 0..4 {

@@ -115,7 +115,7 @@ fn a_job_that_has_only_to_wait_is_not_told_as_stalled_though_one_that_came_later
     frozen.freeze();
     stopping.terminate();
     // The aggregator asks each minute, and as soon as there is a job.
-    let is_asked = |line: &str| line.contains("event=\"looked\" model=retrying") && line.contains("420s");
+    let is_asked = |line: &str| line.contains("event=\"searched\" model=retrying") && line.contains("420s");
     eventually("it has said after which delays it tries again", || aggregator.stderr().lines().any(is_asked).then_some(()));
     drop(retrying);
     // The last of them to come is lost, and is told only when all others have been quiet for longer.

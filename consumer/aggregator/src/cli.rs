@@ -3,7 +3,7 @@
 use rollcall_shared::broker::BrokerArgs;
 use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
 
-/// Count the results of every job, and say when each is done. Run two or more: one counts, the others stand by.
+/// Count the results of every job, and announce when each is done. Run two or more: one is the leader and counts, the others stand by.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "aggregator", version)]
 pub struct AggregatorArgs {

@@ -1,23 +1,28 @@
-//! Why the aggregator ends, and with which exit code.
+//! Why an aggregator ends, and its exit codes.
 
+use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::lifecycle::Exit;
 use rollcall_shared::terminal::{flush_stderr, to_stderr};
 
-/// Why an aggregator ended other than by being asked to.
+/// Why an aggregator ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum AggregatorError {
-    /// It was started in a way that cannot work.
+    /// An argument that cannot work.
     #[error("{0}")]
     Usage(String),
-    /// The broker cannot be reached or refuses.
+    /// The broker cannot be reached, or refuses.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
+    /// The metrics cannot be registered: two share a name.
+    #[error("cannot register the metrics: {0}; please report this defect")]
+    Metrics(Box<dyn Error + Send + Sync>),
+    /// The operating system refuses to deliver signals.
+    #[error("cannot install signal handlers: {0}")]
+    Signals(#[source] io::Error),
 }
 
 /// Prints the error, if there is one, and returns the exit code.
@@ -30,7 +35,7 @@ pub fn exit(ended: Result<(), AggregatorError>) -> ExitCode {
         Ok(()) => Exit::Success,
         Err(AggregatorError::Usage(_)) => Exit::BadInput,
         Err(AggregatorError::Broker(error)) => error.exit(),
-        Err(AggregatorError::Other(_)) => Exit::Failure,
+        Err(AggregatorError::Metrics(_) | AggregatorError::Signals(_)) => Exit::Failure,
     }
     .into()
 }

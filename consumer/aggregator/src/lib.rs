@@ -1,12 +1,12 @@
-//! The aggregator: counts results and says, once, when a job has ended.
+//! The aggregator: counts the outcomes of every job, and publishes one done event when a job has ended.
 //!
-//! Several may run. The one that holds the baton counts; the others wait for it. See [`tally`] for how.
+//! Several may run. One is the leader, and counts; the others are standbys. See `leader` for how, and [`jobs`] for what is counted.
 
 pub mod cli;
 mod error;
-pub mod ledger;
-mod serve;
-mod tally;
+pub mod jobs;
+mod leader;
+mod queries;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use rollcall_shared::telemetry::{self, AggregatorMetrics, Readiness};
 use cli::AggregatorArgs;
 pub use error::{AggregatorError, exit};
 
-/// How long an aggregator that is asked to stop may take over its last checkpoint.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an aggregator may take for its last checkpoint after it is asked to stop.
+const LAST_CHECKPOINT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs an aggregator until `shutdown`.
 ///
 /// # Errors
-/// [`AggregatorError`], where the broker refuses or an address cannot be listened on.
+/// If the broker refuses, or the address for metrics cannot be listened on.
 pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), AggregatorError> {
-    let metrics = Arc::new(AggregatorMetrics::new().map_err(|error| AggregatorError::Other(error.to_string()))?);
+    let metrics = Arc::new(AggregatorMetrics::new().map_err(|error| AggregatorError::Metrics(Box::new(error)))?);
     let ready = Readiness::default();
     telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone())
         .await
@@ -36,9 +36,9 @@ pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), Aggrega
         metrics.active.set(0);
         metrics.reconnections.inc();
     };
-    let mut unreadable = tally::Unreadable::default();
-    supervise(&args.broker, &shutdown, PATIENCE, reconnecting, async || {
-        tally::session(&args, &shutdown, &metrics, &ready, &mut unreadable).await
+    let mut unreadable = leader::UnreadableRecord::default();
+    supervise(&args.broker, &shutdown, LAST_CHECKPOINT_WITHIN, reconnecting, async || {
+        leader::session(&args, &shutdown, &metrics, &ready, &mut unreadable).await
     })
     .await?;
     Ok(())

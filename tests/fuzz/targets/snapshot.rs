@@ -3,18 +3,18 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall_aggregator::ledger::Ledger;
+use rollcall_aggregator::jobs::Jobs;
 use rollcall_fuzz::assert_one_line;
 use rollcall_shared::message::CompanySet;
 
 fuzz_target!(|bytes: &[u8]| {
-    let ledger = match Ledger::from_snapshot(bytes) {
-        Ok(ledger) => ledger,
+    let jobs = match Jobs::from_checkpoint(bytes) {
+        Ok(jobs) => jobs,
         Err(bad) => return assert_one_line(&bad.to_string()),
     };
-    assert_eq!(Ledger::from_snapshot(&ledger.to_snapshot().unwrap()).unwrap(), ledger);
-    for (job, count) in ledger.jobs() {
-        count.status(job, Some(1.0), ledger.next_offset());
-        count.companies(&CompanySet::Failed);
+    assert_eq!(Jobs::from_checkpoint(&jobs.to_checkpoint().unwrap()).unwrap(), jobs);
+    for (job, state) in jobs.all() {
+        state.status(job, Some(1.0), jobs.next_offset());
+        state.companies(&CompanySet::Failed);
     }
 });
