@@ -1,4 +1,4 @@
-//! A network file holds a network that can be sampled, or a fault that is named.
+//! A network file can be sampled, or parsing it ends in an error.
 
 #![no_main]
 
@@ -13,9 +13,9 @@ fuzz_target!(|bytes: &[u8]| {
     let settings = Settings { particles: 3, distributions: true, timeout: Duration::from_secs(60) };
     match Bayes::parse(bytes, settings) {
         Ok(mut bayes) => drop(bayes.score(&[Company { record: b"{}".to_vec() }]).unwrap()),
-        Err(fault) => {
-            assert!(fault.line >= 1);
-            assert_one_line(&fault.message);
+        Err(error) => {
+            assert!(error.line >= 1);
+            assert_one_line(&error.message);
         }
     }
 });

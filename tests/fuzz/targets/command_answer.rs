@@ -1,4 +1,4 @@
-//! What a child prints is an outcome for each company, or nonsense that is named.
+//! A line that a child prints is an answer with an outcome for each company, log output, or an error.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ fuzz_target!(|line: &[u8]| {
         Ok(Line::Answer(outcomes)) => {
             assert_eq!(outcomes.len(), COMPANIES);
             for prediction in outcomes.into_iter().flatten() {
-                // It goes into the result as it stands.
+                // The result message includes it as it is.
                 serde_json::from_str::<&serde_json::value::RawValue>(prediction.json.as_str()).unwrap();
             }
         }

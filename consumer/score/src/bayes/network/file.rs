@@ -34,7 +34,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = at_most(file, MAX_BYTES).map_err(unreadable)?.ok_or_else(too_large)?;
     if bytes.starts_with(GZIP) {
-        bytes = unpack(&bytes).map_err(|(found, remedy)| not_text(found, remedy))?.ok_or_else(too_large)?;
+        bytes = unpack(&bytes, not_text)?.ok_or_else(too_large)?;
     }
     match OTHER_KINDS.iter().find(|(head, ..)| bytes.starts_with(head)) {
         Some((_, found, remedy)) => Err(not_text((*found).to_owned(), remedy)),
@@ -50,8 +50,8 @@ fn at_most(from: impl Read, most: u64) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Unpacks gzip of any number of members. As with gzip itself, zeros may follow them: tapes and some file systems pad their blocks
-/// with zeros. `None` if there are more than [`MAX_BYTES`]. An error says what was found and what to do.
-fn unpack(mut packed: &[u8]) -> Result<Option<Vec<u8>>, (String, &'static str)> {
+/// with zeros. `None` if there are more than [`MAX_BYTES`]. `not_text` makes an error of what was found and what to do.
+fn unpack(mut packed: &[u8], not_text: impl Fn(String, &'static str) -> Error) -> Result<Option<Vec<u8>>, Error> {
     let mut bytes = Vec::new();
     while packed.starts_with(GZIP) {
         let room = MAX_BYTES - bytes.len() as u64;
@@ -59,13 +59,13 @@ fn unpack(mut packed: &[u8]) -> Result<Option<Vec<u8>>, (String, &'static str)> 
             Ok(Some(member)) => bytes.extend(member),
             Ok(None) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(("gzip that is cut short".to_owned(), "copy the file again"));
+                return Err(not_text("gzip that is cut short".to_owned(), "copy the file again"));
             }
-            Err(error) => return Err((format!("damaged gzip ({error})"), "copy the file again")),
+            Err(error) => return Err(not_text(format!("damaged gzip ({error})"), "copy the file again")),
         }
     }
     if packed.iter().any(|&byte| byte != 0) {
-        return Err(("other bytes behind the end of gzip".to_owned(), "remove them, or pack the file again"));
+        return Err(not_text("other bytes behind the end of gzip".to_owned(), "remove them, or pack the file again"));
     }
     Ok(Some(bytes))
 }

@@ -40,7 +40,7 @@ enum Gap {
 
 impl<'a> NameList<'a> {
     /// The possible readings of the list, the likeliest first; there is at least one. Names are separated
-    /// - by commas, and may hold blanks: `very low, high`;
+    /// - by commas, and may contain blanks: `very low, high`;
     /// - by commas or blanks: `low high`;
     /// - by commas outside brackets: `(0, 5], (5, 10]`.
     pub(super) fn readings(&self) -> impl Iterator<Item = Vec<&'a str>> {

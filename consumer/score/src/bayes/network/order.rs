@@ -36,8 +36,8 @@ pub(super) fn order(definitions: &[Definition]) -> Result<Vec<usize>, ParseError
     }
 }
 
-/// Finds a cycle, given a variable that is on one or behind one. One of its parents is so too, and one of that parent's parents, and so
-/// on, so a walk along such parents comes back to a variable that it has seen.
+/// The error that names a cycle, given a variable that is on a cycle or a descendant of one. It has a parent of the same kind, and that
+/// parent too, so a walk along such parents returns to a variable that it has visited.
 fn cycle(definitions: &[Definition], missing: &[usize], blocked: usize) -> ParseError {
     let mut walk: Vec<usize> = Vec::new();
     let mut seen_at = HashMap::new();

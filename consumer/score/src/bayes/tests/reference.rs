@@ -58,7 +58,7 @@ fn sample_block(network: &Network, evidence: &Evidence, seed: u64, first: u32, l
     (states, likelihoods)
 }
 
-/// A network, what is observed of it, a seed and a number of particles.
+/// A network, its evidence, a seed and a number of particles.
 fn cases() -> impl Strategy<Value = (Vec<Definition>, Vec<Option<u8>>, u64, u32)> {
     let states = prop::sample::select(vec![1_usize, 2, 3, 4, 4, 5, 6, 8, 11, 12, 13, 14, 40, 255]);
     let variable = (states, prop::collection::vec(0..12_usize, 0..4), any::<u64>(), any::<(bool, u8)>());

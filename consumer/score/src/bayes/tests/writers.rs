@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::super::*;
 
-/// How far from 1 a distribution may sum and still stay as it is in the file.
-const UNSCALED: f64 = 1e-5;
+/// How far from 1 the sum of a distribution may be without being normalised.
+const UNNORMALISED: f64 = 1e-5;
 
 #[derive(Deserialize)]
 struct Said {
@@ -27,7 +27,7 @@ struct SaidVariable {
     probabilities: Vec<Vec<String>>,
 }
 
-/// Each number must be the very `f64` that its text is, or that divided by its row's sum where this is too far from 1.
+/// Each number must be exactly the `f64` of its text, or that divided by the sum of its row if the sum is too far from 1.
 #[test]
 #[ignore = "it needs the networks that tests/formats/run writes"]
 fn every_network_that_a_writer_wrote_is_read_back_to_the_last_digit() {
@@ -81,5 +81,5 @@ fn compare(path: &Path, said: &[SaidVariable]) -> Result<usize, String> {
 fn distribution(row: &[String]) -> Vec<f64> {
     let row: Vec<f64> = row.iter().map(|text| text.parse::<f64>().unwrap().clamp(0.0, 1.0)).collect();
     let sum: f64 = row.iter().sum();
-    if (sum - 1.0).abs() <= UNSCALED { row } else { row.iter().map(|probability| probability / sum).collect() }
+    if (sum - 1.0).abs() <= UNNORMALISED { row } else { row.iter().map(|probability| probability / sum).collect() }
 }

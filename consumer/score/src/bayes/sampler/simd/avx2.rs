@@ -13,7 +13,7 @@ use crate::bayes::sampler::block::{BLOCK, BreakTie, ByteColumn, RowColumn, Thres
 /// Rows of a threshold whose low or high bytes fit into half a register; the other half repeats them.
 const ROWS_PER_REGISTER: usize = 16;
 
-/// The most thresholds of a variable that are kept in registers or on the stack. More are rare.
+/// The most thresholds of a variable that are sampled with vector instructions. More are rare.
 const MAX_THRESHOLDS: usize = 12;
 
 /// In [`sum_pass`], each element of a register adds up two bytes a step. The sum of a block must fit into its 16 bits.
@@ -144,7 +144,8 @@ fn both_halves(words: __m256i) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn table_indices<const TABLES: usize>(rows: __m256i) -> [__m256i; TABLES] {
     let rows = swap_middle_quarters(rows);
-    // The index of a row in its table is below 16, so that adding 112 keeps it below 128. Others are 16 or more, and get the highest bit.
+    // The index of a row in its own table is below 16, and adding 112 keeps it below 128. In any other table it is from 16 to 63, and adding
+    // 112 sets the highest bit.
     let to_highest_bit = _mm256_set1_epi8(112);
     from_fn(|table| {
         let first_row = _mm256_set1_epi8([0, 16, 32, 48][table]);
