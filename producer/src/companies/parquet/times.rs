@@ -4,7 +4,11 @@ use std::fmt::Display;
 use std::io::Write as _;
 
 use arrow_array::cast::AsArray;
-use arrow_array::temporal_conversions::{as_date, as_datetime, as_duration, as_time};
+use arrow_array::temporal_conversions::{
+    date32_to_datetime, date64_to_datetime, duration_ns_to_duration, duration_us_to_duration, time32ms_to_time, time32s_to_time,
+    time64ns_to_time, time64us_to_time, timestamp_ms_to_datetime, timestamp_ns_to_datetime, timestamp_s_to_datetime,
+    timestamp_us_to_datetime, try_duration_ms_to_duration, try_duration_s_to_duration,
+};
 use arrow_array::timezone::Tz;
 use arrow_array::types::{
     ArrowPrimitiveType, ArrowTimestampType, Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType,
@@ -13,7 +17,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, PrimitiveArray};
 use arrow_schema::{DataType, TimeUnit};
-use chrono::{DateTime, Datelike as _, Offset as _, SecondsFormat, TimeZone as _, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDateTime, NaiveTime, Offset as _, SecondsFormat, TimeDelta, TimeZone as _, Utc};
 
 use super::super::bad_input::Reason;
 use super::encoder::WriteValue;
@@ -21,54 +25,60 @@ use super::encoder::WriteValue;
 /// The encoder of `array`; `None` if its values are not dates, times or durations, or its time zone is not known.
 pub(super) fn write_times<'a>(array: &'a dyn Array) -> Option<WriteValue<'a>> {
     macro_rules! values {
-        ($write:ident, $type:ty) => {
-            $write(array.as_primitive::<$type>())
+        ($write:ident, $type:ty, $convert:expr) => {
+            $write(array.as_primitive::<$type>(), $convert)
         };
     }
     Some(match array.data_type() {
-        DataType::Date32 => values!(dates, Date32Type),
-        DataType::Date64 => values!(dates, Date64Type),
-        DataType::Time32(TimeUnit::Second) => values!(times_of_day, Time32SecondType),
-        DataType::Time32(_) => values!(times_of_day, Time32MillisecondType),
-        DataType::Time64(TimeUnit::Nanosecond) => values!(times_of_day, Time64NanosecondType),
-        DataType::Time64(_) => values!(times_of_day, Time64MicrosecondType),
-        DataType::Duration(TimeUnit::Second) => values!(durations, DurationSecondType),
-        DataType::Duration(TimeUnit::Millisecond) => values!(durations, DurationMillisecondType),
-        DataType::Duration(TimeUnit::Microsecond) => values!(durations, DurationMicrosecondType),
-        DataType::Duration(TimeUnit::Nanosecond) => values!(durations, DurationNanosecondType),
-        DataType::Timestamp(TimeUnit::Second, _) => values!(timestamps, TimestampSecondType)?,
-        DataType::Timestamp(TimeUnit::Millisecond, _) => values!(timestamps, TimestampMillisecondType)?,
-        DataType::Timestamp(TimeUnit::Microsecond, _) => values!(timestamps, TimestampMicrosecondType)?,
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => values!(timestamps, TimestampNanosecondType)?,
+        DataType::Date32 => values!(dates, Date32Type, date32_to_datetime),
+        DataType::Date64 => values!(dates, Date64Type, date64_to_datetime),
+        DataType::Time32(TimeUnit::Second) => values!(times_of_day, Time32SecondType, time32s_to_time),
+        DataType::Time32(_) => values!(times_of_day, Time32MillisecondType, time32ms_to_time),
+        DataType::Time64(TimeUnit::Nanosecond) => values!(times_of_day, Time64NanosecondType, time64ns_to_time),
+        DataType::Time64(_) => values!(times_of_day, Time64MicrosecondType, time64us_to_time),
+        DataType::Duration(unit) => match unit {
+            TimeUnit::Second => values!(durations, DurationSecondType, try_duration_s_to_duration),
+            TimeUnit::Millisecond => values!(durations, DurationMillisecondType, try_duration_ms_to_duration),
+            TimeUnit::Microsecond => values!(durations, DurationMicrosecondType, |count| Some(duration_us_to_duration(count))),
+            TimeUnit::Nanosecond => values!(durations, DurationNanosecondType, |count| Some(duration_ns_to_duration(count))),
+        },
+        DataType::Timestamp(unit, _) => match unit {
+            TimeUnit::Second => values!(timestamps, TimestampSecondType, timestamp_s_to_datetime)?,
+            TimeUnit::Millisecond => values!(timestamps, TimestampMillisecondType, timestamp_ms_to_datetime)?,
+            TimeUnit::Microsecond => values!(timestamps, TimestampMicrosecondType, timestamp_us_to_datetime)?,
+            TimeUnit::Nanosecond => values!(timestamps, TimestampNanosecondType, timestamp_ns_to_datetime)?,
+        },
         _ => return None,
     })
 }
 
-fn dates<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &PrimitiveArray<T>) -> WriteValue<'_> {
-    Box::new(|index, out| {
-        let date = as_date::<T>(array.value(index).into()).ok_or_else(out_of_range)?;
-        write_quoted(out, format_args!("{date:?}"))
+fn dates<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, convert: fn(T::Native) -> Option<NaiveDateTime>) -> WriteValue<'_> {
+    Box::new(move |index, out| {
+        let time = convert(array.value(index)).ok_or_else(out_of_range)?;
+        write_quoted(out, format_args!("{:?}", time.date()))
     })
 }
 
-fn times_of_day<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &PrimitiveArray<T>) -> WriteValue<'_> {
-    Box::new(|index, out| {
-        let time = as_time::<T>(array.value(index).into())
+fn times_of_day<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, convert: fn(T::Native) -> Option<NaiveTime>) -> WriteValue<'_> {
+    Box::new(move |index, out| {
+        let time = convert(array.value(index))
             .ok_or_else(|| unrepresentable("a time of day before 00:00:00, or of 24:00:00 or more"))?;
         write_quoted(out, format_args!("{time:?}"))
     })
 }
 
-fn durations<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &PrimitiveArray<T>) -> WriteValue<'_> {
-    Box::new(|index, out| {
-        let duration = as_duration::<T>(array.value(index).into())
-            .ok_or_else(|| unrepresentable("a duration of more than 292 million years"))?;
+fn durations<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, convert: fn(T::Native) -> Option<TimeDelta>) -> WriteValue<'_> {
+    Box::new(move |index, out| {
+        let duration = convert(array.value(index)).ok_or_else(|| unrepresentable("a duration of more than 292 million years"))?;
         write_quoted(out, format_args!("{duration}"))
     })
 }
 
 /// `None` if the time zone is not known.
-fn timestamps<T: ArrowTimestampType>(array: &PrimitiveArray<T>) -> Option<WriteValue<'_>> {
+fn timestamps<T: ArrowTimestampType>(
+    array: &PrimitiveArray<T>,
+    convert: fn(i64) -> Option<NaiveDateTime>,
+) -> Option<WriteValue<'_>> {
     let zone: Option<Tz> = array.timezone().map(str::parse).transpose().ok()?;
     Some(Box::new(move |index, out| {
         let count = array.value(index);
@@ -76,7 +86,7 @@ fn timestamps<T: ArrowTimestampType>(array: &PrimitiveArray<T>) -> Option<WriteV
         if T::UNIT == TimeUnit::Nanosecond && count.unsigned_abs() >= i64::MAX.unsigned_abs() {
             return Err(unrepresentable("an infinite time"));
         }
-        let time = as_datetime::<T>(count).ok_or_else(out_of_range)?;
+        let time = convert(count).ok_or_else(out_of_range)?;
         write_timestamp(time.and_utc(), zone, out)
     }))
 }
@@ -105,8 +115,10 @@ fn has_seconds(time: DateTime<Utc>, zone: Tz) -> bool {
 
 /// Appends what dates, times and durations in ISO 8601 consist of, which JSON never escapes.
 fn write_quoted(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) -> Result<(), Reason> {
+    out.push(b'"');
     // Writing to memory does not fail.
-    write!(out, "\"{text}\"").unwrap_or_default();
+    out.write_fmt(text).unwrap_or_default();
+    out.push(b'"');
     Ok(())
 }
 
