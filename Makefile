@@ -10,7 +10,7 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
-.PHONY: help build demo test test-formats chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
+.PHONY: help build man completions demo test test-formats chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -20,6 +20,13 @@ help: ## say what the targets are
 
 build: compiler ## build producer, consumer and aggregator into target/release
 	cargo build --release --bins
+
+man: build ## write the man pages of the three programs into target/man
+	@for program in producer consumer aggregator; do "target/release/$$program" --man target/man || exit; done; ls target/man
+
+completions: build ## write completion scripts of the three programs for bash, zsh and fish into target/completions
+	@mkdir -p target/completions; for program in producer consumer aggregator; do for shell in bash zsh fish; do \
+	  "target/release/$$program" --completions "$$shell" >"target/completions/$$program.$$shell" || exit; done; done; ls target/completions
 
 demo: build ## score 10,000 made-up companies with a model of 255 questions, in under a minute once built
 	@deploy/local/with-broker demo deploy/demo/run

@@ -17,67 +17,78 @@ use rollcall_shared::topology::DELIVERY_LIMIT;
 /// less.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 
-/// Score the companies of a model, from its work queue to the results exchange. Run as many as there are cores to use.
+const SCORING: &str = "Model and scorer";
+const BAYES: &str = "Scorer bayes";
+const HOLDING: &str = "Holding work";
+const FAILURES: &str = "Failures";
+
+/// Score the companies of a model, from its work queue to the results exchange; start as many as there are cores to use
 #[derive(Debug, Clone, clap::Parser)]
-#[command(name = "consumer", version)]
+#[command(
+    name = "consumer",
+    version,
+    after_help = "Examples:
+  consumer --model risk --scorer bayes:network.bif
+  consumer --model risk --scorer \"command:python3 score.py\" --threads 4 --metrics-addr 0.0.0.0:9464"
+)]
 pub struct ConsumerArgs {
     /// The model whose companies to score; it names the work queue
-    #[arg(long, env = "ROLLCALL_MODEL")]
+    #[arg(long, env = "ROLLCALL_MODEL", help_heading = SCORING)]
     pub model: Model,
-    /// What scores them: bayes:PATH.bif, a network in BIF or XMLBIF, also in gzip; or "command:PROGRAM ARGUMENT ..."
-    #[arg(long, env = "ROLLCALL_SCORER", value_name = "KIND:TARGET")]
+    /// The scorer: bayes:PATH.bif, a network in BIF or XMLBIF, also in gzip; or "command:PROGRAM ARGUMENT ..."
+    #[arg(long, env = "ROLLCALL_SCORER", value_name = "KIND:TARGET", help_heading = SCORING)]
     pub scorer: ScorerSpec,
-    /// How much work to hold, such as 500ms or 1m, at the speed that is measured as it goes; what is beyond that is left to other
-    /// consumers. A company counts as 1 s before the first is scored
-    #[arg(long, env = "ROLLCALL_HOLD", default_value = "2s", value_parser = parse_positive)]
-    pub hold: Duration,
-    /// Companies of one queue to hold at most, whatever the speed
-    #[arg(long, env = "ROLLCALL_PREFETCH", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
-    pub prefetch: u16,
     /// Threads that score, each with a scorer of its own [default: one per core]
-    #[arg(long, env = "ROLLCALL_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "ROLLCALL_THREADS", value_parser = clap::value_parser!(u16).range(1..), help_heading = SCORING)]
     pub threads: Option<u16>,
-    /// Companies handed to a scorer at once, at most; fewer where that would take longer than a twentieth of --hold and be no faster
-    #[arg(long, env = "ROLLCALL_BATCH", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
-    pub batch: u16,
-    /// bayes: particles sampled for each company; the standard error of a probability p is at least sqrt(p(1-p)/particles)
-    #[arg(long, env = "ROLLCALL_PARTICLES", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub particles: u32,
-    /// bayes: answer with the probability of every state, in place of the most probable one and its probability
-    #[arg(long, env = "ROLLCALL_DISTRIBUTIONS", value_parser = FalseyValueParser::new())]
-    pub distributions: bool,
-    /// bayes: score companies no field of which is named like a variable, by the network alone [default: they fail with cause
-    /// no_features, unless a company of their job was seen to have such a field]
-    #[arg(long, env = "ROLLCALL_ALLOW_NO_EVIDENCE", value_parser = FalseyValueParser::new())]
-    pub allow_no_evidence: bool,
     /// How long a scorer may take to answer, such as 500ms or 2m, for a batch and then for each of its companies alone; the start of a
     /// new process counts
-    #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = parse_positive)]
+    #[arg(long, env = "ROLLCALL_SCORE_TIMEOUT", default_value = "60s", value_parser = parse_positive, help_heading = SCORING)]
     pub score_timeout: Duration,
-    /// Attempts at a company whose failure may pass, where its job does not say
-    #[arg(long, env = "ROLLCALL_MAX_ATTEMPTS", default_value_t = RetryPolicy::MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_attempts: u32,
-    /// Delays between attempts, where the job does not say; the last serves for all further ones
-    #[arg(long, env = "ROLLCALL_RETRY_DELAYS", default_value = RetryPolicy::DELAYS)]
-    pub retry_delays: String,
-    /// Deliveries of a company without an answer, each most likely the death of a consumer, before it is given up; one more where
-    /// it has not yet been scored by itself
-    #[arg(long, env = "ROLLCALL_MAX_DELIVERIES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(DELIVERY_LIMIT)))]
-    pub max_deliveries: u16,
-    /// The broker's consumer_timeout: it takes back what is held for longer
-    #[arg(long, env = "ROLLCALL_CONSUMER_TIMEOUT", default_value = "30m", value_parser = parse_positive)]
-    pub consumer_timeout: Duration,
+    /// Particles sampled for each company; the standard error of a probability p is at least sqrt(p(1-p)/particles)
+    #[arg(long, env = "ROLLCALL_PARTICLES", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..), help_heading = BAYES)]
+    pub particles: u32,
+    /// Predict the probability of every state, in place of the most probable state and its probability
+    #[arg(long, env = "ROLLCALL_DISTRIBUTIONS", value_parser = FalseyValueParser::new(), help_heading = BAYES)]
+    pub distributions: bool,
+    /// Score companies without any field that is named like a variable, by the network alone [default: they fail with cause
+    /// no_features, unless a company of their job was seen to have such a field]
+    #[arg(long, env = "ROLLCALL_ALLOW_NO_EVIDENCE", value_parser = FalseyValueParser::new(), help_heading = BAYES)]
+    pub allow_no_evidence: bool,
+    /// How much work to hold, such as 500ms or 1m, at the measured speed; the rest is left to other consumers. Before the first company
+    /// is scored, a company counts as 1 s
+    #[arg(long, env = "ROLLCALL_HOLD", default_value = "2s", value_parser = parse_positive, help_heading = HOLDING)]
+    pub hold: Duration,
+    /// Companies of one queue to hold at most, whatever the speed
+    #[arg(long, env = "ROLLCALL_PREFETCH", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..), help_heading = HOLDING)]
+    pub prefetch: u16,
+    /// Companies handed to a scorer at once, at most; fewer if they would take longer than a twentieth of --hold and be no faster
+    #[arg(long, env = "ROLLCALL_BATCH", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), help_heading = HOLDING)]
+    pub batch: u16,
     /// On SIGTERM or Ctrl-C: how long to go on with what is being scored
-    #[arg(long, env = "ROLLCALL_GRACE", default_value = "30s", value_parser = parse_positive)]
+    #[arg(long, env = "ROLLCALL_GRACE", default_value = "30s", value_parser = parse_positive, help_heading = HOLDING)]
     pub grace: Duration,
+    /// The broker's consumer_timeout: the broker takes back what is held for longer
+    #[arg(long, env = "ROLLCALL_CONSUMER_TIMEOUT", default_value = "30m", value_parser = parse_positive, help_heading = HOLDING)]
+    pub consumer_timeout: Duration,
+    /// Attempts at a company whose failure may be temporary, unless its job says otherwise
+    #[arg(long, env = "ROLLCALL_MAX_ATTEMPTS", default_value_t = RetryPolicy::MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..), help_heading = FAILURES)]
+    pub max_attempts: u32,
+    /// Delays between attempts, unless the job says otherwise; the last serves for all further ones
+    #[arg(long, env = "ROLLCALL_RETRY_DELAYS", default_value = RetryPolicy::DELAYS, help_heading = FAILURES)]
+    pub retry_delays: String,
+    /// Deliveries of a company without an answer, each most likely the death of a consumer, before it is given up; one more if
+    /// it has not yet been scored by itself
+    #[arg(long, env = "ROLLCALL_MAX_DELIVERIES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(DELIVERY_LIMIT)), help_heading = FAILURES)]
+    pub max_deliveries: u16,
     /// The broker.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Broker")]
     pub broker: BrokerArgs,
     /// Metrics and health.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Metrics and logs")]
     pub metrics: MetricsArgs,
     /// Logs.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Metrics and logs")]
     pub logs: LogArgs,
 }
 

@@ -1,33 +1,33 @@
-//! Work that blocks, such as reading a file that may be large, or writing to a pipe that nobody reads.
+//! Blocking work, such as reading a large file or writing to a pipe that nobody reads.
 
 use tokio::sync::oneshot;
 
-use crate::run::Failure;
+use crate::error::ProducerError;
 
-/// Does `work` on a thread of its own, from now on. Whoever stops waiting for it need not wait for its end: it ends with the process, which
-/// the runtime's own threads for blocking work would hold up.
+/// Starts `work` on a thread of its own at once, and returns a future of its result. A caller that drops the future leaves the thread
+/// behind; it ends with the process. (The runtime would wait for a thread of `spawn_blocking` at its shutdown.)
 ///
 /// # Errors
-/// [`Failure::Other`] where it crashed, or the system gives no thread for it.
+/// [`ProducerError::System`] if the work panics, or the system gives no thread.
 pub(crate) fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> impl Future<Output = Result<T, Failure>> {
+) -> impl Future<Output = Result<T, ProducerError>> {
     let (done, result) = oneshot::channel();
     let started = start_thread(move || drop(done.send(work())));
     async {
         started?;
-        result.await.map_err(|_| Failure::Other("reading or writing the file crashed".to_owned()))
+        result.await.map_err(|_| ProducerError::System("reading or writing the file crashed".to_owned()))
     }
 }
 
 /// Starts a thread that ends with the process.
 ///
 /// # Errors
-/// [`Failure::Other`] where the system gives none.
-pub(crate) fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+/// [`ProducerError::System`] if the system gives none.
+pub(crate) fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<(), ProducerError> {
     let started = std::thread::Builder::new().spawn(work);
     started.map(drop).map_err(|error| {
-        Failure::Other(format!(
+        ProducerError::System(format!(
             "cannot start a thread: {error}; raise the limits of processes and of memory (ulimit -u, ulimit -v)"
         ))
     })

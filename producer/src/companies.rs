@@ -33,8 +33,8 @@ use serde::Serialize;
 use table::Table;
 
 pub use crate::source::Progress;
+pub(crate) use crate::source::is_of_the_system;
 use crate::source::{Compression, display_name, temporary};
-pub(crate) use crate::source::{format_of, is_of_the_system};
 
 /// The most companies that one job can have: an index has 32 bits, and so have row numbers from 1.
 const MAX_COMPANIES: u32 = u32::MAX - 1;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 
 use crate::blocking::on_a_thread;
-use crate::run::Failure;
+use crate::error::ProducerError;
 pub(crate) use layout::Layout;
 pub(crate) use packed::Packed;
 
@@ -63,15 +63,15 @@ impl Placement {
 /// Opens `path` for writing, on a thread of its own, since opening a pipe waits for its reader.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a folder, [`Failure::Write`] for an error of the file system.
-pub(crate) async fn open(path: &Path) -> Result<(File, Placement), Failure> {
+/// [`ProducerError::Usage`] for a folder, [`ProducerError::Write`] for an error of the file system.
+pub(crate) async fn open(path: &Path) -> Result<(File, Placement), ProducerError> {
     let (name, path) = (name(path), path.to_owned());
     match on_a_thread(move || open_now(&path)).await? {
         Ok(opened) => Ok(opened),
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            Err(Failure::Usage(format!("expected a file to write, found the folder {name}; name a file in it")))
+            Err(ProducerError::Usage(format!("expected a file to write, found the folder {name}; name a file in it")))
         }
-        Err(error) => Err(Failure::Write { file: name, error }),
+        Err(error) => Err(ProducerError::Write { file: name, error }),
     }
 }
 
@@ -126,12 +126,12 @@ fn resolve_links(path: &Path) -> PathBuf {
 /// The result of writing; `None` if the reader of a pipe has closed it, which is no failure.
 ///
 /// # Errors
-/// [`Failure::Write`] for any other error.
-pub(crate) fn unless_reader_left<T>(written: io::Result<T>, name: &str) -> Result<Option<T>, Failure> {
+/// [`ProducerError::Write`] for any other error.
+pub(crate) fn unless_reader_left<T>(written: io::Result<T>, name: &str) -> Result<Option<T>, ProducerError> {
     match written {
         Ok(written) => Ok(Some(written)),
         Err(error) if has_reader_left(&error) => Ok(None),
-        Err(error) => Err(Failure::Write { file: name.to_owned(), error }),
+        Err(error) => Err(ProducerError::Write { file: name.to_owned(), error }),
     }
 }
 

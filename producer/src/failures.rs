@@ -1,24 +1,25 @@
-//! Shows why companies failed: by cause, with how many they are and some examples.
+//! Shows why companies failed: the number of failures by cause, with examples.
 
 use std::collections::BTreeMap;
 
+use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{CauseCount, Job, JobStatus, Outcome, ResultBody};
 use rollcall_shared::terminal::escape_lines;
 use serde::Serialize;
 
-use crate::ask::Asker;
+use crate::aggregator_client::AggregatorClient;
 use crate::cli::Output;
+use crate::error::ProducerError;
+use crate::output::print;
 use crate::results::latest_round::LatestRound;
 use crate::results::replay::{Replay, Replayed};
-use crate::run::Failure;
-use crate::status::{print, thousands};
 
-/// Examples of each cause.
+/// How many examples of each cause are shown.
 const EXAMPLES: usize = 3;
 
-/// What the aggregator counts failures under when a job has more causes than it tells apart.
+/// The cause under which the aggregator counts failures of a job with too many causes.
 const OTHER_CAUSES: &str = "other";
 
 #[derive(Serialize)]
@@ -36,35 +37,34 @@ struct Example {
     message: String,
 }
 
-/// Examples by cause.
 type Examples = BTreeMap<String, Vec<Example>>;
 
 /// Shows the failures of a job, so far or at its end.
 ///
 /// # Errors
-/// [`Failure`].
-pub async fn show(job: &Job, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
+/// If there is no such job, or the aggregator or the broker fails.
+pub async fn show(job: &Job, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
     let (status, mut examples) = tokio::select! {
         found = find(job, broker) => found?,
-        () = shutdown.requested() => return Err(Failure::Interrupted("interrupted".to_owned())),
+        () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted".to_owned())),
     };
     let cause = |CauseCount { cause, count }| Cause { examples: examples.remove(&cause).unwrap_or_default(), cause, count };
     let causes: Vec<Cause> = status.causes.into_iter().map(cause).collect();
     print(output, &causes, || in_words(job, &causes))
 }
 
-async fn find(job: &Job, broker: &BrokerArgs) -> Result<(JobStatus, Examples), Failure> {
+async fn find(job: &Job, broker: &BrokerArgs) -> Result<(JobStatus, Examples), ProducerError> {
     let link = connect(broker, &format!("rollcall producer: failures of {job}")).await?;
     let topology = broker.topology();
-    let mut asker = Asker::open(&link, &topology).await?;
-    let status = asker.known(job).await?;
-    let latest = LatestRound::of(&link, &topology, &mut asker, &status).await?;
+    let mut aggregator = AggregatorClient::open(&link, &topology).await?;
+    let status = aggregator.job(job).await?;
+    let latest = LatestRound::of(&link, &topology, &mut aggregator, &status).await?;
     let examples = examples(Replay::open(&link, &topology, &status).await?, latest, &status).await?;
     link.close().await;
     Ok((status, examples))
 }
 
-async fn examples(mut replay: Replay, mut latest: LatestRound, status: &JobStatus) -> Result<Examples, Failure> {
+async fn examples(mut replay: Replay, mut latest: LatestRound, status: &JobStatus) -> Result<Examples, ProducerError> {
     let mut examples: Examples = status.causes.iter().map(|cause| (cause.cause.clone(), Vec::new())).collect();
     let mut wanted: u64 = status.causes.iter().map(|cause| cause.count.min(EXAMPLES as u64)).sum();
     while wanted > 0 {
@@ -88,7 +88,7 @@ async fn examples(mut replay: Replay, mut latest: LatestRound, status: &JobStatu
     Ok(examples)
 }
 
-/// The examples among which a failure for `cause` belongs. A scorer may name any number of causes; the job has only so many.
+/// The examples to which a failure for `cause` belongs. A scorer may name any number of causes, and a job counts only some.
 fn counted_as<'a>(examples: &'a mut Examples, cause: &str) -> Option<&'a mut Vec<Example>> {
     let cause = if examples.contains_key(cause) { cause } else { OTHER_CAUSES };
     examples.get_mut(cause)
@@ -100,7 +100,7 @@ fn in_words(job: &Job, causes: &[Cause]) -> String {
     }
     let mut lines = Vec::new();
     for Cause { cause, count, examples } in causes {
-        lines.push(format!("{:>10} failed: {cause}", thousands(*count)));
+        lines.push(format!("{:>10} failed: {cause}", HumanCount(*count).to_string()));
         let example = |Example { index, company_id, attempt, message }: &Example| {
             format!("             {company_id} (index {index}, attempt {attempt}): {message}")
         };

@@ -1,31 +1,30 @@
-//! How the consumers of a model stand: each is asked, and what waits is read from the queues.
+//! The state of a model's consumers: each is queried, and the number of waiting companies is read from the queues.
 
+use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerConnection, BrokerError, query_consumers};
 use rollcall_shared::message::{ConsumerStatus, Model};
 use rollcall_shared::topology::{Backlog, Topology};
 use serde::Serialize;
 
-use crate::status::thousands;
-
-/// The consumers of a model, and what waits for them.
+/// The consumers of a model, and the companies that wait for them. The field names are keys of `fleet` in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct FleetStatus {
     /// Consumers that are subscribed to the model's queues.
     consumers: u32,
-    /// Of those, how many have said what they hold.
+    /// How many of them have answered.
     answered: u32,
-    /// Companies that these hold.
+    /// Companies that these have taken and not yet answered for.
     held: u64,
-    /// Companies that wait on the broker, whatever their priority; those between two attempts are not among them.
+    /// Companies in the model's queues, of any priority; companies that wait for their next attempt are not among them.
     waiting: u32,
-    /// Of those that have answered, how many score nothing because their scorer does not work.
+    /// How many of those that have answered score nothing because their scorer does not work.
     broken: u32,
-    /// Why one of them does not.
+    /// Why the scorer of one of them does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
-    /// What all that have answered score in a second when none of their threads waits; `None` where none has scored a company yet.
+    /// What all that have answered score in a second when all their threads are busy; `None` if none has scored a company yet.
     companies_per_second: Option<f64>,
-    /// Results that a subscriber's queue refused lately.
+    /// Results that a subscriber's queue has refused.
     #[serde(skip_serializing_if = "is_zero")]
     results_refused: u64,
 }
@@ -36,13 +35,13 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl FleetStatus {
-    /// Asks all consumers of `model`.
-    pub(crate) async fn ask(link: &BrokerConnection, topology: &Topology, model: &Model) -> Result<FleetStatus, BrokerError> {
+    /// Queries all consumers of `model`.
+    pub(crate) async fn query(link: &BrokerConnection, topology: &Topology, model: &Model) -> Result<FleetStatus, BrokerError> {
         let channel = link.channel().await?;
         topology.declare(&channel).await?;
         topology.declare_model(&channel, model).await?;
         let backlog = topology.backlog(&channel, model).await?;
-        // A broker that is too busy to count its consumers says that there is none.
+        // A broker that is too busy to count its consumers reports none.
         let expected = usize::try_from(backlog.consumers).map_or(usize::MAX, |consumers| consumers.max(1));
         let answers = query_consumers(&channel, topology, model, Some(expected)).await?;
         Ok(FleetStatus::of(backlog, &answers))
@@ -54,8 +53,8 @@ impl FleetStatus {
         let faults: Vec<&String> = answers.iter().filter_map(|status| status.fault.as_ref()).collect();
         FleetStatus {
             broken: u32::try_from(faults.len()).unwrap_or(u32::MAX),
-            fault: faults.first().map(|fault| bounded(fault)),
-            // One that has just started may answer before it is counted, and one that is leaving is no longer counted.
+            fault: faults.first().map(|fault| shortened(fault)),
+            // The broker may not count yet a consumer that has just started, and no longer one that is stopping.
             consumers: backlog.consumers.max(answered),
             answered,
             held: answers.iter().map(|status| status.held).sum(),
@@ -65,12 +64,12 @@ impl FleetStatus {
         }
     }
 
-    /// Whether anybody takes work.
+    /// Whether any consumer takes work.
     pub(crate) fn has_consumers(&self) -> bool {
         self.consumers > 0
     }
 
-    /// Why not all of its consumers score; nothing where they do.
+    /// Why not all of the consumers score; `None` if they do.
     pub(crate) fn fault_in_words(&self, model: &Model) -> Option<String> {
         let FleetStatus { consumers, broken, fault, .. } = self;
         let fault = fault.as_ref()?;
@@ -83,11 +82,11 @@ impl FleetStatus {
     /// One line for people.
     pub(crate) fn in_words(&self, model: &Model) -> String {
         let FleetStatus { consumers, answered, held, waiting, companies_per_second, results_refused, .. } = self;
-        let waiting = thousands((*waiting).into());
+        let waiting = HumanCount((*waiting).into());
         if *consumers == 0 {
             return format!("model {model}: no consumer; {waiting} companies wait until one is started");
         }
-        let (silent, held) = (consumers.saturating_sub(*answered), thousands(*held));
+        let (silent, held) = (consumers.saturating_sub(*answered), HumanCount(*held));
         let held = match silent {
             0 => format!("held {held}"),
             _ => format!("held {held} (not counting {silent} without an answer)"),
@@ -98,7 +97,7 @@ impl FleetStatus {
             0 => String::new(),
             refused => format!(
                 "; a subscriber's queue refuses results ({} of them so far) and misses them: find it with `rabbitmqctl list_queues name messages arguments policy`",
-                thousands(*refused)
+                HumanCount(*refused)
             ),
         };
         let fault = self.fault_in_words(model).map_or_else(String::new, |fault| format!("; {fault}"));
@@ -106,8 +105,8 @@ impl FleetStatus {
     }
 }
 
-/// What a consumer says of its scorer may be long, and is from outside.
-pub(crate) fn bounded(fault: &str) -> String {
+/// The first 1,000 characters of a fault: a consumer may report a fault of any length.
+pub(crate) fn shortened(fault: &str) -> String {
     const LONGEST: usize = 1_000;
     fault.chars().take(LONGEST).collect()
 }

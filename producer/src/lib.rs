@@ -1,21 +1,24 @@
 //! Reads companies and enqueues a job; watches it, and fetches its results.
 
 pub mod cli;
+pub mod error;
+pub mod output;
 pub mod run;
 
 pub mod companies;
 pub mod enqueue;
-pub mod generate;
 
-pub mod ask;
-mod blocking;
-mod destination;
+mod aggregator_client;
 pub mod failures;
 mod fleet;
-pub mod orders;
-mod read_ahead;
+pub mod job_control;
 pub mod redrive;
 pub mod results;
 mod source;
 pub mod status;
 pub mod watch;
+
+mod blocking;
+mod destination;
+pub mod generate;
+mod read_ahead;

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
-use rollcall_producer::cli::{Command, EnqueueArgs, ProducerArgs};
-use rollcall_producer::run::{Failure, run};
+use rollcall_producer::cli::ProducerArgs;
+use rollcall_producer::error::ProducerError;
+use rollcall_producer::output::print_error;
+use rollcall_producer::run::run;
 use rollcall_shared::arguments;
 use rollcall_shared::lifecycle::{Exit, Shutdown, run as run_process};
-use rollcall_shared::terminal::{flush_stderr, to_stderr};
+use rollcall_shared::terminal::flush_stderr;
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
@@ -14,29 +16,22 @@ fn main() -> ExitCode {
 }
 
 async fn produce() -> ExitCode {
-    let ended = start(arguments::parse()).await;
-    if let Err(failure) = &ended {
-        to_stderr(format_args!("error: {failure}"));
+    let args: ProducerArgs = arguments::parse();
+    let output = args.output;
+    let ended = start(args).await;
+    if let Err(error) = &ended {
+        print_error(output, error);
     }
     flush_stderr();
-    ended.map_or_else(|failure| failure.exit(), |()| Exit::Success).into()
+    ended.map_or_else(|error| error.exit(), |()| Exit::Success).into()
 }
 
-async fn start(args: ProducerArgs) -> Result<(), Failure> {
-    args.logs.start().map_err(|error| Failure::Usage(error.to_string()))?;
-    // A command that leaves nothing behind may as well be ended by the signal itself.
-    let shutdown = match args.command {
-        Command::Enqueue(EnqueueArgs { dry_run: false, .. })
-        | Command::Watch { .. }
-        | Command::Results(_)
-        | Command::Failures { .. }
-        | Command::Redrive(_)
-        | Command::Generate(_) => Shutdown::by_signal(),
-        Command::Enqueue(_)
-        | Command::Status { .. }
-        | Command::Cancel { .. }
-        | Command::Pause { .. }
-        | Command::Resume { .. } => Ok(Shutdown::never()),
+async fn start(args: ProducerArgs) -> Result<(), ProducerError> {
+    args.logs.start().map_err(|error| ProducerError::Usage(error.to_string()))?;
+    let shutdown = if args.may_be_killed() {
+        Shutdown::never()
+    } else {
+        Shutdown::by_signal().map_err(|error| ProducerError::System(error.to_string()))?
     };
-    run(args, shutdown.map_err(|error| Failure::Other(error.to_string()))?).await
+    run(args, shutdown).await
 }

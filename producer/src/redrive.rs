@@ -1,63 +1,63 @@
-//! Enqueues companies of a job once more: some of one that has ended, or those that are missing of one that cannot end.
+//! Enqueues companies of a job once more: some of a job that has ended, or the missing ones of a job that cannot end.
 
 mod records;
-mod same_companies;
 mod selection;
+mod verify_ids;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use indicatif::HumanCount;
 use roaring::RoaringBitmap;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Indices, Job, JobEvent, JobStatus, Opened, Redriven, Timestamp};
 use serde_json::json;
 
-use crate::ask::Asker;
+use crate::aggregator_client::AggregatorClient;
 use crate::cli::{Output, RedriveArgs};
-use crate::enqueue::publish;
+use crate::enqueue::job_publisher::{JobPublisher, Scope};
 use crate::enqueue::rows::Rows;
-use crate::enqueue::session::{Enqueuing, Part};
-use crate::orders::say;
-use crate::run::Failure;
-use crate::status::{print, thousands};
+use crate::error::ProducerError;
+use crate::job_control::publish_event;
+use crate::output::print;
 use crate::watch;
 use records::Records;
 
-/// What is to be enqueued once more; nothing has changed yet.
+/// The companies to be enqueued once more, with their records. Nothing has changed yet.
 struct Prepared {
     link: BrokerConnection,
-    asker: Asker,
+    aggregator: AggregatorClient,
     status: JobStatus,
     opened: Opened,
-    /// How many companies the job has, where that is known.
+    /// How many companies the job has, if that is known.
     total: Option<u64>,
     selected: RoaringBitmap,
     rows: Rows,
 }
 
-/// Enqueues what `args` names; with `--wait`, follows the job to its end.
+/// Enqueues the companies that `args` select; with `--wait`, follows the job to its end.
 ///
 /// # Errors
-/// [`Failure`]; nothing is enqueued where a company's record cannot be found. [`Failure::HalfRedriven`] from where on something
-/// may have changed.
-pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
+/// Nothing is enqueued if a company's record cannot be found. Once something may have changed, every error is
+/// [`ProducerError::RedriveIncomplete`].
+pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
     let mut prepared = tokio::select! {
         prepared = prepare(&args, broker) => prepared?,
-        () = shutdown.requested() => return Err(Failure::Interrupted("interrupted; nothing was redriven".to_owned())),
+        () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted; nothing was redriven".to_owned())),
     };
     let round = match prepared.status.done_at {
         Some(_) => reopen(&mut prepared, &args, broker, shutdown).await?,
-        // Nothing that counts is taken back: whoever comes first, this or what was thought lost, counts.
+        // No outcome is revoked: the first result of a company counts, of this enqueuing or of one that was thought lost.
         None => prepared.status.redrives,
     };
     let Prepared { link, opened, selected, rows, .. } = prepared;
     let (job, companies) = (args.job.clone(), selected.len());
-    let enqueuing = Enqueuing::new(opened, Part::Some { round }, rows, Arc::new(AtomicU64::new(0)));
-    let published = publish(enqueuing, broker, shutdown).await.map_err(|error| half_redriven(&args, error))?;
+    let publisher = JobPublisher::new(opened, Scope::Redriven { round }, rows, Arc::new(AtomicU64::new(0)));
+    let published = publisher.publish_all(broker, shutdown).await.map_err(|error| incomplete(&args, error))?;
     if published < companies {
         let lost = format!("expected {companies} records, found {published}");
-        return Err(half_redriven(&args, Failure::Other(lost)));
+        return Err(incomplete(&args, ProducerError::LedgerIncomplete(lost)));
     }
     link.close().await;
     if args.wait {
@@ -65,64 +65,29 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
         return watch::conclude(&done, output);
     }
     print(output, &json!({ "job": job, "companies": companies, "redrives": round }), || {
-        format!("job {job}: enqueued {} companies once more\nfollow it with `producer watch {job}`", thousands(companies))
+        format!("job {job}: enqueued {} companies once more\nfollow it with `producer watch {job}`", HumanCount(companies))
     })
 }
 
 /// Finds the companies and their records; changes nothing.
-async fn prepare(args: &RedriveArgs, broker: &BrokerArgs) -> Result<Prepared, Failure> {
+async fn prepare(args: &RedriveArgs, broker: &BrokerArgs) -> Result<Prepared, ProducerError> {
     let link = connect(broker, &format!("rollcall producer: redrive {}", args.job)).await?;
-    let mut asker = Asker::open(&link, &broker.topology()).await?;
-    let status = asker.job(&args.job).await?.ok_or_else(|| unknown(&args.job))?;
+    let mut aggregator = AggregatorClient::open(&link, &broker.topology()).await?;
+    let status = aggregator.find_job(&args.job).await?.ok_or_else(|| ProducerError::NoJobToRedrive(args.job.clone()))?;
     let opened = opened(&status)?;
     let rows = records::count_rows(args, &status.settings.reading).await?;
     let at_least = selection::total(&status, rows)?;
     let total = status.sealed.or(rows);
-    let selected = selection::select(args, &status, at_least, &mut asker).await?;
+    let selected = selection::select(args, &status, at_least, &mut aggregator).await?;
     let records = Records::find(args, &selected, &status, &link, broker).await?;
     let rows = records.rows(selected.clone()).await?;
-    Ok(Prepared { link, asker, status, opened, total, selected, rows })
+    Ok(Prepared { link, aggregator, status, opened, total, selected, rows })
 }
 
-/// Says in the ledger that these companies' outcomes no longer count, and returns how often the job has now been redriven.
-async fn reopen(prepared: &mut Prepared, args: &RedriveArgs, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<u32, Failure> {
-    let Prepared { link, asker, status, total, selected, .. } = prepared;
-    let (job, round, by) = (status.job.clone(), status.redrives + 1, Job::unique().to_string());
-    let redriven = Redriven {
-        job: job.clone(),
-        round,
-        by: by.clone(),
-        indices: Indices(selected.clone()),
-        companies: selected.len(),
-        total: *total,
-        redriven_at: Timestamp::now(),
-        opening: status.opening,
-    };
-    let reopened = async {
-        say(link, &broker.topology(), JobEvent::Redriven(redriven)).await?;
-        asker.until(&job, "be redriven", |status| status.redrives >= round).await
-    };
-    let now = tokio::select! {
-        now = reopened => now,
-        () = shutdown.requested() => Err(Failure::Interrupted("interrupted before anything was enqueued".to_owned())),
-    };
-    let now = now.map_err(|error| half_redriven(args, error))?;
-    if now.redriven_by.as_ref() == Some(&by) {
-        return Ok(round);
-    }
-    Err(Failure::Other(format!("expected to redrive job {job}, found that somebody else does so now; nothing was enqueued")))
-}
-
-fn unknown(job: &Job) -> Failure {
-    Failure::Usage(format!(
-        "expected a job in the ledger, found none named {job}: there never was one, or its opening is gone from the ledger (retention, or a broker that lost its data), and with it what is known of its companies; `producer enqueue FILE --model MODEL` enqueues its file as a new job"
-    ))
-}
-
-fn opened(status: &JobStatus) -> Result<Opened, Failure> {
+fn opened(status: &JobStatus) -> Result<Opened, ProducerError> {
     let JobStatus { job, opening, model, source, opened_at, settings, .. } = status.clone();
     let missing = || {
-        Failure::Other(format!(
+        ProducerError::LedgerIncomplete(format!(
             "expected the ledger to tell of which model job {job} is, found that its beginning is gone; enqueue its file as a new job"
         ))
     };
@@ -136,8 +101,44 @@ fn opened(status: &JobStatus) -> Result<Opened, Failure> {
     })
 }
 
-/// Whatever went wrong, the outcomes may have been taken back while not all companies are enqueued: that can be mended.
-fn half_redriven(args: &RedriveArgs, error: Failure) -> Failure {
+/// Publishes that the outcomes of these companies no longer count; returns the number of the redrive.
+async fn reopen(
+    prepared: &mut Prepared,
+    args: &RedriveArgs,
+    broker: &BrokerArgs,
+    shutdown: &Shutdown,
+) -> Result<u32, ProducerError> {
+    let Prepared { link, aggregator, status, total, selected, .. } = prepared;
+    let (job, round, by) = (status.job.clone(), status.redrives + 1, Job::unique().to_string());
+    let redriven = Redriven {
+        job: job.clone(),
+        round,
+        by: by.clone(),
+        indices: Indices(selected.clone()),
+        companies: selected.len(),
+        total: *total,
+        redriven_at: Timestamp::now(),
+        opening: status.opening,
+    };
+    let reopened = async {
+        publish_event(link, &broker.topology(), JobEvent::Redriven(redriven)).await?;
+        aggregator.wait_until(&job, "be redriven", |status| status.redrives >= round).await
+    };
+    let now = tokio::select! {
+        now = reopened => now,
+        () = shutdown.requested() => Err(ProducerError::Interrupted("interrupted before anything was enqueued".to_owned())),
+    };
+    let now = now.map_err(|error| incomplete(args, error))?;
+    if now.redriven_by.as_ref() == Some(&by) {
+        return Ok(round);
+    }
+    Err(ProducerError::JobState(format!(
+        "expected to redrive job {job}, found that another producer redrives it now; nothing was enqueued"
+    )))
+}
+
+/// Outcomes may have been revoked while not all companies are enqueued. The error names the command that enqueues the rest.
+fn incomplete(args: &RedriveArgs, error: ProducerError) -> ProducerError {
     let job = args.job.clone();
     let mut rest = vec!["producer".to_owned(), "redrive".to_owned(), job.to_string(), "--missing".to_owned()];
     let file = args.file.as_ref().map(|file| file.display().to_string());
@@ -154,5 +155,5 @@ fn half_redriven(args: &RedriveArgs, error: Failure) -> Failure {
     for (flag, value) in flags {
         rest.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
     }
-    Failure::HalfRedriven { error: Box::new(error), rest: shell_words::join(rest), job }
+    ProducerError::RedriveIncomplete { error: Box::new(error), rest: shell_words::join(rest), job }
 }

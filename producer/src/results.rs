@@ -14,19 +14,20 @@ mod write;
 
 use std::path::Path;
 
+use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{JobStatus, ResultBody};
 use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
 
-use crate::ask::Asker;
+use crate::aggregator_client::AggregatorClient;
 use crate::blocking::on_a_thread;
 use crate::cli::{Output, ResultsArgs};
 use crate::destination::{self, Layout, is_standard_output, unless_reader_left};
+use crate::error::ProducerError;
+use crate::output::{print, print_on_stderr};
 use crate::read_ahead::{Batch, Sender, read_ahead};
-use crate::run::Failure;
-use crate::status::{print, thousands};
 use latest_round::LatestRound;
 use replay::{Replay, Replayed};
 use show::Shown;
@@ -35,8 +36,8 @@ use write::{Results, Writer};
 /// Writes the results of a job to a file, or shows some.
 ///
 /// # Errors
-/// [`Failure`]; also if the job has not ended and `--partial` is not given.
-pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
+/// [`ProducerError`]; also if the job has not ended and `--partial` is not given.
+pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
     let fetched = async {
         match &args.to {
             Some(path) => write_to(path, &args, broker, output).await,
@@ -45,11 +46,11 @@ pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutd
     };
     tokio::select! {
         fetched = fetched => fetched,
-        () = shutdown.requested() => Err(Failure::Interrupted("interrupted; no file was written".to_owned())),
+        () = shutdown.requested() => Err(ProducerError::Interrupted("interrupted; no file was written".to_owned())),
     }
 }
 
-async fn show_some(args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
+async fn show_some(args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
     let (to, mut results) = read_ahead::<Results>();
     let shown = async {
         let mut shown = Shown::new(output);
@@ -64,10 +65,10 @@ async fn show_some(args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> R
 }
 
 /// Writes on a thread of its own, since a pipe may block while a signal has to be handled.
-async fn write_to(path: &Path, args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
+async fn write_to(path: &Path, args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
     let name = destination::name(path);
     let layout = Layout::of(path, args.format).ok_or_else(|| {
-        Failure::Usage(format!(
+        ProducerError::Usage(format!(
             "expected --to with a name ending in .csv, .tsv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, found {name}; say what to write with --format"
         ))
     })?;
@@ -86,14 +87,14 @@ async fn write_to(path: &Path, args: &ResultsArgs, broker: &BrokerArgs, output: 
 
 /// Sends each result that counts, or only as many as are to be shown; returns the job's status, and how many companies had a result
 /// that counts. Stops early if the receiver is dropped.
-async fn replay(args: &ResultsArgs, broker: &BrokerArgs, to: Sender<Results>) -> Result<(JobStatus, u64), Failure> {
+async fn replay(args: &ResultsArgs, broker: &BrokerArgs, to: Sender<Results>) -> Result<(JobStatus, u64), ProducerError> {
     let link = connect(broker, &format!("rollcall producer: results of {}", args.job)).await?;
-    let mut asker = Asker::open(&link, &broker.topology()).await?;
-    let status = asker.known(&args.job).await?;
+    let mut aggregator = AggregatorClient::open(&link, &broker.topology()).await?;
+    let status = aggregator.job(&args.job).await?;
     refuse_unfinished(&status, args.partial)?;
     let expected = status.succeeded + status.failed;
     let most = if args.to.is_some() { expected } else { expected.min(args.show.into()) };
-    let mut latest = LatestRound::of(&link, &broker.topology(), &mut asker, &status).await?;
+    let mut latest = LatestRound::of(&link, &broker.topology(), &mut aggregator, &status).await?;
     let mut replay = Replay::open(&link, &broker.topology(), &status).await?;
     let mut batch = Batch::new();
     while latest.seen() < most && !to.is_closed() {
@@ -115,41 +116,41 @@ async fn replay(args: &ResultsArgs, broker: &BrokerArgs, to: Sender<Results>) ->
     Ok((status, latest.seen()))
 }
 
-fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), Failure> {
+fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), ProducerError> {
     if status.done_at.is_some() || partial {
         return Ok(());
     }
-    let counted = thousands(status.succeeded + status.failed);
-    Err(Failure::Other(format!(
+    let counted = HumanCount(status.succeeded + status.failed);
+    Err(ProducerError::JobState(format!(
         "expected a job that has ended, found {} {} with {counted} results so far; wait with `producer watch {}`, or take what is there with --partial",
         status.job, status.state, status.job
     )))
 }
 
 /// Refuses a file without all results: the ledger's retention may have dropped some.
-fn refuse_incomplete(status: &JobStatus, rows: u64) -> Result<(), Failure> {
+fn refuse_incomplete(status: &JobStatus, rows: u64) -> Result<(), ProducerError> {
     let expected = status.succeeded + status.failed;
     if rows >= expected {
         return Ok(());
     }
-    Err(Failure::Other(format!(
+    Err(ProducerError::LedgerIncomplete(format!(
         "expected {expected} results of job {} in the ledger, found {rows}: its retention has dropped the others; no file was written",
         status.job
     )))
 }
 
-fn conclude(path: &Path, status: &JobStatus, rows: u64, output: Output) -> Result<(), Failure> {
+fn conclude(path: &Path, status: &JobStatus, rows: u64, output: Output) -> Result<(), ProducerError> {
     let (name, job) = (destination::name(path), &status.job);
     let document = json!({ "job": job, "state": status.state, "rows": rows, "file": name });
     let ended = if status.done_at.is_some() { status.state.to_string() } else { format!("is still {}", status.state) };
-    let line = format!("{}: {} results of job {job}, which {ended}", escape_controls(&name), thousands(rows));
+    let line = format!("{}: {} results of job {job}, which {ended}", escape_controls(&name), HumanCount(rows));
     if !is_standard_output(path) {
         return print(output, &document, || line);
     }
     // Standard output has the rows alone.
     match output {
         Output::Text => to_stderr(line),
-        Output::Json => to_stderr(document),
+        Output::Json => print_on_stderr(&document),
     }
     Ok(())
 }

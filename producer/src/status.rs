@@ -1,24 +1,28 @@
-//! Shows how jobs stand.
+//! Shows the status of jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::ops::Range;
 use std::time::Duration;
 
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use indicatif::{HumanCount, HumanDuration};
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, Stall, State};
-use rollcall_shared::terminal::{escape_controls, escape_json, escape_lines, flush_stderr};
+use rollcall_shared::terminal::{escape_controls, escape_lines};
 use rollcall_shared::topology::Topology;
 use serde::Serialize;
 
-use crate::ask::Asker;
+use crate::aggregator_client::AggregatorClient;
 use crate::cli::Output;
+use crate::error::ProducerError;
 use crate::fleet::FleetStatus;
-use crate::run::Failure;
+use crate::output::print;
 
-/// How jobs stand is told even where the queues of a model do not answer.
+/// If a model's queues and consumers do not answer in this time, the jobs are shown without them.
 const FLEET_WITHIN: Duration = Duration::from_secs(5);
 
-/// How a job stands, and, while it has not ended, the consumers of its model.
+/// The status of a job, and of its model's consumers unless it has ended.
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -30,14 +34,14 @@ struct Shown {
 /// Shows one job, or every job.
 ///
 /// # Errors
-/// [`Failure`].
-pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Result<(), Failure> {
+/// If there is no such job, or the aggregator or the broker fails.
+pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
     let link = connect(broker, "rollcall producer: status").await?;
     let topology = broker.topology();
-    let mut asker = Asker::open(&link, &topology).await?;
+    let mut aggregator = AggregatorClient::open(&link, &topology).await?;
     let jobs = match &job {
-        Some(job) => vec![asker.known(job).await?],
-        None => asker.jobs().await?,
+        Some(job) => vec![aggregator.job(job).await?],
+        None => aggregator.jobs().await?,
     };
     let fleets = fleets(&jobs, &link, &topology).await;
     link.close().await;
@@ -52,7 +56,7 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
     };
     let mut shown: Vec<Shown> = jobs.into_iter().map(|job| Shown { fleet: fleet_of(&job), job }).collect();
     if job.is_none() {
-        return print(output, &shown, || [vec![list(&shown)], lines()].concat().join("\n"));
+        return print(output, &shown, || [vec![table(&shown)], lines()].concat().join("\n"));
     }
     let Some(shown) = shown.pop() else { return Ok(()) };
     print(output, &shown, || {
@@ -70,61 +74,47 @@ async fn fleets(
     let models: BTreeSet<&Model> = jobs.iter().filter(|job| !job.state.is_final()).filter_map(|job| job.model.as_ref()).collect();
     let mut fleets = BTreeMap::new();
     for model in models {
-        let asked = tokio::time::timeout(FLEET_WITHIN, FleetStatus::ask(link, topology, model)).await;
+        let queried = tokio::time::timeout(FLEET_WITHIN, FleetStatus::query(link, topology, model)).await;
         let late = |_| Err(BrokerError::Lost(format!("no answer from its queues within {} s", FLEET_WITHIN.as_secs())));
-        fleets.insert(model.clone(), asked.unwrap_or_else(late));
+        fleets.insert(model.clone(), queried.unwrap_or_else(late));
     }
     fleets
 }
 
-/// Prints a document on stdout: as JSON, or as `text` for people. What of it comes from outside is escaped; where it may have line
-/// breaks, the text has it escaped already.
-pub(crate) fn print(output: Output, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
-    let text = match output {
-        Output::Text => escape_lines(text().split('\n')),
-        Output::Json => {
-            let document = serde_json::to_string_pretty(document).map_err(|error| Failure::Other(error.to_string()))?;
-            escape_json(&document).into_owned()
-        }
-    };
-    // Where both are one terminal, what was said before stands before.
-    flush_stderr();
-    match writeln!(std::io::stdout(), "{text}") {
-        // Whoever reads has read enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::Write { file: "standard output".to_owned(), error }),
-        Ok(()) => Ok(()),
-    }
-}
+/// The columns of the table with numbers.
+const NUMBERS: Range<usize> = 3..6;
 
-fn list(jobs: &[Shown]) -> String {
+/// A table of jobs: a header, and one line for each.
+fn table(jobs: &[Shown]) -> String {
     if jobs.is_empty() {
         return "no jobs yet; `producer enqueue FILE --model M` makes one".to_owned();
     }
-    let row = |job: &str, model: &str, state: &str, total: &str, succeeded: &str, failed: &str, opened: &str| {
-        format!("{job:<38} {model:<16} {state:<10} {total:>10} {succeeded:>10} {failed:>8}  {opened}")
-    };
-    let mut lines = vec![row("job", "model", "state", "total", "succeeded", "failed", "opened")];
-    lines.extend(jobs.iter().map(|Shown { job: status, .. }| {
-        row(
-            status.job.as_str(),
-            status.model.as_ref().map_or("?", |model| model.as_str()),
-            &status.state.to_string(),
-            &status.total.map_or_else(|| "?".to_owned(), thousands),
-            &thousands(status.succeeded),
-            &thousands(status.failed),
-            &status.opened_at.map_or_else(|| "?".to_owned(), |opened_at| opened_at.to_string()),
-        )
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["job", "model", "state", "total", "succeeded", "failed", "opened"]);
+    table.add_rows(jobs.iter().map(|Shown { job: status, .. }| {
+        [
+            status.job.to_string(),
+            status.model.as_ref().map_or_else(|| "?".to_owned(), Model::to_string),
+            status.state.to_string(),
+            status.total.map_or_else(|| "?".to_owned(), |total| HumanCount(total).to_string()),
+            HumanCount(status.succeeded).to_string(),
+            HumanCount(status.failed).to_string(),
+            status.opened_at.map_or_else(|| "?".to_owned(), |opened_at| opened_at.to_string()),
+        ]
     }));
-    escape_lines(lines)
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(if NUMBERS.contains(&at) { CellAlignment::Right } else { CellAlignment::Left });
+    }
+    table.trim_fmt()
 }
 
-/// How a job that has not ended stands, in a few lines for people.
+/// A few lines about a job that has not ended.
 fn in_words(status: &JobStatus) -> String {
-    let total = status.total.map_or_else(|| "a number not yet known".to_owned(), thousands);
+    let total = status.total.map_or_else(|| "a number not yet known".to_owned(), |total| HumanCount(total).to_string());
     let mut lines = vec![
         format!("job {} is {}, with {total} companies", status.job, status.state),
-        format!("  {} succeeded, {} failed so far", thousands(status.succeeded), thousands(status.failed)),
+        format!("  {} succeeded, {} failed so far", HumanCount(status.succeeded), HumanCount(status.failed)),
     ];
     if let (Some(seconds), Some(rate)) = (status.duration_seconds, status.companies_per_second) {
         lines.push(format!("  {seconds:.1} s since it was opened, {rate:.0} companies/s"));
@@ -141,40 +131,40 @@ fn in_words(status: &JobStatus) -> String {
     }
     lines.extend(stalled_in_words(status).map(|stalled| format!("  {stalled}")));
     if status.state == State::Paused {
-        lines.push(format!("  it is paused: `producer resume {}` goes on with it", status.job));
+        lines.push(format!("  it is paused: `producer resume {}` resumes it", status.job));
     }
     escape_lines(lines)
 }
 
-/// What is lost of a job, and how to mend it, in a line for people.
+/// One line that says how many companies of a stalled job are lost, and how to enqueue them again; `None` if the job is not stalled.
 pub(crate) fn stalled_in_words(status: &JobStatus) -> Option<String> {
     let Stall { since, companies } = status.stalled.as_ref()?;
     let job = &status.job;
     let redrive = format!("`producer redrive {job} --missing --file FILE`");
-    // Which are missing is known when the file's end is.
+    // CompanySet companies are missing is known only once the file's end is.
     let first = if status.sealed.is_some() || status.redrives > 0 {
         String::new()
     } else {
-        format!("when its producer is done, or `producer enqueue --resume {job} FILE` in its place, ")
+        format!("when its producer is done, or `producer enqueue --continue {job} FILE` in its place, ")
     };
     Some(format!(
         "stalled since {since}: {} companies have no outcome, and nothing of the job waits, is held or is due: they got lost on the broker; {first}{redrive} enqueues them again",
-        thousands(*companies)
+        HumanCount(*companies)
     ))
 }
 
 fn unsealed_in_words(status: &JobStatus) -> String {
     let JobStatus { job, enqueued, duration_seconds, .. } = status;
     let age = duration_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let age = age.map(|age| humantime::format_duration(Duration::from_secs(age.as_secs())).to_string());
+    let age = age.map(|age| HumanDuration(age).to_string());
     let age = age.unwrap_or_else(|| "longer than this aggregator has counted".to_owned());
-    let far = thousands(*enqueued);
+    let enqueued = HumanCount(*enqueued);
     format!(
-        "  unsealed for {age}: its producer has told of {far} companies so far, and not of the file's end; if it is gone, go on with `producer enqueue --resume {job} FILE`, or `producer cancel {job}`"
+        "  unsealed for {age}: its producer has reported {enqueued} companies so far, and not the file's end; if it is gone, go on with `producer enqueue --continue {job} FILE`, or `producer cancel {job}`"
     )
 }
 
-/// How a job ended, in a few lines for people.
+/// A few lines about how a job ended.
 pub(crate) fn done_in_words(done: &Done) -> String {
     let Done { job, state, duration_seconds, companies_per_second, .. } = done;
     let time = match (duration_seconds, companies_per_second) {
@@ -182,14 +172,14 @@ pub(crate) fn done_in_words(done: &Done) -> String {
         _ => String::new(),
     };
     let mut lines = vec![
-        format!("job {job} {state}: {} companies{time}", thousands(done.total)),
+        format!("job {job} {state}: {} companies{time}", HumanCount(done.total)),
         format!(
             "  {} succeeded, {} failed, {} cancelled; {} retries, {} duplicates",
-            thousands(done.succeeded),
-            thousands(done.failed),
-            thousands(done.cancelled),
-            thousands(done.retries),
-            thousands(done.duplicates)
+            HumanCount(done.succeeded),
+            HumanCount(done.failed),
+            HumanCount(done.cancelled),
+            HumanCount(done.retries),
+            HumanCount(done.duplicates)
         ),
     ];
     lines.extend(done.causes.iter().map(cause_in_words));
@@ -198,28 +188,37 @@ pub(crate) fn done_in_words(done: &Done) -> String {
 }
 
 fn cause_in_words(cause: &CauseCount) -> String {
-    format!("  {:>10} failed: {}", thousands(cause.count), cause.cause)
-}
-
-/// A count with a comma between thousands.
-pub(crate) fn thousands(count: u64) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    format!("  {:>10} failed: {}", HumanCount(cause.count).to_string(), cause.cause)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::thousands;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shown(job: &str, total: &Value) -> Shown {
+        let job = json!({
+            "job": job, "model": "m", "state": "running", "total": total, "sealed": total, "succeeded": 1_500, "failed": 2,
+            "cancelled": 0, "duplicates": 0, "retries": 0, "opened_at": "2026-11-29T12:00:00Z", "done_at": null,
+            "duration_seconds": null, "companies_per_second": null, "causes": [], "source": "c.csv", "enqueued": 0,
+            "first_offset": 0, "next_offset": 0,
+        });
+        Shown { job: serde_json::from_value(job).unwrap(), fleet: None }
+    }
 
     #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!([0, 999, 1_000, 46_965, 1_234_567].map(thousands), ["0", "999", "1,000", "46,965", "1,234,567"]);
+    fn the_table_of_jobs_has_a_line_each_with_numbers_to_the_right() {
+        let long = "a-name-that-is-longer-than-the-36-characters-of-a-uuid";
+        let table = table(&[shown("j", &json!(1_234_567)), shown(long, &Value::Null)]);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 3, "{table}");
+        assert!(
+            lines[0].starts_with("job  ") && lines[1].starts_with("j  ") && lines[2].starts_with(&format!("{long}  m  ")),
+            "{table}"
+        );
+        let ends = |line: &str, word: &str| line.find(word).unwrap() + word.len();
+        assert_eq!(ends(lines[1], "1,234,567"), ends(lines[2], "?"), "{table}");
+        assert_eq!(ends(lines[0], "succeeded"), ends(lines[1], "1,500"), "{table}");
     }
 }

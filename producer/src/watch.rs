@@ -1,9 +1,8 @@
-//! Follows a job to its end: by its events as they come, and by asking where it stood before the first of them.
+//! Follows a job to its end: by its events as they come, and by querying the aggregator.
 
 mod view;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lapin::Channel;
@@ -11,252 +10,247 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, Subscription, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{ConsumerStatus, Done, Event, Job, JobEvent, JobStatus, Model, Opening, State, read_json};
+use rollcall_shared::message::{ConsumerStatus, Done, Event, Job, JobEvent, JobStatus, Model, State, read_json};
 use rollcall_shared::topology::Topology;
 
-use crate::ask::{AskError, Asker};
+use crate::aggregator_client::AggregatorClient;
 use crate::cli::Output;
-use crate::companies::Progress;
-use crate::enqueue::claim::refuse_other;
-use crate::fleet::{FleetStatus, bounded};
-use crate::run::Failure;
-use crate::status::{done_in_words, print, stalled_in_words};
+use crate::enqueue::claim::refuse_other_opening;
+use crate::enqueue::progress::EnqueueProgress;
+use crate::error::ProducerError;
+use crate::fleet::{FleetStatus, shortened};
+use crate::output::print;
+use crate::status::{done_in_words, stalled_in_words};
 use view::View;
 
-/// What an event says, anybody may have made up: the aggregator is asked. It takes a moment to read back what it said itself, so it
-/// is asked so often, with this between.
-const ASKED_OF_AN_END: u32 = 50;
-const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// Anybody may have published an event, so the aggregator is queried whether it is true. It takes a moment to read back its own done
+/// event, so it is queried this often, with this pause in between.
+const CHECKS_OF_A_DONE_EVENT: u32 = 50;
+const CHECK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
-/// How often to look whether anybody scores and anybody counts.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How often to check that an aggregator counts and a consumer scores.
+const CHECK_PROGRESS_EVERY: Duration = Duration::from_secs(3);
 
-/// A job of which the aggregator has known is gone when it is asked so often in a row, and does not.
+/// A job that the aggregator has known is gone if this many queries in a row do not find it.
 const GONE_AFTER: u32 = 2;
 
-/// The same of a job whose opening the broker has confirmed, and which an aggregator that lags behind may not have read yet.
+/// The same for a job that the aggregator has never known: it may lag behind, and not have read the opening that the broker confirmed.
 const GONE_UNREAD_AFTER: u32 = 20;
 
-/// Follows `job` to its end and tells how it ended.
+/// Follows `job` to its end, and prints how it ended.
 ///
 /// # Errors
-/// [`Failure`]; [`Failure::Ended`] where the job did not succeed.
-pub async fn watch(job: Job, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), Failure> {
+/// [`ProducerError::JobNotSucceeded`] if it ended in another state than succeeded; otherwise as [`follow`].
+pub async fn watch(job: Job, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
     let done = follow(&job, broker, shutdown, None).await?;
     conclude(&done, output)
 }
 
-/// Tells how a job ended.
+/// Prints how a job ended.
 ///
 /// # Errors
-/// [`Failure::Ended`] where it did not succeed.
-pub fn conclude(done: &Done, output: Output) -> Result<(), Failure> {
+/// [`ProducerError::JobNotSucceeded`] if it ended in another state than succeeded.
+pub fn conclude(done: &Done, output: Output) -> Result<(), ProducerError> {
     print(output, done, || done_in_words(done))?;
-    if done.state == State::Succeeded { Ok(()) } else { Err(Failure::Ended(done.state)) }
+    if done.state == State::Succeeded { Ok(()) } else { Err(ProducerError::JobNotSucceeded(done.state)) }
 }
 
-/// How far this process is with enqueueing the job that it follows.
-#[derive(Debug)]
-pub struct Enqueued {
-    /// Its opening of the job.
-    pub opening: Option<Opening>,
-    /// Companies that the broker has.
-    pub companies: Arc<AtomicU64>,
-    /// How far the file has been read.
-    pub progress: Arc<Progress>,
-}
-
-/// Follows `job` to its end. A job that is being `enqueued` need not be in the ledger yet.
+/// Follows `job` to its end. A job that this process is enqueueing need not be in the ledger yet.
 ///
 /// # Errors
-/// [`Failure`].
-pub async fn follow(job: &Job, broker: &BrokerArgs, shutdown: &Shutdown, enqueued: Option<Enqueued>) -> Result<Done, Failure> {
-    let enqueued = enqueued.map(Arc::new);
-    let mut following = Following {
+/// If there is no such job, it is another producer's, it is gone from the ledger, or the command is interrupted.
+pub async fn follow(
+    job: &Job,
+    broker: &BrokerArgs,
+    shutdown: &Shutdown,
+    enqueue: Option<EnqueueProgress>,
+) -> Result<Done, ProducerError> {
+    let enqueue = enqueue.map(Arc::new);
+    let mut watcher = JobWatcher {
         job,
-        enqueued: enqueued.clone(),
-        view: View::new(job, enqueued),
-        known: false,
-        unknown: 0,
+        enqueue: enqueue.clone(),
+        view: View::new(job, enqueue),
+        was_found: false,
+        not_found: 0,
         model: None,
-        paused: false,
+        is_paused: false,
         stall: None,
-        moves: false,
+        has_progressed: false,
         last_fault: None,
-        doubt: None,
+        next_check: None,
         end: None,
     };
-    // Nothing is lost by leaving in the middle: a watcher only listens.
+    // A watcher only reads, so it may be dropped at any point.
     let followed = tokio::select! {
-        followed = supervise(broker, shutdown, Duration::ZERO, || {}, async || following.session(broker).await) => followed,
+        followed = supervise(broker, shutdown, Duration::ZERO, || {}, async || watcher.session(broker).await) => followed,
         () = shutdown.requested() => Ok(()),
     };
-    following.view.finish();
+    watcher.view.finish();
     followed?;
-    match following.end {
+    match watcher.end {
         Some(end) => end,
-        None => Err(Failure::Interrupted(format!("interrupted; job {job} goes on: `producer watch {job}` follows it"))),
+        None => Err(ProducerError::Interrupted(format!("interrupted; job {job} goes on: `producer watch {job}` follows it"))),
     }
 }
 
-struct Following<'a> {
+struct JobWatcher<'a> {
     job: &'a Job,
-    /// Where the same process enqueues the job: it may still be about to be opened.
-    enqueued: Option<Arc<Enqueued>>,
+    /// Set if this process enqueues the job: the job may not be open yet.
+    enqueue: Option<Arc<EnqueueProgress>>,
     view: View,
-    /// Whether the aggregator has known of the job.
-    known: bool,
-    /// How often in a row it has since not.
-    unknown: u32,
+    /// Whether the aggregator has ever known the job.
+    was_found: bool,
+    /// How many queries in a row have since not found it.
+    not_found: u32,
     model: Option<Model>,
-    paused: bool,
+    is_paused: bool,
     stall: Option<String>,
-    /// Whether it has made progress since the last look.
-    moves: bool,
-    /// Why a consumer of its model has ended, as it was told last.
+    /// Whether a progress event has come since the last check.
+    has_progressed: bool,
+    /// The last reason for which a consumer of the model has ended.
     last_fault: Option<String>,
-    /// An event says what only the aggregator can say: when it is to be asked, and how often at most.
-    doubt: Option<(Instant, u32)>,
-    end: Option<Result<Done, Failure>>,
+    /// When to query the aggregator about an event, and how often at most.
+    next_check: Option<(Instant, u32)>,
+    end: Option<Result<Done, ProducerError>>,
 }
 
-impl Following<'_> {
+impl JobWatcher<'_> {
     async fn session(&mut self, broker: &BrokerArgs) -> Result<(), BrokerError> {
         let link = connect(broker, &format!("rollcall producer: watch {}", self.job)).await?;
         let topology = broker.topology();
-        let mut asker = Asker::open(&link, &topology).await?;
+        let mut aggregator = AggregatorClient::open(&link, &topology).await?;
         let channel = link.channel().await?;
         let mut events = subscribe(&channel, &topology, self.job).await?;
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut hears_consumers = false;
+        let mut progress_check = tokio::time::interval(CHECK_PROGRESS_EVERY);
+        let mut receives_faults = false;
         while self.end.is_none() {
             tokio::select! {
-                event = events.next() => self.hear(&event?),
-                () = until(self.doubt) => self.resolve(&mut asker).await?,
-                _ = look.tick() => self.look(&mut asker, &topology, &link).await?,
+                event = events.next() => self.on_event(&event?),
+                () = until(self.next_check) => self.check_event(&mut aggregator).await?,
+                _ = progress_check.tick() => self.check_progress(&mut aggregator, &topology, &link).await?,
             }
-            if let Some(model) = self.model.as_ref().filter(|_| !hears_consumers) {
+            if let Some(model) = self.model.as_ref().filter(|_| !receives_faults) {
                 topology.bind_consumer_faults(&channel, &events.queue(), model).await?;
-                hears_consumers = true;
+                receives_faults = true;
             }
         }
         link.close().await;
         Ok(())
     }
 
-    fn hear(&mut self, event: &lapin::message::Delivery) {
+    fn on_event(&mut self, event: &lapin::message::Delivery) {
         match Event::read(&event.data).map(|event| event.event) {
             Ok(JobEvent::Progress(progress)) => {
                 let (done, failed) = (progress.succeeded + progress.failed, progress.failed);
-                self.moves = true;
+                self.has_progressed = true;
                 self.view.progress(progress.total, done, failed, progress.companies_per_second);
             }
-            Ok(JobEvent::Done(_)) => self.doubt = Some((Instant::now(), ASKED_OF_AN_END)),
+            Ok(JobEvent::Done(_)) => self.next_check = Some((Instant::now(), CHECKS_OF_A_DONE_EVENT)),
             Ok(_) => {
-                self.doubt.get_or_insert((Instant::now(), 1));
+                self.next_check.get_or_insert((Instant::now(), 1));
             }
             Err(error) => match read_json::<ConsumerStatus>(&event.data).ok().and_then(|status| status.fault) {
-                // One that is started again and again ends for the same reason again and again.
+                // A consumer that is restarted ends again for the same reason; that is shown once.
                 Some(fault) if self.last_fault.as_ref() != Some(&fault) => {
-                    self.view.note(&format!("a consumer has ended: {}", bounded(&fault)));
+                    self.view.note(&format!("a consumer has ended: {}", shortened(&fault)));
                     self.last_fault = Some(fault);
                 }
                 Some(_) => {}
-                None => tracing::debug!(%error, "an event that is none of ours"),
+                None => tracing::debug!(%error, "ignoring an event in an unknown format"),
             },
         }
     }
 
-    /// Asks about what an event said.
-    async fn resolve(&mut self, asker: &mut Asker) -> Result<(), BrokerError> {
-        let Some((_, left)) = self.doubt.take() else { return Ok(()) };
-        if asker.somebody_answers().await? {
-            self.ask(asker).await?;
+    /// Queries the aggregator about an event.
+    async fn check_event(&mut self, aggregator: &mut AggregatorClient) -> Result<(), BrokerError> {
+        let Some((_, checks_left)) = self.next_check.take() else { return Ok(()) };
+        if aggregator.is_aggregator_up().await? {
+            self.query_job(aggregator).await?;
         }
-        if left > 1 {
-            self.doubt = Some((Instant::now() + ASK_AGAIN, left - 1));
+        if checks_left > 1 {
+            self.next_check = Some((Instant::now() + CHECK_AGAIN_AFTER, checks_left - 1));
         }
         Ok(())
     }
 
-    /// Looks whether the job can move at all, and says so where it cannot.
-    async fn look(&mut self, asker: &mut Asker, topology: &Topology, link: &BrokerConnection) -> Result<(), BrokerError> {
-        let moves = std::mem::take(&mut self.moves);
-        if asker.somebody_answers().await? {
-            self.ask(asker).await?;
-        } else {
+    /// Checks whether the job can make progress, and shows why if it cannot.
+    async fn check_progress(
+        &mut self,
+        aggregator: &mut AggregatorClient,
+        topology: &Topology,
+        link: &BrokerConnection,
+    ) -> Result<(), BrokerError> {
+        let has_progressed = std::mem::take(&mut self.has_progressed);
+        if !aggregator.is_aggregator_up().await? {
             self.view.note("no aggregator is counting: none is running, or one is still reading the ledger");
             return Ok(());
         }
+        self.query_job(aggregator).await?;
         let Some(model) = &self.model else { return Ok(()) };
-        if let Some(stall) = &self.stall {
-            self.view.note(stall);
-            return Ok(());
-        }
-        if self.paused {
-            self.view.note(&format!("the job is paused: `producer resume {}` goes on with it", self.job));
-            return Ok(());
-        }
-        if moves {
-            self.view.note("");
-            return Ok(());
-        }
-        let fleet = FleetStatus::ask(link, topology, model).await?;
-        let note = if fleet.has_consumers() {
-            fleet.fault_in_words(model).unwrap_or_default()
+        let note = if let Some(stall) = &self.stall {
+            stall.clone()
+        } else if self.is_paused {
+            format!("the job is paused: `producer resume {}` resumes it", self.job)
+        } else if has_progressed {
+            String::new()
         } else {
-            format!("no consumer takes work of model {model}: the job waits until one is started")
+            let fleet = FleetStatus::query(link, topology, model).await?;
+            if fleet.has_consumers() {
+                fleet.fault_in_words(model).unwrap_or_default()
+            } else {
+                format!("no consumer takes work of model {model}: the job waits until one is started")
+            }
         };
         self.view.note(&note);
         Ok(())
     }
 
-    async fn ask(&mut self, asker: &mut Asker) -> Result<(), BrokerError> {
-        match asker.job(self.job).await {
+    async fn query_job(&mut self, aggregator: &mut AggregatorClient) -> Result<(), BrokerError> {
+        match aggregator.find_job(self.job).await {
             Ok(Some(status)) => {
-                (self.known, self.unknown) = (true, 0);
-                if let Err(other) = self.refuse_other(&status) {
+                (self.was_found, self.not_found) = (true, 0);
+                if let Err(other) = self.refuse_other_opening(&status) {
                     self.end = Some(Err(other));
                     return Ok(());
                 }
                 self.model.clone_from(&status.model);
-                self.paused = status.state == State::Paused;
+                self.is_paused = status.state == State::Paused;
                 self.stall = stalled_in_words(&status);
                 if let Some(total) = status.total {
                     self.view.sealed(total);
                 }
                 self.end = status.into_done().map(Ok);
             }
-            Ok(None) => self.end = self.not_found().map(Err),
-            Err(AskError::NoAnswer) => {}
-            Err(AskError::Broker(error)) => return Err(error),
-            Err(refused @ AskError::Refused(_)) => self.end = Some(Err(refused.into())),
+            Ok(None) => self.end = self.on_not_found().map(Err),
+            Err(ProducerError::NoAggregator) => {}
+            Err(ProducerError::Broker(error)) => return Err(error),
+            Err(refused) => self.end = Some(Err(refused)),
         }
         Ok(())
     }
 
-    /// What it means that the aggregator does not know the job; nothing where that may still change.
-    fn not_found(&mut self) -> Option<Failure> {
-        self.unknown += 1;
-        let is_opened = self.enqueued.as_ref().is_some_and(|enqueued| enqueued.companies.load(Ordering::Relaxed) > 0);
-        match &self.enqueued {
-            _ if self.known => (self.unknown >= GONE_AFTER).then(|| Failure::Gone(self.job.clone())),
-            None => Some(Failure::NoSuchJob(self.job.to_string())),
-            Some(_) => (is_opened && self.unknown >= GONE_UNREAD_AFTER).then(|| Failure::Gone(self.job.clone())),
+    /// The error if the aggregator does not find the job; `None` while it may still find it.
+    fn on_not_found(&mut self) -> Option<ProducerError> {
+        self.not_found += 1;
+        let is_opened = self.enqueue.as_ref().is_some_and(|enqueue| enqueue.enqueued() > 0);
+        match &self.enqueue {
+            _ if self.was_found => (self.not_found >= GONE_AFTER).then(|| ProducerError::JobGone(self.job.clone())),
+            None => Some(ProducerError::NoSuchJob(self.job.clone())),
+            Some(_) => (is_opened && self.not_found >= GONE_UNREAD_AFTER).then(|| ProducerError::JobGone(self.job.clone())),
         }
     }
 
-    /// The name may have been taken while nobody could tell.
-    fn refuse_other(&self, status: &JobStatus) -> Result<(), Failure> {
-        match &self.enqueued {
-            Some(enqueued) => refuse_other(status, enqueued.opening, enqueued.companies.load(Ordering::Relaxed)),
+    /// Another producer may have taken the name while no aggregator could tell.
+    fn refuse_other_opening(&self, status: &JobStatus) -> Result<(), ProducerError> {
+        match &self.enqueue {
+            Some(enqueue) => refuse_other_opening(status, enqueue.opening, enqueue.enqueued()),
             None => Ok(()),
         }
     }
 }
 
-async fn until(doubt: Option<(Instant, u32)>) {
-    match doubt {
+async fn until(check: Option<(Instant, u32)>) {
+    match check {
         Some((at, _)) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }

@@ -1,5 +1,7 @@
 //! Parses the flags of a process, and the environment variables that replace them.
 
+mod general;
+
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::{env, process};
@@ -9,10 +11,15 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, Id, Parser};
 
 use crate::terminal::{Stderr, flush_stderr};
+pub use general::{Shell, completions, with_general_flags, write_man_pages};
 
 /// Parses the arguments of this process. On an error, and for `--help`, it prints the message and ends the process.
 pub fn parse<A: Parser>() -> A {
-    parse_from(env::args_os()).unwrap_or_else(|error| exit_with(&error))
+    let arguments: Vec<OsString> = env::args_os().collect();
+    if let Some(request) = general::request(A::command(), &arguments) {
+        process::exit(general::serve(A::command(), &request));
+    }
+    parse_from(arguments).unwrap_or_else(|error| exit_with(&error))
 }
 
 /// Ends the process with an error or with the requested help. The error is written without waiting long for its reader, and without AMQP URLs:
@@ -51,7 +58,7 @@ fn without_urls(text: &str, values: &[String]) -> String {
 /// If they are not valid for `A`, or ask for help.
 pub fn parse_from<A: Parser>(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<A, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-    let mut command = without_empty_variables(A::command());
+    let mut command = without_empty_variables(with_general_flags(A::command()));
     let mut matches =
         command.try_get_matches_from_mut(&arguments).or_else(|error| without_overridden(&command, &arguments).ok_or(error))?;
     A::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))

@@ -87,9 +87,11 @@ impl<'a> Lane<'a> {
         let file = self.file.to_str().unwrap();
         self.command = command;
         self.producer = Some(match command {
-            Command::Enqueue => self.fleet.start_enqueue(&self.file, self.kind.model, &self.job, &["--wait"]),
-            Command::Resume => self.fleet.start_producer(&["enqueue", "--resume", &self.job, file, "--wait"]),
-            Command::Watch => self.fleet.start_producer(&["watch", &self.job]),
+            Command::Enqueue => self.fleet.start_enqueue(&self.file, self.kind.model, &self.job, &["--wait", "--output", "json"]),
+            Command::Resume => {
+                self.fleet.start_producer(&["enqueue", "--continue", &self.job, file, "--wait", "--output", "json"])
+            }
+            Command::Watch => self.fleet.start_producer(&["watch", &self.job, "--output", "json"]),
         });
     }
 
@@ -110,16 +112,14 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    /// The command to go on with, by what the one that has ended says. The broker or the aggregator may just have been away, and
+    /// The command to go on with, by the error code of the one that has ended. The broker or the aggregator may just have been away, and
     /// the producer may have been killed before its job was in the ledger, or after all of it was.
     fn way_on(&self, ended: &Ended) -> Option<Command> {
-        let says = |words| ended.stderr.contains(words);
-        match ended.code {
-            Some(3) => Some(self.command),
-            Some(1) if says("no aggregator answers") => Some(self.command),
-            Some(2) if says("expected a job in the ledger") => Some(Command::Enqueue),
-            Some(2) if says("expected a new name") => Some(Command::Resume),
-            Some(2) if says("are enqueued") || says("ended as") => Some(Command::Watch),
+        match (ended.code?, ended.error_code().as_deref()) {
+            (3, _) | (1, Some("no_aggregator")) => Some(self.command),
+            (2, Some("no_such_job")) => Some(Command::Enqueue),
+            (2, Some("job_name_taken")) => Some(Command::Resume),
+            (2, Some("nothing_to_continue")) => Some(Command::Watch),
             _ => None,
         }
     }

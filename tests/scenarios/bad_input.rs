@@ -245,7 +245,7 @@ fn no_setting_takes_zero_and_no_name_takes_what_a_routing_key_cannot() {
     }
     let misuses: [Misuse; 8] = [
         ("producer", &["enqueue", "c.csv", "-m", "m", "--deadline", "9000years"], &["--deadline", "9000years"]),
-        ("producer", &["enqueue", "c.csv", "--dry-run", "--resume", "j"], &["--dry-run", "--resume j"]),
+        ("producer", &["enqueue", "c.csv", "--dry-run", "--continue", "j"], &["--dry-run", "--continue"]),
         ("producer", &["generate", "--companies", "0"], &["--companies"]),
         ("producer", &["enqueue", "c.csv", "-m", "m", "--max-record-bytes", "0"], &["--max-record-bytes"]),
         ("producer", &["results", "j", "--show", "0"], &["--show"]),

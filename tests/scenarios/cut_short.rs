@@ -77,7 +77,7 @@ fn a_job_whose_producer_never_came_back_can_be_cancelled() {
     let (mut producer, _rest) = fleet.unfinished_enqueue("j", 3_000, &[]);
     producer.kill_9();
     let status = fleet.producer(&["status", "j"]).expect(0).stdout;
-    assert!(status.contains("unsealed for") && status.contains("--resume j"), "{status}");
+    assert!(status.contains("unsealed for") && status.contains("--continue j"), "{status}");
     assert_eq!(fleet.producer(&["cancel", "j", "--output", "json"]).expect(0).json()["state"], "cancelled");
 }
 

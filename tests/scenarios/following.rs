@@ -63,6 +63,29 @@ fn watching_a_job_that_has_ended_says_at_once_how() {
 }
 
 #[test]
+fn an_error_has_a_code_for_scripts_on_the_last_line_of_standard_error() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let file = three(&fleet);
+    fleet.enqueue(&file, "m", "j", &[]).expect(0);
+    sealed(&fleet, "j");
+    let (path, none) = (file.to_str().unwrap(), "amqp://guest:guest@127.0.0.1:1/%2f");
+    let failures: [(&[&str], i32, &str); 5] = [
+        (&["watch", "other"], 2, "no_such_job"),
+        (&["results", "j"], 1, "job_state"),
+        (&["enqueue", path, "-m", "m", "--job", "j"], 2, "job_name_taken"),
+        (&["enqueue", "no-such.csv", "-m", "m"], 2, "bad_input"),
+        (&["status", "--amqp-url", none], 3, "broker"),
+    ];
+    for (arguments, exit, code) in failures {
+        let failed = fleet.producer(&[arguments, &["--output", "json"]].concat()).expect(exit);
+        assert_eq!(failed.error_code().as_deref(), Some(code), "{arguments:?}: {failed:?}");
+        let document: serde_json::Value = serde_json::from_str(failed.stderr.lines().last().unwrap()).unwrap();
+        assert_eq!(format!("error: {}", document["error"]["message"].as_str().unwrap()), failed.error());
+    }
+}
+
+#[test]
 fn ctrl_c_ends_the_following_and_not_the_job() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);

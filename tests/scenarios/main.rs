@@ -21,6 +21,7 @@ mod following;
 mod foreign;
 mod formats;
 mod frames;
+mod help;
 mod holding;
 mod innocents;
 mod ipv6;

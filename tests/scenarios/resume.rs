@@ -18,7 +18,7 @@ fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
     killed.kill_9();
     assert_eq!(fleet.status("j")["state"], "unsealed", "the job was sealed before the test has begun: make it longer");
     let path = file.to_str().unwrap();
-    let resume = |file: &str, more: &[&str]| fleet.producer(&[&["enqueue", "--resume", "j", file], more].concat());
+    let resume = |file: &str, more: &[&str]| fleet.producer(&[&["enqueue", "--continue", "j", file], more].concat());
     let mut other = fs::read(&file).unwrap();
     other.push(b'\n');
     let other = fleet.file("other.csv", other);
@@ -52,6 +52,9 @@ fn what_came_by_standard_input_cannot_be_resumed() {
     let (mut producer, _rest) = fleet.unfinished_enqueue("j", 2_000, &[]);
     producer.kill_9();
     let file = fleet.file("c.csv", "company_id\na\n");
-    let refused = fleet.producer(&["enqueue", "--resume", "j", file.to_str().unwrap()]).expect(2);
-    assert!(refused.error().contains("cannot be read again"), "{refused:?}");
+    // Scripts may still say --resume.
+    for flag in ["--continue", "--resume"] {
+        let refused = fleet.producer(&["enqueue", flag, "j", file.to_str().unwrap()]).expect(2);
+        assert!(refused.error().contains("cannot be read again"), "{refused:?}");
+    }
 }

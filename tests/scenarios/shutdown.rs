@@ -90,7 +90,7 @@ fn asked_to_stop_before_the_broker_has_answered_each_process_ends_and_leaves_no_
     let starting: [(&str, &[&str], i32); 8] = [
         ("producer", &["enqueue", file, "-m", "m"], INTERRUPTED),
         ("producer", &["enqueue", file, "-m", "m", "--job", "j", "--wait"], INTERRUPTED),
-        ("producer", &["enqueue", file, "--resume", "j"], INTERRUPTED),
+        ("producer", &["enqueue", file, "--continue", "j"], INTERRUPTED),
         ("producer", &["redrive", "j"], INTERRUPTED),
         ("producer", &["results", "j"], INTERRUPTED),
         ("producer", &["failures", "j"], INTERRUPTED),

@@ -127,14 +127,14 @@ fn logs_have_colours_where_the_terminal_and_the_environment_want_them() {
         ("f", &[colour, ("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], false),
     ] {
         let said = on_a_terminal(&fleet, variables, &enqueue_with_a_warning(job));
-        assert!(said.contains("no aggregator says"), "{said}");
+        assert!(said.contains("job_name_unverified"), "{said}");
         assert_eq!(said.contains("\u{1b}["), coloured, "{variables:?}: {said:?}");
     }
     for (job, variable, coloured) in [("g", "CLICOLOR_FORCE", true), ("h", "CLICOLOR", false)] {
         let mut piped = fleet.producer_command(&enqueue_with_a_warning(job));
         clear_colour_variables(&mut piped).env(variable, "1");
         let said = fleet.start("producer", piped).wait(DEADLINE).expect(0).stderr;
-        assert!(said.contains("no aggregator says"), "{said}");
+        assert!(said.contains("job_name_unverified"), "{said}");
         assert_eq!(said.contains("\u{1b}["), coloured, "{variable}: {said:?}");
     }
 }

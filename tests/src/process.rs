@@ -35,18 +35,27 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("expected one JSON document: {error}\n{self:?}"))
     }
 
-    /// The error: the one line on standard error that is no log line, and not told of a job on its way.
+    /// The error for people: the one line on standard error that is no log line, no line about a job, and not the error document of
+    /// `--output json`.
     ///
     /// # Panics
     /// Where there is none, or more than one.
     pub fn error(&self) -> &str {
-        let is_told = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit()) || line.starts_with("job ");
-        let lines: Vec<&str> = self.stderr.lines().filter(|line| !is_told(line)).collect();
+        let is_log_line = |line: &str| line.starts_with(|c: char| c.is_ascii_digit());
+        let is_other = |line: &str| is_log_line(line) || line.starts_with("job ") || line.starts_with("{\"error\":");
+        let lines: Vec<&str> = self.stderr.lines().filter(|line| !is_other(line)).collect();
         assert!(lines.len() == 1 && lines[0].starts_with("error: "), "expected one line of error, found {self:?}");
         lines[0]
     }
 
-    /// The same, where the process must have ended with `code`.
+    /// The code of the error document that `--output json` puts on standard error; `None` if there is none.
+    pub fn error_code(&self) -> Option<String> {
+        let document = self.stderr.lines().rfind(|line| line.starts_with("{\"error\":"))?;
+        let document: serde_json::Value = serde_json::from_str(document).ok()?;
+        document["error"]["code"].as_str().map(str::to_owned)
+    }
+
+    /// Itself, if the process ended with `code`.
     ///
     /// # Panics
     /// Where it ended with another.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rollcall_shared::message::Format;
 
-use crate::run::Failure;
+use crate::error::ProducerError;
 use crate::source::{Compression, compression_of, delimiter_of, format_of};
 
 /// How rows are written to a file.
@@ -30,11 +30,13 @@ impl Layout {
     }
 
     /// Refuses to write binary data to a terminal, which would take some of it for commands.
-    pub(crate) fn refuse_terminal(self, file: &File, name: &str) -> Result<(), Failure> {
+    pub(crate) fn refuse_terminal(self, file: &File, name: &str) -> Result<(), ProducerError> {
         if (self.format != Format::Parquet && self.compression.is_none()) || !file.is_terminal() {
             return Ok(());
         }
-        Err(Failure::Usage(format!("expected a file or a pipe for what is no text, found a terminal behind {name}; name a file")))
+        Err(ProducerError::Usage(format!(
+            "expected a file or a pipe for what is no text, found a terminal behind {name}; name a file"
+        )))
     }
 }
 

@@ -1,92 +1,94 @@
-//! Whose a job's name is. Of two producers that chose the same, the one whose opening comes first in the ledger has it, and the
-//! other must know before its companies are taken for part of a job that is not theirs.
+//! CompanySet producer a job's name belongs to. If two producers choose the same name, the one whose `opened` event comes first in the ledger
+//! has it; the other must find out before its companies are taken for companies of that job.
 
 use std::time::{Duration, Instant};
 
+use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerConnection, BrokerError};
 use rollcall_shared::message::{Job, JobStatus, Opened, Opening, State};
 use rollcall_shared::topology::Topology;
 
-use crate::ask::{AskError, Asker};
-use crate::run::Failure;
-use crate::status::thousands;
+use crate::aggregator_client::AggregatorClient;
+use crate::error::ProducerError;
 
-/// While it is not known whose the name is, it is asked this often.
-const ASK_EVERY: Duration = Duration::from_secs(2);
+/// How often to check while no aggregator has answered.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// Whether the name is this producer's.
+/// Whether the job's name belongs to this producer.
 pub(super) enum Claim {
-    /// It is.
     Ours,
-    /// No aggregator has answered yet; when it was last asked.
-    Unknown(Option<Instant>),
-    /// Another producer's opening came first, and its job stands so.
+    /// No aggregator has answered yet.
+    Unknown {
+        checked_at: Option<Instant>,
+    },
+    /// Another producer opened a job of this name first.
     Taken(State),
 }
 
-/// How long to ask.
+/// How long a check may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Companies are waiting to be published meanwhile.
+    /// One query: companies are waiting to be published.
     Once,
-    /// What comes next cannot be taken back.
+    /// Until the aggregator has read an opening of the job, for some seconds: the next step cannot be undone.
     UntilRead,
 }
 
 impl Claim {
-    /// What a producer begins with: a name that a person gave may be another's too, and a unique one is not.
-    pub(super) fn to(is_given: bool) -> Claim {
-        if is_given { Claim::Unknown(None) } else { Claim::Ours }
+    /// The claim before any check: a name that a person gave may be taken, a generated one is unique.
+    pub(super) fn new(name_is_given: bool) -> Claim {
+        if name_is_given { Claim::Unknown { checked_at: None } } else { Claim::Ours }
     }
 
-    /// Whether it is time to ask.
-    pub(super) fn is_due(&self) -> bool {
-        matches!(self, Claim::Unknown(asked) if asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY))
-    }
-
-    /// Whether it is still to be asked.
     pub(super) fn is_unknown(&self) -> bool {
-        matches!(self, Claim::Unknown(_))
+        matches!(self, Claim::Unknown { .. })
     }
 
-    /// Asks the aggregator, if one answers, which opening of the job came first: once, or as `patience` says until it has read
-    /// one, for some seconds.
-    pub(super) async fn ask(
+    pub(super) fn was_never_checked(&self) -> bool {
+        matches!(self, Claim::Unknown { checked_at: None })
+    }
+
+    /// Whether it is time for another check.
+    pub(super) fn is_due(&self) -> bool {
+        matches!(self, Claim::Unknown { checked_at } if checked_at.is_none_or(|at| at.elapsed() >= CHECK_EVERY))
+    }
+
+    /// Asks the aggregator which opening of the job came first.
+    pub(super) async fn check(
         opened: &Opened,
         patience: Patience,
         link: &BrokerConnection,
         topology: &Topology,
     ) -> Result<Claim, BrokerError> {
-        let mut asker = Asker::open(link, topology).await?;
-        let unknown = || Claim::Unknown(Some(Instant::now()));
-        if !asker.somebody_answers().await? {
+        let mut aggregator = AggregatorClient::open(link, topology).await?;
+        let unknown = || Claim::Unknown { checked_at: Some(Instant::now()) };
+        if !aggregator.is_aggregator_up().await? {
             return Ok(unknown());
         }
         let status = match patience {
-            Patience::Once => asker.job(&opened.job).await.map_err(Failure::from),
-            Patience::UntilRead => asker.until(&opened.job, "be opened", |_| true).await.map(Some),
+            Patience::Once => aggregator.find_job(&opened.job).await,
+            Patience::UntilRead => aggregator.wait_until(&opened.job, "be opened", |_| true).await.map(Some),
         };
         match status {
             Ok(Some(status)) if status.opening == opened.opening => Ok(Claim::Ours),
             Ok(Some(status)) => Ok(Claim::Taken(status.state)),
-            Err(Failure::Ask(AskError::Broker(error))) => Err(error),
+            Err(ProducerError::Broker(error)) => Err(error),
             Ok(None) | Err(_) => Ok(unknown()),
         }
     }
 }
 
-/// What is told where the name is another's, after so many companies were `enqueued`.
-pub(crate) fn taken(job: &Job, state: State, enqueued: u64) -> Failure {
+/// The error if another producer has the name, after `enqueued` companies.
+pub(crate) fn name_taken(job: &Job, state: State, enqueued: u64) -> ProducerError {
     let left = match enqueued {
         0 => "nothing was enqueued".to_owned(),
-        enqueued => format!("none of the {} companies that were enqueued here is counted", thousands(enqueued)),
+        enqueued => format!("none of the {} companies that were enqueued here is counted", HumanCount(enqueued)),
     };
-    Failure::Usage(format!(
-        "expected a new name for --job, found {job}, which another producer opened first and which is {state}; {left}; choose another, or leave --job out"
-    ))
+    let taken = format!("which another producer opened first and which is {state}; {left}");
+    ProducerError::JobNameTaken { job: job.clone(), taken }
 }
 
 /// Refuses to follow a job that another producer opened.
-pub(crate) fn refuse_other(status: &JobStatus, opening: Option<Opening>, enqueued: u64) -> Result<(), Failure> {
-    if status.opening == opening { Ok(()) } else { Err(taken(&status.job, status.state, enqueued)) }
+pub(crate) fn refuse_other_opening(status: &JobStatus, opening: Option<Opening>, enqueued: u64) -> Result<(), ProducerError> {
+    if status.opening == opening { Ok(()) } else { Err(name_taken(&status.job, status.state, enqueued)) }
 }

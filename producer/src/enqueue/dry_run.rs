@@ -1,33 +1,30 @@
 //! Reads and checks a whole file, and enqueues nothing.
 
+use indicatif::HumanCount;
 use rollcall_shared::terminal::{escape_lines, to_stderr};
 use serde_json::json;
 
 use crate::cli::{EnqueueArgs, Output};
 use crate::companies::Companies;
-use crate::run::Failure;
-use crate::status::{print, thousands};
+use crate::error::ProducerError;
+use crate::output::print;
 
-/// Reports rows, columns and every bad row.
+/// Prints the number of companies, the columns and every bad row.
 ///
 /// # Errors
-/// [`Failure::Input`] where the file cannot be read, or not to its end, [`Failure::Usage`] where a row is bad, or a job is to be resumed: how
-/// its file is read is known to the broker alone.
-pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
-    if let Some(job) = &args.resume {
-        return Err(Failure::Usage(format!("expected --dry-run or --resume {job}, found both; leave one out")));
-    }
+/// [`ProducerError::BadInput`] if the file cannot be read to its end; [`ProducerError::Usage`] if a row is bad.
+pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), ProducerError> {
     let mut companies = Companies::open(&args.file, &args.reading())?;
     let (detected, progress) = (companies.detected(), companies.progress());
     let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());
     for company in &mut companies {
         match company {
             Ok(_) => good += 1,
-            Err(trouble) if trouble.is_of_the_environment() => return Err(trouble.into()),
+            Err(error) if error.is_of_the_environment() => return Err(error.into()),
             Err(error) => {
                 to_stderr(&error);
                 bad_rows += 1;
-                // Kept for the one document only: a text is printed as it comes.
+                // Kept only for the JSON document: text output has them on standard error already.
                 if output == Output::Json {
                     bad.push(error.to_string());
                 }
@@ -44,11 +41,11 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), Failure> {
         "detected": detected,
     });
     print(output, &document, || {
-        let lines = [format!("{} companies", thousands(good)), detected.to_string()].into_iter().chain(progress.remarks());
+        let lines = [format!("{} companies", HumanCount(good)), detected.to_string()].into_iter().chain(progress.remarks());
         escape_lines(lines.map(|line| format!("{file}: {line}")))
     })?;
     if bad_rows == 0 {
         return Ok(());
     }
-    Err(Failure::Usage(format!("{file}: found {} bad rows; mend them, then enqueue the file", thousands(bad_rows))))
+    Err(ProducerError::Usage(format!("{file}: found {} bad rows; mend them, then enqueue the file", HumanCount(bad_rows))))
 }

@@ -1,48 +1,48 @@
-//! Where the records of the companies come from: a file, or the job's failed results in the ledger.
+//! Finds the records of the companies: in a file, or in the job's failed results in the ledger.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use indicatif::HumanCount;
 use roaring::RoaringBitmap;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, connect};
 use rollcall_shared::message::{Indices, JobStatus, Outcome, Reading, ResultBody};
 
-use super::same_companies;
+use super::verify_ids::verify;
 use crate::blocking::on_a_thread;
 use crate::cli::{MAX_RECORD_BYTES, RedriveArgs};
 use crate::companies::{BadInput, Companies, Company, ReadOptions};
 use crate::enqueue::rows::{Next, Rows, hand_over};
+use crate::error::ProducerError;
 use crate::read_ahead::{Batch, Sender};
 use crate::results::replay::{Replay, Replayed};
-use crate::run::Failure;
-use crate::status::thousands;
 
-/// A source of records that has all that are wanted.
+/// A source that has the record of every selected company.
 pub(super) enum Records {
     /// The rows of a file.
     File { file: PathBuf, options: ReadOptions },
-    /// The failed results of the job.
+    /// The job's failed results.
     Ledger { status: Box<JobStatus>, broker: BrokerArgs },
 }
 
-/// What is not said now holds as it was said when the job was opened.
+/// How to read the file: as `args` say, and otherwise as when the job was opened.
 fn read_options(args: &RedriveArgs, opened: &Reading) -> ReadOptions {
     ReadOptions {
         format: args.format.or(opened.format),
         delimiter: args.delimiter.or(opened.delimiter),
         columns: if args.columns.is_empty() { opened.columns.clone() } else { args.columns.clone() },
         id_column: args.id_column.clone().or_else(|| opened.id_column.clone()),
-        // The job took the file once; what it refused then does not matter now.
+        // The file passed the checks of `enqueue` when the job was opened.
         allow_duplicate_ids: true,
         max_record_bytes: u32::try_from(MAX_RECORD_BYTES).unwrap_or(u32::MAX),
     }
 }
 
-/// How many rows the file has; nothing where none is given.
+/// How many rows the file has; `None` if no file is given.
 ///
 /// # Errors
-/// [`Failure`] for the first bad row: nothing is enqueued from such a file.
-pub(super) async fn count_rows(args: &RedriveArgs, opened: &Reading) -> Result<Option<u64>, Failure> {
+/// [`ProducerError::BadInput`] for the first bad row: nothing is enqueued from such a file.
+pub(super) async fn count_rows(args: &RedriveArgs, opened: &Reading) -> Result<Option<u64>, ProducerError> {
     let Some(file) = args.file.clone() else { return Ok(None) };
     refuse_read_once(&file)?;
     let options = read_options(args, opened);
@@ -50,13 +50,13 @@ pub(super) async fn count_rows(args: &RedriveArgs, opened: &Reading) -> Result<O
     Ok(Some(rows))
 }
 
-fn refuse_read_once(file: &Path) -> Result<(), Failure> {
+fn refuse_read_once(file: &Path) -> Result<(), ProducerError> {
     let pipe = fs::metadata(file).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     if !pipe && file.as_os_str() != "-" {
         return Ok(());
     }
     let found = if pipe { file.display().to_string() } else { "standard input".to_owned() };
-    Err(Failure::Usage(format!("expected a file that can be read twice, found {found}; give the file itself")))
+    Err(ProducerError::Usage(format!("expected a file that can be read twice, found {found}; give the file itself")))
 }
 
 fn count(file: &Path, options: &ReadOptions) -> Result<u64, BadInput> {
@@ -69,20 +69,20 @@ fn count(file: &Path, options: &ReadOptions) -> Result<u64, BadInput> {
 }
 
 impl Records {
-    /// Looks whether every one of `selected` has a record, and a file is of the job's companies.
+    /// Verifies that every one of `selected` has a record, and that a file has the job's companies.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where it is not so.
+    /// [`ProducerError::Usage`] if not.
     pub(super) async fn find(
         args: &RedriveArgs,
         selected: &RoaringBitmap,
         status: &JobStatus,
         link: &BrokerConnection,
         broker: &BrokerArgs,
-    ) -> Result<Records, Failure> {
+    ) -> Result<Records, ProducerError> {
         if let Some(file) = args.file.clone() {
             let options = read_options(args, &status.settings.reading);
-            same_companies::check(file.clone(), options.clone(), status, link, &broker.topology()).await?;
+            verify(file.clone(), options.clone(), status, link, &broker.topology()).await?;
             return Ok(Records::File { file, options });
         }
         let mut without = selected.clone();
@@ -95,22 +95,22 @@ impl Records {
             return Ok(Records::Ledger { status: Box::new(status.clone()), broker: broker.clone() });
         }
         let some = Indices(without.iter().take(10).collect());
-        Err(Failure::Usage(format!(
+        Err(ProducerError::Usage(format!(
             "expected a record in the ledger of each of {} companies, found none of {} (such as {some}): they did not fail, their record was too large to come with their failure, or the ledger's retention has dropped it; give the job's file with --file",
-            thousands(selected.len()),
-            thousands(without.len())
+            HumanCount(selected.len()),
+            HumanCount(without.len())
         )))
     }
 
     /// The companies of `selected` with their records.
-    pub(super) async fn rows(self, selected: RoaringBitmap) -> Result<Rows, Failure> {
+    pub(super) async fn rows(self, selected: RoaringBitmap) -> Result<Rows, ProducerError> {
         match self {
             Records::File { file, options } => Rows::open(file, options, move |index| selected.contains(index)).await,
             Records::Ledger { status, broker } => {
-                let (to, rows) = Rows::sent();
+                let (to, rows) = Rows::channel();
                 tokio::spawn(async move {
                     if let Err(error) = replay(&status, &broker, selected, &to).await {
-                        // Nobody listens where the end was an interruption.
+                        // The receiver is gone if the redrive was interrupted.
                         drop(to.send(Next::Failed(error), 0).await);
                     }
                 });
@@ -120,8 +120,13 @@ impl Records {
     }
 }
 
-/// Sends each of `wanted`, with the record of its first failed result: all copies of a company have the same.
-async fn replay(status: &JobStatus, broker: &BrokerArgs, mut wanted: RoaringBitmap, to: &Sender<Next>) -> Result<(), Failure> {
+/// Sends each of `wanted` with the record of its first failed result: all results of a company have the same record.
+async fn replay(
+    status: &JobStatus,
+    broker: &BrokerArgs,
+    mut wanted: RoaringBitmap,
+    to: &Sender<Next>,
+) -> Result<(), ProducerError> {
     let link = connect(broker, &format!("rollcall producer: records of {}", status.job)).await?;
     let mut replay = Replay::open(&link, &broker.topology(), status).await?;
     let mut batch = Batch::new();
@@ -139,7 +144,7 @@ async fn replay(status: &JobStatus, broker: &BrokerArgs, mut wanted: RoaringBitm
     Ok(())
 }
 
-async fn next_failed(replay: &mut Replay, wanted: &RoaringBitmap) -> Result<Option<Company>, Failure> {
+async fn next_failed(replay: &mut Replay, wanted: &RoaringBitmap) -> Result<Option<Company>, ProducerError> {
     while let Some(replayed) = replay.next().await? {
         let Replayed::Result(counted, body) = replayed else { continue };
         if counted.outcome != Outcome::Failed || !wanted.contains(counted.index.0) {
@@ -147,14 +152,14 @@ async fn next_failed(replay: &mut Replay, wanted: &RoaringBitmap) -> Result<Opti
         }
         let result = ResultBody::read(&counted, &body);
         if let Some(record) = result.record {
-            let record = as_it_was(record.get());
+            let record = original_bytes(record.get());
             return Ok(Some(Company { index: result.index, company_id: result.company_id, record }));
         }
     }
     Ok(None)
 }
 
-/// A record that was no JSON comes as text.
-fn as_it_was(record: &str) -> Vec<u8> {
+/// The record's original bytes: a record that was no JSON comes as a JSON string.
+fn original_bytes(record: &str) -> Vec<u8> {
     serde_json::from_str::<String>(record).map_or_else(|_| record.as_bytes().to_vec(), String::into_bytes)
 }

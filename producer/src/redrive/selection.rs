@@ -1,84 +1,85 @@
-//! Which companies are enqueued once more.
+//! Selects the companies to be enqueued once more.
 
+use indicatif::HumanCount;
 use roaring::RoaringBitmap;
 use rollcall_shared::message::{CompanySet, Indices, JobStatus};
 
-use crate::ask::Asker;
+use crate::aggregator_client::AggregatorClient;
 use crate::cli::RedriveArgs;
-use crate::run::Failure;
-use crate::status::thousands;
+use crate::error::ProducerError;
 
-/// How many companies the job has: of one that was cut short before the end of its file, how many at least, unless a file tells.
+/// How many companies the job has. A job that ended before the end of its file has at least its `total`; a file with `rows` tells
+/// exactly.
 ///
 /// # Errors
-/// Where nobody can tell, or the file says otherwise.
-pub(super) fn total(status: &JobStatus, rows: Option<u64>) -> Result<u64, Failure> {
+/// [`ProducerError::Usage`] if the number is unknown, or the file contradicts it.
+pub(super) fn total(status: &JobStatus, rows: Option<u64>) -> Result<u64, ProducerError> {
     let job = &status.job;
-    // Of a job whose producer may still come back, nobody knows what is missing.
+    // The producer of another job may still enqueue the rest, so what is missing is unknown.
     let is_over = status.done_at.is_some() || status.redrives > 0;
     let least = status.total.filter(|_| is_over || status.sealed.is_some());
     match (status.sealed, least, rows.filter(|_| least.is_some())) {
-        (Some(total), _, Some(rows)) if rows != total => Err(Failure::Usage(format!(
+        (Some(total), _, Some(rows)) if rows != total => Err(ProducerError::Usage(format!(
             "expected a file with the {} companies of job {job}, found {}; its rows are known by their numbers",
-            thousands(total),
-            thousands(rows)
+            HumanCount(total),
+            HumanCount(rows)
         ))),
-        (_, Some(least), Some(rows)) if rows < least => Err(Failure::Usage(format!(
+        (_, Some(least), Some(rows)) if rows < least => Err(ProducerError::Usage(format!(
             "expected a file with at least the {} companies of job {job}, found {}; its rows are known by their numbers",
-            thousands(least),
-            thousands(rows)
+            HumanCount(least),
+            HumanCount(rows)
         ))),
         (_, _, Some(rows)) => Ok(rows),
         (Some(total), _, None) | (None, Some(total), None) => Ok(total),
-        (_, None, None) => Err(Failure::Usage(format!(
-            "expected job {job} to have ended, found it {}; go on with `producer enqueue --resume {job} FILE`, or cancel it",
+        (_, None, None) => Err(ProducerError::Usage(format!(
+            "expected job {job} to have ended, found it {}; go on with `producer enqueue --continue {job} FILE`, or cancel it",
             status.state
         ))),
     }
 }
 
-/// The companies that `args` names.
+/// The companies that `args` select.
 ///
 /// # Errors
-/// [`Failure::Usage`] where they are none, or the job has not ended and more is asked for than what is missing.
+/// [`ProducerError::Usage`] if there are none, or the job has not ended and more than its missing companies are selected.
 pub(super) async fn select(
     args: &RedriveArgs,
     status: &JobStatus,
     total: u64,
-    asker: &mut Asker,
-) -> Result<RoaringBitmap, Failure> {
+    aggregator: &mut AggregatorClient,
+) -> Result<RoaringBitmap, ProducerError> {
     let only_missing = args.missing && args.cause.is_empty() && args.index.is_none();
     if status.done_at.is_none() && !only_missing {
-        return Err(Failure::Usage(format!(
+        return Err(ProducerError::Usage(format!(
             "expected a job that has ended, found {} {}; wait with `producer watch {0}`, or enqueue what got lost with --missing",
             status.job, status.state
         )));
     }
     let mut selected = RoaringBitmap::new();
     for cause in &args.cause {
-        selected |= known(args, asker, CompanySet::Cause(cause.clone())).await?;
+        selected |= companies(args, aggregator, CompanySet::Cause(cause.clone())).await?;
     }
     if let Some(Indices(indices)) = &args.index {
         if let Some(beyond) = indices.max().filter(|&last| u64::from(last) >= total) {
-            return Err(Failure::Usage(format!("expected indices from 0 to {}, found {beyond}", total.saturating_sub(1))));
+            return Err(ProducerError::Usage(format!("expected indices from 0 to {}, found {beyond}", total.saturating_sub(1))));
         }
         selected |= indices;
     }
     if args.missing {
         let expected = if status.redrives > 0 && status.done_at.is_none() {
-            // Outcomes of others would not count, and theirs is what the job waits for.
-            known(args, asker, CompanySet::Redriven).await?
+            // The job waits for the outcomes of these companies only; outcomes of others would not count.
+            companies(args, aggregator, CompanySet::Redriven).await?
         } else {
             (0..u32::try_from(total).unwrap_or(u32::MAX)).collect()
         };
-        selected |= expected - known(args, asker, CompanySet::Counted).await?;
+        selected |= expected - companies(args, aggregator, CompanySet::Counted).await?;
     }
     if args.cause.is_empty() && args.index.is_none() && !args.missing {
-        selected = known(args, asker, CompanySet::Failed).await?;
+        selected = companies(args, aggregator, CompanySet::Failed).await?;
     }
     if selected.is_empty() {
         let what = if args.cause.is_empty() { String::new() } else { format!(" for cause {}", args.cause.join(", ")) };
-        return Err(Failure::Usage(format!(
+        return Err(ProducerError::Usage(format!(
             "expected companies to enqueue once more, found none{what}; `producer failures {}` shows what there is",
             args.job
         )));
@@ -86,10 +87,14 @@ pub(super) async fn select(
     Ok(selected)
 }
 
-async fn known(args: &RedriveArgs, asker: &mut Asker, which: CompanySet) -> Result<RoaringBitmap, Failure> {
-    match asker.companies(&args.job, which).await? {
+async fn companies(
+    args: &RedriveArgs,
+    aggregator: &mut AggregatorClient,
+    which: CompanySet,
+) -> Result<RoaringBitmap, ProducerError> {
+    match aggregator.companies(&args.job, which).await? {
         Some(Indices(indices)) => Ok(indices),
-        None => Err(Failure::Other(format!(
+        None => Err(ProducerError::LedgerIncomplete(format!(
             "expected the aggregator to know the companies of job {}, found that it ended too long ago; enqueue them as a new job",
             args.job
         ))),

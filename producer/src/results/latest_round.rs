@@ -6,8 +6,8 @@ use rollcall_shared::message::{CompanySet, Indices, JobStatus, Redriven, ResultH
 use rollcall_shared::topology::Topology;
 
 use super::replay::{Replay, Replayed};
-use crate::ask::Asker;
-use crate::run::Failure;
+use crate::aggregator_client::AggregatorClient;
+use crate::error::ProducerError;
 
 /// The latest round of each company of a job.
 #[derive(Default)]
@@ -27,14 +27,14 @@ impl LatestRound {
     pub(crate) async fn of(
         link: &BrokerConnection,
         topology: &Topology,
-        asker: &mut Asker,
+        aggregator: &mut AggregatorClient,
         status: &JobStatus,
-    ) -> Result<LatestRound, Failure> {
+    ) -> Result<LatestRound, ProducerError> {
         let mut latest = LatestRound { total: status.total, ..LatestRound::default() };
         if status.redrives == 0 {
             return Ok(latest);
         }
-        latest.with_outcome = asker.companies(&status.job, CompanySet::Counted).await?.map(|Indices(counted)| counted);
+        latest.with_outcome = aggregator.companies(&status.job, CompanySet::Counted).await?.map(|Indices(counted)| counted);
         let mut replay = Replay::open(link, topology, status).await?;
         while let Some(replayed) = replay.next().await? {
             if let Replayed::Redriven(redriven) = replayed {

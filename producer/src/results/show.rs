@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
+use rollcall_shared::message::ResultBody;
 use rollcall_shared::terminal::escape_lines;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::Output;
-use crate::run::Failure;
-use crate::status::print;
-use rollcall_shared::message::ResultBody;
+use crate::error::ProducerError;
+use crate::output::print;
 
 /// The most parts of a prediction that are shown.
 const PARTS: usize = 5;
@@ -36,7 +36,7 @@ impl Shown {
         }
     }
 
-    pub(super) fn show(self) -> Result<(), Failure> {
+    pub(super) fn show(self) -> Result<(), ProducerError> {
         match self {
             Shown::Text(results) => print(Output::Text, &(), || results.join("\n")),
             Shown::Json(documents) => print(Output::Json, &documents, String::new),

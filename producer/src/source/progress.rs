@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::status::thousands;
+use indicatif::HumanCount;
 
 /// Counts what has been read of one file.
 #[derive(Debug, Default)]
@@ -55,9 +55,9 @@ impl Progress {
             true => "which are skipped, and not counted by the index, which serves as id",
             false => "which are skipped",
         };
-        let blank = (blank > 0).then(|| format!("rows without any value, {skipped}: {}", thousands(blank)));
+        let blank = (blank > 0).then(|| format!("rows without any value, {skipped}: {}", HumanCount(blank)));
         let whole = (whole > 0)
-            .then(|| format!("ids written with .0, which are taken for whole numbers (70.0 for 70): {}", thousands(whole)));
+            .then(|| format!("ids written with .0, which are taken for whole numbers (70.0 for 70): {}", HumanCount(whole)));
         blank.into_iter().chain(whole).collect()
     }
 

@@ -1,37 +1,35 @@
-//! What a person sees on stderr of a job that moves: a bar on a terminal, lines elsewhere.
+//! Shows a job's progress on standard error: a bar on a terminal, lines elsewhere.
 
 mod screen;
 
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rollcall_shared::message::Job;
 use rollcall_shared::terminal::to_stderr;
 use screen::Screen;
 
-use super::Enqueued;
-use crate::status::thousands;
+use crate::enqueue::progress::EnqueueProgress;
 
-/// Lines come this often at most.
+/// A line is printed this often at most.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// A bar is drawn this often at most.
 const DRAWN_PER_SECOND: u8 = 20;
 
-/// All of a job, in thousandths.
+/// A whole job, in thousandths.
 const WHOLE: u64 = 1_000;
 
 /// The view of one job.
 pub(super) struct View {
     job: Job,
-    /// Where the same process enqueues the job.
-    enqueued: Option<Arc<Enqueued>>,
+    /// Set if this process enqueues the job.
+    enqueue: Option<Arc<EnqueueProgress>>,
     total: Option<u64>,
-    /// The part of the job that is shown as done, in thousandths. An estimate of the whole may grow, but what is shown never falls.
+    /// The part of the job that is shown as done, in thousandths. It never falls, even if the estimate of the total grows.
     shown: Option<u64>,
     note: String,
     bar: Option<ProgressBar>,
@@ -39,7 +37,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(job: &Job, enqueued: Option<Arc<Enqueued>>) -> View {
+    pub(super) fn new(job: &Job, enqueue: Option<Arc<EnqueueProgress>>) -> View {
         let can_draw = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = can_draw.then(|| {
             let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), DRAWN_PER_SECOND);
@@ -51,20 +49,20 @@ impl View {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        View { job: job.clone(), enqueued, total: None, shown: None, note: String::new(), bar, last_line: None }
+        View { job: job.clone(), enqueue, total: None, shown: None, note: String::new(), bar, last_line: None }
     }
 
-    /// The job's total is known.
+    /// Sets the job's total.
     pub(super) fn sealed(&mut self, total: u64) {
         self.total = Some(total);
     }
 
-    /// Shows where the job stands.
+    /// Shows how far the job is; `rate` is in companies per second.
     pub(super) fn progress(&mut self, total: Option<u64>, done: u64, failed: u64, rate: f64) {
         self.total = self.total.or(total);
         let expected = match self.total {
             Some(total) => Expected::Exactly(total),
-            None => self.enqueued.as_deref().map_or(Expected::Unknown, Expected::by_reading),
+            None => self.enqueue.as_deref().map_or(Expected::Unknown, Expected::by_reading),
         };
         self.shown = self.shown.max(expected.part(done));
         let part = self.shown.map_or_else(String::new, |shown| format!("{}{}%, ", expected.about(), shown / (WHOLE / 100)));
@@ -72,7 +70,7 @@ impl View {
             Expected::Exactly(all) | Expected::About(all) => time_left(all.saturating_sub(done), rate),
             Expected::AtLeast(_) | Expected::Unknown => String::new(),
         };
-        let message = format!("{part}{}/{expected} done, {} failed, {rate:.0}/s{left}", thousands(done), thousands(failed));
+        let message = format!("{part}{}/{expected} done, {} failed, {rate:.0}/s{left}", HumanCount(done), HumanCount(failed));
         match &self.bar {
             Some(bar) => {
                 bar.set_position(self.shown.unwrap_or(0));
@@ -82,7 +80,7 @@ impl View {
         }
     }
 
-    /// Shows why the job does not move; an empty note says that it does.
+    /// Shows why the job makes no progress; an empty note means that it does.
     pub(super) fn note(&mut self, note: &str) {
         if self.note != note && !note.is_empty() {
             match &self.bar {
@@ -93,7 +91,7 @@ impl View {
         note.clone_into(&mut self.note);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -111,26 +109,25 @@ impl View {
 /// How many companies the job has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
-    /// As many as this.
+    /// Exactly this many.
     Exactly(u64),
-    /// As many as this, by the part of the file that has been read.
+    /// An estimate, by the part of the file that has been read.
     About(u64),
-    /// So many are enqueued, and more may come.
+    /// This many are enqueued, and more may follow.
     AtLeast(u64),
-    /// Nobody knows here.
     Unknown,
 }
 
 impl Expected {
-    fn by_reading(enqueued: &Enqueued) -> Expected {
-        let companies = enqueued.companies.load(Ordering::Relaxed);
-        match enqueued.progress.estimated_rows() {
+    fn by_reading(enqueue: &EnqueueProgress) -> Expected {
+        let companies = enqueue.enqueued();
+        match enqueue.file.estimated_rows() {
             Some(rows) => Expected::About(rows.max(companies)),
             None => Expected::AtLeast(companies),
         }
     }
 
-    /// Which part of the whole `done` is, in thousandths. An estimate is never the whole.
+    /// The part of the job that `done` companies are, in thousandths. By an estimate it is never the whole.
     fn part(self, done: u64) -> Option<u64> {
         let thousandths = |all: u64| done.saturating_mul(WHOLE) / all.max(1);
         match self {
@@ -148,8 +145,8 @@ impl Expected {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Expected::Exactly(all) | Expected::About(all) => f.write_str(&thousands(*all)),
-            Expected::AtLeast(enqueued) => write!(f, "{} enqueued", thousands(*enqueued)),
+            Expected::Exactly(all) | Expected::About(all) => write!(f, "{}", HumanCount(*all)),
+            Expected::AtLeast(enqueued) => write!(f, "{} enqueued", HumanCount(*enqueued)),
             Expected::Unknown => f.write_str("?"),
         }
     }
@@ -160,7 +157,7 @@ fn time_left(companies: u64, rate: f64) -> String {
         return String::new();
     }
     let seconds = (companies as f64 / rate).ceil().min(1e9);
-    format!(", {} left", humantime::format_duration(Duration::from_secs_f64(seconds)))
+    format!(", {} left", HumanDuration(Duration::from_secs_f64(seconds)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The terminal that a bar is drawn on. The library draws in whoever changes the bar, and would hold them up where the terminal stands
-//! still; so it draws into memory, and whole frames go to standard error as lines do, by a thread that alone waits for its reader.
+//! The terminal on which the bar is drawn. indicatif draws on the thread that changes the bar, which would block while the terminal does
+//! not read. So it draws into memory here, and whole frames go to standard error like log lines, on a thread of their own.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -9,13 +9,13 @@ use indicatif::TermLike;
 use rollcall_shared::terminal::draw;
 use rustix::termios::{Winsize, tcgetwinsize};
 
-/// Of a terminal that does not tell its size: rows, columns.
-const USUAL_SIZE: (u16, u16) = (24, 80);
+/// Rows and columns of a terminal that does not report its size.
+const DEFAULT_SIZE: (u16, u16) = (24, 80);
 
 /// Standard error as a screen.
 #[derive(Debug, Default)]
 pub(super) struct Screen {
-    /// The frame so far.
+    /// What is drawn of the frame so far.
     frame: Mutex<String>,
 }
 
@@ -24,17 +24,17 @@ impl Screen {
         self.frame.lock().unwrap_or_else(PoisonError::into_inner).write_fmt(text).map_err(io::Error::other)
     }
 
-    /// Moves the cursor by `n`; by 0, terminals move it by 1.
+    /// Moves the cursor by `n`. Terminals take 0 for 1, so 0 is left out.
     fn move_cursor(&self, n: usize, direction: char) -> io::Result<()> {
         if n == 0 { Ok(()) } else { self.add(format_args!("\u{1b}[{n}{direction}")) }
     }
 }
 
-/// Rows and columns.
+/// The terminal's rows and columns.
 fn size() -> (u16, u16) {
     match tcgetwinsize(io::stderr()) {
         Ok(Winsize { ws_row, ws_col, .. }) if ws_row > 0 && ws_col > 0 => (ws_row, ws_col),
-        _ => USUAL_SIZE,
+        _ => DEFAULT_SIZE,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Whether a file has the companies of the job. Its rows are known by their numbers: of a file in another order, each would be
-//! scored in another's place.
+//! Verifies that a file has the companies of the job. Rows are known by their numbers: in a file with another order, each company would
+//! be scored in place of another.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,26 @@ use rollcall_shared::topology::Topology;
 
 use crate::blocking::on_a_thread;
 use crate::companies::{Companies, ReadOptions};
+use crate::error::ProducerError;
 use crate::results::replay::{Replay, Replayed};
-use crate::run::Failure;
 
-/// Companies compared: those with the job's first results. A file in another order differs in nearly all of them.
+/// How many companies are compared: those with the job's first results. In a file with another order, nearly all differ.
 const COMPARED: usize = 1_000;
 
 /// Compares the ids of `file` with those in the job's first results.
 ///
 /// # Errors
-/// [`Failure::Usage`] where a row has another company's.
-pub(super) async fn check(
+/// [`ProducerError::Usage`] if a row has another company's id.
+pub(super) async fn verify(
     file: PathBuf,
     options: ReadOptions,
     status: &JobStatus,
     link: &BrokerConnection,
     topology: &Topology,
-) -> Result<(), Failure> {
+) -> Result<(), ProducerError> {
     let mut replay = Replay::open(link, topology, status).await?;
     let mut ids = HashMap::new();
-    // Behind the last of few may be a long ledger of other jobs.
+    // Without this bound, a job of few companies would read on through the records of other jobs.
     let most = usize::try_from(status.succeeded + status.failed).map_or(COMPARED, |counted| counted.min(COMPARED));
     while ids.len() < most {
         let Some(replayed) = replay.next().await? else { break };
@@ -39,15 +39,15 @@ pub(super) async fn check(
     on_a_thread(move || compare(&file, &options, ids)).await?
 }
 
-fn compare(file: &Path, options: &ReadOptions, mut ids: HashMap<u32, String>) -> Result<(), Failure> {
-    // Of a result that cannot be read, nobody knows whose it was.
+fn compare(file: &Path, options: &ReadOptions, mut ids: HashMap<u32, String>) -> Result<(), ProducerError> {
+    // A result that cannot be read has no id.
     ids.retain(|_, id| !id.is_empty());
     let mut companies = Companies::open(file, options)?;
     while !ids.is_empty() {
         let Some(company) = companies.next().transpose()? else { break };
         let found = company.company_id;
         if let Some(expected) = ids.remove(&company.index).filter(|expected| *expected != found) {
-            return Err(Failure::Usage(format!(
+            return Err(ProducerError::Usage(format!(
                 "{}, row {}: expected company {expected:?}, which the job has there, found {found:?}; give the job's file, with its rows in the same order",
                 file.display(),
                 u64::from(company.index) + 1
