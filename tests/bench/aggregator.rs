@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rollcall_tests::{Fleet, Process, free_address, metrics, value};
 
-/// An aggregator and where it serves its metrics.
+/// An aggregator and its metrics address.
 pub(crate) struct Aggregator {
     pub(crate) process: Process,
     address: SocketAddr,
@@ -19,12 +19,12 @@ impl Aggregator {
         Aggregator { process, address }
     }
 
-    /// Whether it is the one that counts.
+    /// Whether it leads.
     pub(crate) fn counts(&self) -> bool {
         self.metric("rollcall_aggregator_active") == 1.0
     }
 
-    /// A metric; 0 if there is none of that name.
+    /// The value of a metric; 0 if there is none of that name.
     pub(crate) fn metric(&self, series: &str) -> f64 {
         value(&metrics(self.address), series).unwrap_or(0.0)
     }

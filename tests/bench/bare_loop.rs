@@ -1,14 +1,15 @@
-//! The bare loop: as many messages of the same sizes, through the same queues, by a program that does nothing else. It is what
-//! Rollcall is held against: not the least that broker and lapin allow, but one program, with the fastest settings of those tried.
+//! The bare loop: as many messages of the same sizes, through the same queues, by a program that does nothing else. Rollcall
+//! is compared with it. It is not the minimum that broker and lapin allow, but one program with the fastest settings of those
+//! tried.
 //!
 //! It publishes a work message for each company (persistent, mandatory, confirmed) to the quorum queue, takes it, publishes a
-//! result of the same size (persistent, mandatory, confirmed) through the topic exchange into the stream, acknowledges the work when
-//! that is confirmed, and reads the stream to its end; all of it at the same time. Queues, exchanges and bindings are declared by
-//! Rollcall's own code, and work messages have the very properties, headers and bodies that Rollcall's have.
+//! result of the same size (persistent, mandatory, confirmed) through the topic exchange into the stream, acks the work when
+//! that is confirmed, and reads the stream to its end, all concurrently. Rollcall's own code declares queues, exchanges and
+//! bindings, and work messages have Rollcall's properties, headers and bodies.
 //!
-//! What it leaves out: it reads its file before the clock starts, looks into no body, makes one result's body for all, scores
-//! nothing, counts by a counter, sends nothing again, and heeds no orders. One process runs all of it; it is this program,
-//! started once more with the word `bare-loop`.
+//! What it leaves out: it reads its file before the clock starts, parses no body, uses one body for all results, scores
+//! nothing, only counts messages, retries nothing, and handles no control messages. All of it is one process: this program,
+//! started with the argument `bare-loop`.
 
 mod roles;
 
@@ -28,25 +29,26 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::sync::Barrier;
 
-use crate::job::{JOB, MODEL, PATIENCE, forget};
-use crate::usage::{Cpu, let_broker_rest, watch_broker};
+use crate::job::{DEADLINE, JOB, MODEL, delete_vhost};
+use crate::usage::{Cpu, wait_until_broker_is_idle, watch_broker};
 use roles::{CONNECTED, Loop};
 
-/// Makes this program the bare loop.
-pub const WORD: &str = "bare-loop";
+/// The argument that runs this program as the bare loop.
+pub const ARGUMENT: &str = "bare-loop";
 
-/// Besides the main thread, which counts, one thread for those who enqueue and answer, and lapin's own for each connection. Tried
-/// on two cores: all on one thread took a third longer; two threads, or a runtime for each role, took no less and more CPU.
+/// One thread for enqueuing and answering, besides the main thread, which counts, and lapin's own thread for each connection.
+/// Tried on two cores: all on one thread took a third longer; two threads, or a runtime for each role, took no less time and
+/// more CPU.
 const WORKER_THREADS: usize = 1;
 
-/// What a bare loop came to.
+/// The measurements of a bare loop.
 pub struct BareLoop {
     pub companies: u32,
-    /// From the first message published to the last result read, everybody being connected before that.
+    /// From the first message published to the last result read; all roles are connected before that.
     pub seconds: f64,
     /// Of its process, in that time.
     pub cpu: Cpu,
-    /// From when everybody is connected, as with Rollcall's; nothing where the broker is not ours to look into.
+    /// From the moment when all are connected, as for Rollcall; `None` if the broker was not started for this run.
     pub broker: Option<Cpu>,
 }
 
@@ -55,17 +57,17 @@ impl BareLoop {
     pub fn run(file: &Path, result_bytes: usize) -> BareLoop {
         let fleet = Fleet::alone();
         let mut command = fleet.command(std::env::current_exe().unwrap());
-        command.arg(WORD).arg(file).arg(result_bytes.to_string());
-        let (input, mut orders) = pipe().unwrap();
+        command.arg(ARGUMENT).arg(file).arg(result_bytes.to_string());
+        let (input, mut control) = pipe().unwrap();
         command.stdin(input);
-        let mut process = fleet.start(WORD, command);
+        let mut process = fleet.start(ARGUMENT, command);
         process.wait_until_it_says(CONNECTED);
-        let_broker_rest();
+        wait_until_broker_is_idle();
         let broker = watch_broker();
-        writeln!(orders, "begin").unwrap();
-        let said = process.wait(PATIENCE).expect(0).json();
+        writeln!(control, "begin").unwrap();
+        let said = process.wait(DEADLINE).expect(0).json();
         let broker = broker.map(|broker| broker.used().cpu);
-        forget(&fleet);
+        delete_vhost(&fleet);
         let figure = |key: &str| said[key].as_f64().unwrap();
         let cpu = Cpu { user_seconds: figure("cpu_user_seconds"), system_seconds: figure("cpu_system_seconds") };
         let companies = u32::try_from(said["companies"].as_u64().unwrap()).unwrap();
@@ -88,7 +90,7 @@ impl BareLoop {
     }
 }
 
-/// The bare loop's process; its arguments are a file of companies and the bytes of a result.
+/// Runs the bare loop; its arguments are a file of companies and the bytes of a result.
 pub fn main(arguments: &[String]) {
     let [file, result_bytes] = arguments else { panic!("expected a file and a number of bytes, found {arguments:?}") };
     let companies: Vec<Company> =
@@ -124,7 +126,7 @@ pub fn main(arguments: &[String]) {
     );
 }
 
-/// The mean size of the results in a fleet's ledger, by the first so many.
+/// The mean size of the first `of` results in a fleet's ledger.
 pub fn result_bytes(fleet: &Fleet, of: u32) -> usize {
     const AT_MOST: u32 = 20_000;
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! One job through a fleet of its own, with what each of its processes used: what most benchmarks are made of.
+//! One job through a fleet of its own, with the usage of each process: the basis of most benchmarks.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,23 +7,22 @@ use rollcall_tests::{Broker, Fleet, Process};
 use serde_json::{Value, json};
 
 use crate::report::table;
-use crate::usage::{Cpu, Usage, Watched, follow, let_broker_rest, watch_broker};
+use crate::usage::{Cpu, Usage, Watched, follow, wait_until_broker_is_idle, watch_broker};
 
 /// The job's name, the same in each fleet, so that messages have the same size.
 pub const JOB: &str = "bench";
 
-/// The model's name.
 pub const MODEL: &str = "m";
 
-/// Longer than any of these jobs; one that takes longer hangs.
-pub const PATIENCE: Duration = Duration::from_secs(4 * 3_600);
+/// Longer than any of these jobs takes.
+pub const DEADLINE: Duration = Duration::from_secs(4 * 3_600);
 
-/// Which consumers a fleet has.
+/// The consumers of a fleet.
 pub struct Consumers {
     pub processes: usize,
     pub scorer: String,
     pub arguments: Vec<String>,
-    /// A file whose companies go the whole way before anything is measured.
+    /// A file whose companies are scored before the measurement.
     pub warm_up: Option<PathBuf>,
 }
 
@@ -39,44 +38,44 @@ impl Consumers {
     }
 }
 
-/// An aggregator that counts.
-pub fn counting_aggregator(fleet: &Fleet) -> Process {
+/// Starts an aggregator and waits until it leads.
+pub fn leading_aggregator(fleet: &Fleet) -> Process {
     let aggregator = fleet.aggregator(&[]);
     aggregator.wait_until_it_says("event=\"counting\"");
     aggregator
 }
 
-/// What a job took.
+/// The measurements of a job.
 pub struct Job {
     pub companies: u32,
-    /// From the start of the producer's process until it has said how the job ended, and has ended.
+    /// From the start of the producer's process to its end, after it has printed how the job ended.
     pub seconds: f64,
     pub producer: Usage,
     pub consumers: Usage,
     pub aggregator: Usage,
-    /// Nothing where the broker is not ours to look into.
+    /// `None` if the broker was not started for this run.
     pub broker: Option<Usage>,
     /// The done event.
     pub done: Value,
 }
 
 impl Job {
-    /// Runs a job over the companies of `file` through processes that are started for it. Everything of it but the producer runs
-    /// and is at rest when the clock starts.
+    /// Runs a job over the companies of `file` through processes that are started for it. All but the producer are running
+    /// and idle when the clock starts.
     pub fn run(fleet: &Fleet, consumers: &Consumers, file: &Path, companies: u32) -> Job {
-        let aggregator = counting_aggregator(fleet);
+        let aggregator = leading_aggregator(fleet);
         let warm_up = consumers.warm_up.as_ref();
         let consumers = consumers.start(fleet, MODEL);
         if let Some(file) = warm_up {
-            fleet.start_enqueue(file, MODEL, "warm-up", &["--wait"]).wait(PATIENCE).expect(0);
+            fleet.start_enqueue(file, MODEL, "warm-up", &["--wait"]).wait(DEADLINE).expect(0);
         }
-        let_broker_rest();
+        wait_until_broker_is_idle();
         let broker = watch_broker();
         let (aggregator_watch, consumers_watch) =
             (Watched::from_now([aggregator.id()]), Watched::from_now(consumers.iter().map(Process::id)));
         let began = Instant::now();
         let mut producer = fleet.start_enqueue(file, MODEL, JOB, &["--wait", "--output", "json"]);
-        let (ended, producer) = follow(&mut producer, PATIENCE);
+        let (ended, producer) = follow(&mut producer, DEADLINE);
         let seconds = began.elapsed().as_secs_f64();
         let done = ended.expect(0).json();
         assert_eq!(done["succeeded"], companies, "the job's done event: {done}");
@@ -101,8 +100,8 @@ impl Job {
         })
     }
 
-    /// Prints who used what.
-    pub fn tell_processes(&self) {
+    /// Prints the usage of each process.
+    pub fn print_processes(&self) {
         let all: f64 = self.processes().iter().map(|(_, used)| used.cpu.seconds()).sum();
         let row = |&(name, used): &(&str, Usage)| {
             let Cpu { user_seconds, system_seconds } = used.cpu;
@@ -115,24 +114,24 @@ impl Job {
         table(&head, &self.processes().iter().map(row).collect::<Vec<_>>());
     }
 
-    /// Who used what.
+    /// The usage of each process.
     pub fn processes(&self) -> Vec<(&'static str, Usage)> {
         let ours = [("producer", self.producer), ("consumers", self.consumers), ("aggregator", self.aggregator)];
         self.broker.map(|broker| ("broker", broker)).into_iter().chain(ours).collect()
     }
 }
 
-/// A file that `producer generate` writes, of the demo's companies.
+/// Writes a file of the demo's companies with `producer generate`.
 pub fn companies_file(fleet: &Fleet, companies: u32) -> PathBuf {
     let (file, count) = (fleet.path("companies.csv"), companies.to_string());
     let arguments = ["generate", "--companies", &count, "--seed", "1", "--to", file.to_str().unwrap()];
-    fleet.start_producer(&arguments).wait(PATIENCE).expect(0);
+    fleet.start_producer(&arguments).wait(DEADLINE).expect(0);
     file
 }
 
-/// Has the broker forget a fleet, whose processes have ended, so that the next has broker and disk for itself. What is on a
-/// broker that is not ours stays there.
-pub fn forget(fleet: &Fleet) {
+/// Deletes a fleet's vhost, once its processes have ended, so that the next has broker and disk for itself. On a broker that
+/// was not started for this run, everything stays.
+pub fn delete_vhost(fleet: &Fleet) {
     let Some(broker) = Broker::given() else { return };
     let (_, vhost) = fleet.url().rsplit_once('/').unwrap();
     broker.ctl(&["delete_vhost", vhost]);

@@ -1,7 +1,7 @@
-//! What many jobs cost: 10,000 jobs of three companies, first all of them unfinished, then all done.
+//! What many jobs cost: 10,000 jobs of three companies, first all unfinished, then all done.
 //!
-//! `make bench-jobs`: how long `producer status` takes, how much memory the aggregator has, how long a standby needs until it counts after
-//! kill -9 of the one that does, and how fast they are all done.
+//! `make bench-jobs`: the duration of `producer status`, the aggregator's memory, the duration of a takeover after kill -9 of
+//! the leader, and the time until all jobs are done.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 use crate::aggregator::Aggregator;
 use crate::job::MODEL;
-use crate::report::{begin, number, table, write};
+use crate::report::{number, print_head, table, write};
 use crate::scorers::costs_nothing;
 
 const JOBS: u32 = 10_000;
 const COMPANIES: u32 = 3;
-const PATIENCE: Duration = Duration::from_secs(1_800);
+const DEADLINE: Duration = Duration::from_secs(1_800);
 
-/// How the aggregator and `status` are at one moment.
+/// Measurements at one moment.
 struct Moment {
     when: &'static str,
     jobs_listed: usize,
@@ -35,7 +35,7 @@ pub fn run() {
     let fleet = Fleet::alone();
     let mut aggregator = Aggregator::start(&fleet);
     let scorer = costs_nothing(&fleet);
-    // Its queues are declared by a consumer that leaves.
+    // A consumer declares the model's queues, and ends.
     fleet.consumer(MODEL, &scorer, &["--threads", "1", "--allow-no-evidence"]).terminate();
     publish(&fleet, jobs);
     wait_until_known(&aggregator, jobs);
@@ -43,20 +43,20 @@ pub fn run() {
     wait_until_known(&aggregator, jobs);
     let began = Instant::now();
     let _consumer = fleet.consumer(MODEL, &scorer, &["--threads", "1", "--allow-no-evidence"]);
-    within(PATIENCE, "all jobs are done", || {
+    within(DEADLINE, "all jobs are done", || {
         (jobs_that_are("running", &aggregator) == 0.0 && has_read_the_ledger(&aggregator)).then_some(())
     });
     let done_seconds = began.elapsed().as_secs_f64();
     moments.push(measure(&fleet, &mut aggregator, "done"));
-    tell(jobs, done_seconds, &moments);
+    report(jobs, done_seconds, &moments);
 }
 
-/// Waits until the aggregator counts so many jobs as running; it says so once a second.
+/// Waits until the aggregator counts so many jobs as running; it updates the metric once a second.
 fn wait_until_known(aggregator: &Aggregator, jobs: u32) {
-    within(PATIENCE, "all jobs are known", || (jobs_that_are("running", aggregator) >= f64::from(jobs)).then_some(()));
+    within(DEADLINE, "all jobs are known", || (jobs_that_are("running", aggregator) >= f64::from(jobs)).then_some(()));
 }
 
-/// Opens, enqueues and seals so many jobs, as as many producers would.
+/// Opens, enqueues and seals so many jobs, each as its producer would.
 fn publish(fleet: &Fleet, jobs: u32) {
     let topology = Topology::new(fleet.name("").trim_end_matches('.'));
     tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -120,16 +120,16 @@ fn measure(fleet: &Fleet, aggregator: &mut Aggregator, when: &'static str) -> Mo
     let standby = Aggregator::start(fleet);
     aggregator.process.kill_9();
     let killed = Instant::now();
-    within(PATIENCE, "the standby counts", || has_read_the_ledger(&standby).then_some(()));
+    within(DEADLINE, "the standby counts", || has_read_the_ledger(&standby).then_some(()));
     let takeover_seconds = killed.elapsed().as_secs_f64();
     *aggregator = standby;
     let jobs_listed = listed.as_array().map_or(0, Vec::len);
     Moment { when, jobs_listed, status_seconds, memory_kb, takeover_seconds }
 }
 
-fn tell(jobs: u32, done_seconds: f64, moments: &[Moment]) {
+fn report(jobs: u32, done_seconds: f64, moments: &[Moment]) {
     let trial = if jobs == JOBS { String::new() } else { format!(" (a TRIAL: the full size is {JOBS})") };
-    begin("Many jobs", &[format!("{jobs} jobs of {COMPANIES} companies{trial}; all done in {done_seconds:.1} s")]);
+    print_head("Many jobs", &[format!("{jobs} jobs of {COMPANIES} companies{trial}; all done in {done_seconds:.1} s")]);
     let row = |moment: &Moment| {
         let Moment { when, jobs_listed, status_seconds, memory_kb, takeover_seconds } = moment;
         let memory = *memory_kb as f64 / 1024.0;
@@ -152,7 +152,7 @@ fn tell(jobs: u32, done_seconds: f64, moments: &[Moment]) {
     write("jobs", settings, json!({ "unfinished": of(0), "done": of(1), "all_done_seconds": done_seconds }));
 }
 
-/// How many jobs of that state it knows.
+/// The number of jobs in this state, according to the aggregator.
 fn jobs_that_are(state: &str, aggregator: &Aggregator) -> f64 {
     aggregator.metric(&format!("rollcall_jobs{{state=\"{state}\"}}"))
 }

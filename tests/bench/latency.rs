@@ -1,10 +1,10 @@
-//! How soon somebody hears of it: from submitting a job to its first result, from a company to its result, from a job's last result
-//! to its done event; idle, and while a large job of another model goes through the same broker and the same aggregator.
+//! Latencies: from submitting a job to its first result, from a company to its result, from a job's last result to its done
+//! event; idle, and while a large job of another model uses the same broker and aggregator.
 //!
-//! `make bench-latency`. A subscriber in this process notes when results and done events arrive, so that one clock tells all times.
-//! Jobs are submitted one after another, by starting the producer's process; companies are published at a steady rate, whether
-//! or not the earlier ones have been answered for, and the time of each runs from when it was due, even where it was published
-//! later. The scorer costs nothing.
+//! `make bench-latency`. A subscriber in this process records when results and done events arrive, so that all times are from
+//! one clock. Jobs are submitted one after another, by starting the producer's process. Companies are published at a constant
+//! rate, whether or not earlier ones have results, and the latency of each counts from its scheduled time even if it was
+//! published later, which avoids coordinated omission. The scorer costs nothing.
 
 mod load;
 mod subscriber;
@@ -15,29 +15,29 @@ use std::time::{Duration, Instant};
 use rollcall_tests::Fleet;
 use serde_json::{Value, json};
 
-use crate::job::{Consumers, MODEL, PATIENCE, companies_file, counting_aggregator, forget};
-use crate::report::{begin, number, table, write};
+use crate::job::{Consumers, DEADLINE, MODEL, companies_file, delete_vhost, leading_aggregator};
+use crate::report::{number, print_head, table, write};
 use crate::scorers::costs_nothing;
 use load::Load;
 use subscriber::Subscriber;
 
-/// Companies published one by one; half as many jobs of one company, a quarter as many of some. A 99th percentile of fewer would
-/// be the largest of them.
+/// Companies published one by one. There are half as many jobs of one company, and a quarter as many small jobs. With fewer,
+/// the 99th percentile would be the maximum.
 const COMPANIES: u32 = 400;
 
-/// Companies a second: few enough that they do not wait for each other.
+/// Companies per second: few enough that they do not queue.
 const RATE: u32 = 20;
 
-/// So that the last result is one of several.
+/// Several, so that the last result is not also the first.
 const COMPANIES_OF_A_SMALL_JOB: u32 = 20;
 
 pub fn run() {
-    // A trial has fewer; more would only take longer.
+    // Only a trial may change the number, and only to a smaller one.
     let companies = number("BENCH_COMPANIES").unwrap_or(COMPANIES).min(COMPANIES);
     let fleet = Fleet::alone();
     let scorer = costs_nothing(&fleet);
     let consumers = Consumers::new(1, &scorer, &["--particles", "1", "--threads", "1", "--allow-no-evidence"]);
-    let (_aggregator, _consumer) = (counting_aggregator(&fleet), consumers.start(&fleet, MODEL));
+    let (_aggregator, _consumer) = (leading_aggregator(&fleet), consumers.start(&fleet, MODEL));
     let mut latencies = Latencies { subscriber: Subscriber::of(&fleet), fleet: fleet.clone(), jobs: 0 };
     let idle = latencies.measure(companies);
     let _consumer_of_load = consumers.start(&fleet, load::MODEL);
@@ -45,18 +45,17 @@ pub fn run() {
     let loaded = latencies.measure(companies);
     let load_rate = load.stop();
     drop((latencies, _aggregator, _consumer, _consumer_of_load));
-    forget(&fleet);
-    tell(companies, &idle, &loaded, load_rate);
+    delete_vhost(&fleet);
+    report(companies, &idle, &loaded, load_rate);
 }
 
-/// Takes times.
 struct Latencies {
     fleet: Fleet,
     subscriber: Subscriber,
     jobs: u32,
 }
 
-/// What was measured, in seconds.
+/// The measured latencies, in seconds.
 struct Measured {
     submit_to_first_result: Vec<f64>,
     company_to_result: Vec<f64>,
@@ -74,7 +73,7 @@ impl Latencies {
         }
     }
 
-    /// Submits a job: the times from there to its first result, and from its last result to its done event.
+    /// Submits a job; returns the latencies of its first result and, after its last result, of its done event.
     fn job(&mut self, companies: u32) -> (f64, f64) {
         self.jobs += 1;
         let job = format!("job-{}", self.jobs);
@@ -85,12 +84,12 @@ impl Latencies {
         let submitted = Instant::now();
         let mut producer = self.fleet.start_enqueue(&file, MODEL, &job, &[]);
         let followed = self.subscriber.follow(&job, usize::try_from(companies).unwrap(), true);
-        producer.wait(PATIENCE).expect(0);
+        producer.wait(DEADLINE).expect(0);
         let (first, last) = (followed.results[0].1, followed.results[followed.results.len() - 1].1);
         ((first - submitted).as_secs_f64(), followed.done.unwrap().saturating_duration_since(last).as_secs_f64())
     }
 
-    /// Publishes companies of one job on schedule: the times from when each was due to its result.
+    /// Publishes companies of one job on schedule; returns the latency of each result from its company's scheduled time.
     fn companies(&mut self, companies: u32) -> Vec<f64> {
         self.jobs += 1;
         let job = format!("job-{}", self.jobs);
@@ -106,12 +105,12 @@ impl Latencies {
     }
 }
 
-fn tell(companies: u32, idle: &Measured, loaded: &Measured, load_rate: f64) {
+fn report(companies: u32, idle: &Measured, loaded: &Measured, load_rate: f64) {
     let trial = if companies == COMPANIES { "" } else { "; a TRIAL, with fewer measurements than its own" };
     let load =
         format!("under load: beside a job of another model, whose companies went through at {load_rate:.0}/s meanwhile{trial}");
     let companies_due = format!("companies are due at {RATE}/s, and the time of each runs from when it was due");
-    begin(
+    print_head(
         "Latency: how soon somebody hears of it",
         &["one consumer a model, one scoring thread, a scorer that costs nothing".to_owned(), companies_due, load],
     );
@@ -142,7 +141,7 @@ struct Percentiles {
 }
 
 impl Percentiles {
-    /// By nearest rank: each is a time that was measured.
+    /// By nearest rank, so that each is a measured value.
     fn of(seconds: &[f64]) -> Percentiles {
         let mut sorted = seconds.to_vec();
         sorted.sort_by(f64::total_cmp);

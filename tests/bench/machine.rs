@@ -1,4 +1,4 @@
-//! What a benchmark ran on: the machine, the versions, the broker's settings. Figures without that say nothing.
+//! The environment of a benchmark: machine, versions, settings of the broker. Figures are meaningless without it.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,6 @@ use std::process::Command;
 use rollcall_tests::{Broker, project};
 use serde_json::{Value, json};
 
-/// All of it.
 pub fn json() -> Value {
     json!({ "machine": machine(), "versions": versions(), "broker": broker() })
 }
@@ -29,19 +28,18 @@ fn machine() -> Value {
     })
 }
 
-/// The first value of a name in a file of `name : value` lines; not every processor tells its model.
+/// The first value of a name in a file of `name : value` lines. Some processors have no model name.
 fn field(file: &str, name: &str) -> String {
     let text = fs::read_to_string(file).unwrap();
     let mut lines = text.lines().filter_map(|line| line.split_once(':'));
     lines.find(|(key, _)| key.trim() == name).map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
 }
 
-/// The project's commit.
 pub fn commit() -> String {
     said("git", &["rev-parse", "HEAD"])
 }
 
-/// Whether the project is another than its commit's.
+/// Whether the working tree has changes.
 pub fn is_changed() -> bool {
     !said("git", &["status", "--porcelain"]).is_empty()
 }
@@ -55,7 +53,7 @@ fn versions() -> Value {
     })
 }
 
-/// What a program of the project's folder prints.
+/// The output of a program run in the project's folder.
 fn said(program: &str, arguments: &[&str]) -> String {
     let ran = Command::new(program).args(arguments).current_dir(project()).output();
     ran.map_or_else(|_| "unknown".to_owned(), |ran| String::from_utf8_lossy(&ran.stdout).trim().to_owned())
@@ -66,7 +64,7 @@ fn locked_version<'a>(lock: &'a str, name: &str) -> &'a str {
     package.split('"').next().unwrap()
 }
 
-/// The broker that `deploy/local/with-broker` started; of another, nothing is known.
+/// The broker that `deploy/local/with-broker` started. Nothing is known of another one.
 fn broker() -> Value {
     let Some(broker) = Broker::given() else { return json!({ "kind": "the one that AMQP_URL names" }) };
     let asked = |question: &str| broker.ctl(&["eval", &format!("io:format(\"~s\", [{question}]).")]);

@@ -1,5 +1,5 @@
-//! Rollcall's benchmarks, each a word: `cargo bench -p rollcall-tests --bench bench -- overhead`, or rather `make bench-overhead`,
-//! which builds the programs and starts a broker for it.
+//! Rollcall's benchmarks, each with a name: `cargo bench -p rollcall-tests --bench bench -- overhead`. Prefer `make
+//! bench-overhead`, which builds the programs and starts a broker.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "in a benchmark, the unexpected ends it")]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is a program for people at a terminal")]
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 const USAGE: &str = "bench: seed, overhead, peers, scale, scaleout, overtake, parallel, latency, takeover or jobs; run them by `make bench-seed` and so on";
 
 fn main() -> ExitCode {
-    // Cargo adds a word of its own.
+    // Cargo adds `--bench`.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match words.first().map(String::as_str) {
         Some("seed") => seed::run(),
@@ -40,9 +40,9 @@ fn main() -> ExitCode {
         Some("latency") => latency::run(),
         Some("takeover") => takeover::run(),
         Some("jobs") => jobs::run(),
-        Some(bare_loop::WORD) => bare_loop::main(&words[1..]),
-        Some(scorers::WAIT_WORD) => scorers::wait(&words[1..]),
-        Some(scorers::WAIT_FOR_EACH_WORD) => scorers::wait_for_each(&words[1..]),
+        Some(bare_loop::ARGUMENT) => bare_loop::main(&words[1..]),
+        Some(scorers::WAIT_ARGUMENT) => scorers::wait(&words[1..]),
+        Some(scorers::WAIT_FOR_EACH_ARGUMENT) => scorers::wait_for_each(&words[1..]),
         // Cargo may run it as a test.
         None => println!("{USAGE}"),
         Some(word) => {

@@ -1,7 +1,7 @@
-//! Whether a small job waits behind a large one of the same model: 100 companies, opened while 1,000,000 are on their way.
+//! Whether a small job waits behind a large one of the same model: 100 companies, opened while 1,000,000 are in progress.
 //!
-//! `make bench-overtake`: rounds of the large job alone and of the large job with the small one in its middle, in turn. A job's time is from
-//! the start of its producer's process until it has told of the done event. Both are enqueued with `--priority auto`.
+//! `make bench-overtake`: alternates the large job alone and the large job with the small one in its middle. A job's time is
+//! from the start of its producer's process until it has reported the done event. Both are enqueued with `--priority auto`.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use rollcall_tests::{Fleet, Process};
 use serde_json::json;
 
-use crate::job::{MODEL, PATIENCE, companies_file, counting_aggregator, forget};
-use crate::report::{Size, begin, median, table, write};
+use crate::job::{DEADLINE, MODEL, companies_file, delete_vhost, leading_aggregator};
+use crate::report::{Size, median, print_head, table, write};
 use crate::scorers::costs_nothing;
-use crate::usage::let_broker_rest;
+use crate::usage::wait_until_broker_is_idle;
 
 const COMPANIES: u32 = 1_000_000;
 const SMALL: u32 = 100;
@@ -22,7 +22,7 @@ const ROUNDS: usize = 2;
 /// The large job is at full speed by then.
 const OPENED_AFTER: Duration = Duration::from_secs(5);
 
-/// What a round took, in seconds.
+/// The times of a round, in seconds.
 struct Round {
     small_alone: f64,
     large_alone: f64,
@@ -31,7 +31,7 @@ struct Round {
 }
 
 pub fn run() {
-    let size = Size::asked_for(COMPANIES);
+    let size = Size::from_environment(COMPANIES);
     let files = Fleet::alone();
     let (large, scorer) = (companies_file(&files, size.companies), costs_nothing(&files));
     let small = files.companies(SMALL);
@@ -42,17 +42,17 @@ pub fn run() {
             Round { small_alone, large_alone, small_behind, large_with_small }
         })
         .collect();
-    forget(&files);
-    tell(size, &rounds);
+    delete_vhost(&files);
+    report(size, &rounds);
 }
 
-/// The times of the small and of the large job, one after the other or the small one in the middle of the large one.
+/// The times of the small and of the large job, run one after the other or with the small one in the middle of the large one.
 fn jobs(scorer: &str, large: &Path, small: &Path, at_once: bool) -> (f64, f64) {
     let fleet = Fleet::alone();
-    let _aggregator = counting_aggregator(&fleet);
+    let _aggregator = leading_aggregator(&fleet);
     let _consumer = fleet.consumer(MODEL, scorer, &["--particles", "1", "--threads", "1", "--allow-no-evidence"]);
-    fleet.start_enqueue(small, MODEL, "warm-up", &["--wait", "--priority", "auto"]).wait(PATIENCE).expect(0);
-    let_broker_rest();
+    fleet.start_enqueue(small, MODEL, "warm-up", &["--wait", "--priority", "auto"]).wait(DEADLINE).expect(0);
+    wait_until_broker_is_idle();
     let alone = (!at_once)
         .then(|| seconds(Instant::now(), &mut fleet.start_enqueue(small, MODEL, "small", &["--wait", "--priority", "auto"])));
     let began = Instant::now();
@@ -63,18 +63,18 @@ fn jobs(scorer: &str, large: &Path, small: &Path, at_once: bool) -> (f64, f64) {
     });
     assert!(producer.ended().is_none(), "the large job is over before the small one: make it larger");
     let large = seconds(began, &mut producer);
-    forget(&fleet);
+    delete_vhost(&fleet);
     (small, large)
 }
 
 fn seconds(began: Instant, producer: &mut Process) -> f64 {
-    producer.wait(PATIENCE).expect(0);
+    producer.wait(DEADLINE).expect(0);
     began.elapsed().as_secs_f64()
 }
 
-fn tell(size: Size, rounds: &[Round]) {
+fn report(size: Size, rounds: &[Round]) {
     let setting = format!("{} and {SMALL}; one consumer, one scoring thread, a scorer that costs nothing", size.in_words());
-    begin("Overtake: a small job behind a large one of the same model", &[setting]);
+    print_head("Overtake: a small job behind a large one of the same model", &[setting]);
     let figures = |of: &dyn Fn(&Round) -> f64| median(&rounds.iter().map(of).collect::<Vec<_>>());
     let row = |name: String, [small_alone, small_behind, large_alone, large_with]: [f64; 4]| {
         let lost = 100.0 * (large_with / large_alone - 1.0);

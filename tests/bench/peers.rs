@@ -1,10 +1,11 @@
-//! The same companies and a scorer that costs nothing through what people use today: a Celery chord, a Dramatiq group with its
+//! The same companies and a scorer that costs nothing through common alternatives: a Celery chord, a Dramatiq group with its
 //! completion callback, Ray tasks.
 //!
-//! `make bench-peers`: each in turn, several times over in one run, from the submission of all companies until they are counted.
-//! Each peer is set up as its documentation says for durable work, with what was fastest of what was tried (`peers/*.py` say what),
-//! and 500 companies have gone through it before; its clock starts when the companies are in memory. So many go through Rollcall's
-//! processes, too; but its clock starts before its producer's process does, which then reads them from a file. Ray keeps nothing: its figure is beside the point where work must not be lost.
+//! `make bench-peers`: each in turn, several times in one run, from the submission of all companies until they are counted.
+//! Each peer is set up for durable work as its documentation says, with the fastest of the settings that were tried
+//! (`peers/*.py` list them), and is warmed up with 500 companies; its clock starts when the companies are in memory. Rollcall
+//! is warmed up with as many, but its clock starts before its producer's process does, which then reads them from a file. Ray
+//! keeps nothing on disk, so its figure does not count where work must not be lost.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,8 +14,8 @@ use rollcall_tests::{Fleet, project};
 use serde_json::{Value, json};
 
 use crate::bare_loop::result_bytes;
-use crate::job::{Consumers, Job, PATIENCE, companies_file, forget};
-use crate::report::{Size, begin, median, table, write};
+use crate::job::{Consumers, DEADLINE, Job, companies_file, delete_vhost};
+use crate::report::{Size, median, print_head, table, write};
 use crate::scorers::costs_nothing;
 
 const COMPANIES: u32 = 10_000;
@@ -24,7 +25,7 @@ const WARM_UP: u32 = 500;
 const PROGRAMS: [&str; 3] = ["celery_chord.py", "dramatiq_group.py", "ray_tasks.py"];
 
 pub fn run() {
-    let size = Size::asked_for(COMPANIES);
+    let size = Size::from_environment(COMPANIES);
     let files = Fleet::alone();
     let python = python();
     let warm_up = files.path("warm-up.csv");
@@ -38,16 +39,16 @@ pub fn run() {
         let fleet = Fleet::alone();
         jobs.push(Job::run(&fleet, &consumers, &file, size.companies));
         let bytes = *bytes.get_or_insert_with(|| result_bytes(&fleet, size.companies));
-        forget(&fleet);
+        delete_vhost(&fleet);
         for (program, rounds) in PROGRAMS.iter().zip(&mut peers) {
             rounds.push(peer(&python, program, &file, bytes, size.companies));
         }
     }
-    forget(&files);
-    tell(size, bytes.unwrap_or_default(), &jobs, &peers);
+    delete_vhost(&files);
+    report(size, bytes.unwrap_or_default(), &jobs, &peers);
 }
 
-/// The Python that has the peers.
+/// Installs the peers; returns the path of their Python.
 fn python() -> String {
     let install = Command::new(project().join("tests/bench/peers/install")).output().unwrap();
     assert!(install.status.success(), "cannot install the peers: {}", String::from_utf8_lossy(&install.stderr));
@@ -60,13 +61,13 @@ fn peer(python: &str, program: &str, file: &Path, answer_bytes: usize, companies
     let mut command = fleet.command(python);
     command.arg(project().join("tests/bench/peers").join(program)).arg(file);
     command.args(["--answer-bytes", &answer_bytes.to_string()]);
-    let said = fleet.start(program, command).wait(PATIENCE).expect(0).json();
-    forget(&fleet);
+    let said = fleet.start(program, command).wait(DEADLINE).expect(0).json();
+    delete_vhost(&fleet);
     assert_eq!(said["counted"], companies, "what {program} says: {said}");
     said
 }
 
-fn tell(size: Size, result_bytes: usize, jobs: &[Job], peers: &[Vec<Value>]) {
+fn report(size: Size, result_bytes: usize, jobs: &[Job], peers: &[Vec<Value>]) {
     let rollcall = median(&jobs.iter().map(Job::companies_per_second).collect::<Vec<_>>());
     let rate = |rounds: &Vec<Value>| {
         median(&rounds.iter().map(|said| said["companies_per_second"].as_f64().unwrap()).collect::<Vec<_>>())
@@ -74,7 +75,7 @@ fn tell(size: Size, result_bytes: usize, jobs: &[Job], peers: &[Vec<Value>]) {
     let durable = peers.iter().filter(|rounds| rounds[0]["durable"] == true).map(rate);
     let fastest_durable = durable.fold(0.0, f64::max);
     let setting = format!("{} a round, {ROUNDS} rounds; answers of {result_bytes} bytes; medians", size.in_words());
-    begin("Peers: from submit to all counted, with a scorer that costs nothing", &[setting]);
+    print_head("Peers: from submit to all counted, with a scorer that costs nothing", &[setting]);
     let row = |name: &str, durable: bool, rate: f64| {
         let durable = if durable { "yes" } else { "no" };
         vec![name.to_owned(), durable.to_owned(), format!("{rate:.0}"), format!("{:.1}", rollcall / rate)]

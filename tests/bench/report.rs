@@ -1,4 +1,4 @@
-//! What a benchmark says: a table for people on standard output, and the same figures with all that they depend on as JSON, in
+//! The output of a benchmark: a table on standard output, and the same figures with all that they depend on as JSON in
 //! `target/bench/<name>.json`.
 
 use std::fs;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::machine;
 
-/// How many companies a benchmark is to take.
+/// The number of companies of a benchmark.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub companies: u32,
@@ -17,12 +17,12 @@ pub struct Size {
 }
 
 impl Size {
-    /// So many, unless `BENCH_COMPANIES` says otherwise.
-    pub fn asked_for(full: u32) -> Size {
+    /// The full size, unless `BENCH_COMPANIES` is set.
+    pub fn from_environment(full: u32) -> Size {
         Size { companies: number("BENCH_COMPANIES").unwrap_or(full), full }
     }
 
-    /// For JSON: whether it is the size that figures are to be compared at.
+    /// Whether this is the full size, at which figures may be compared.
     pub fn is_full(self) -> bool {
         self.companies == self.full
     }
@@ -34,14 +34,14 @@ impl Size {
     }
 }
 
-/// A number in the environment; an empty variable is none.
+/// A number from the environment; `None` if the variable is unset or empty.
 pub fn number(variable: &str) -> Option<u32> {
     let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("expected a whole number in {variable}, found {text:?}")))
 }
 
 /// Prints the head of a benchmark's table.
-pub fn begin(title: &str, settings: &[String]) {
+pub fn print_head(title: &str, settings: &[String]) {
     println!("{title}");
     println!("{}", machine::in_words());
     if machine::is_changed() {
@@ -51,7 +51,7 @@ pub fn begin(title: &str, settings: &[String]) {
     println!();
 }
 
-/// Prints a table; the first column is words, the others are figures.
+/// Prints a table. The first column is text, the others are figures.
 pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..head.len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).chain([head[column].chars().count()]).max().unwrap_or(0))
@@ -88,7 +88,6 @@ fn folder() -> PathBuf {
     folder
 }
 
-/// The middle one.
 pub fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);

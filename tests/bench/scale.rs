@@ -1,14 +1,14 @@
-//! Whether a job ten times as long goes as fast, and what grows with it.
+//! Whether a job ten times as long runs at the same rate, and what grows with it.
 //!
-//! `make bench-scale`: 10,000, 100,000 and 1,000,000 companies; `COMPANIES=10000000` adds so many; fewer than 1,000,000 are taken
-//! alone, for a trial. The scorer costs nothing, and each size goes through a fleet and queues of its own. For each, companies/s
-//! and the most memory of each process; from one size to the next, the bytes a company that the aggregator's memory grew by.
+//! `make bench-scale`: 10,000, 100,000 and 1,000,000 companies; `COMPANIES=10000000` adds that size; fewer than 1,000,000 run
+//! alone, as a trial. The scorer costs nothing, and each size has a fleet and queues of its own. Reports companies/s and the
+//! peak memory of each process, and the growth of the aggregator's memory in bytes per company between sizes.
 
 use rollcall_tests::Fleet;
 use serde_json::{Value, json};
 
-use crate::job::{Consumers, Job, companies_file, forget};
-use crate::report::{begin, number, table, write};
+use crate::job::{Consumers, Job, companies_file, delete_vhost};
+use crate::report::{number, print_head, table, write};
 use crate::scorers::costs_nothing;
 use crate::usage::Usage;
 
@@ -21,7 +21,7 @@ pub fn run() {
     let mut sizes = if is_trial { Vec::new() } else { SIZES.to_vec() };
     sizes.extend((asked_for != LARGEST).then_some(asked_for));
     let jobs: Vec<Job> = sizes.into_iter().map(through_a_fleet).collect();
-    tell(&jobs, is_trial);
+    report(&jobs, is_trial);
 }
 
 fn through_a_fleet(companies: u32) -> Job {
@@ -29,13 +29,16 @@ fn through_a_fleet(companies: u32) -> Job {
     let file = companies_file(&fleet, companies);
     let consumers = Consumers::new(1, &costs_nothing(&fleet), &["--particles", "1", "--threads", "1", "--allow-no-evidence"]);
     let job = Job::run(&fleet, &consumers, &file, companies);
-    forget(&fleet);
+    delete_vhost(&fleet);
     job
 }
 
-fn tell(jobs: &[Job], is_trial: bool) {
+fn report(jobs: &[Job], is_trial: bool) {
     let trial = if is_trial { "; a TRIAL, of one size" } else { "" };
-    begin("Scale: jobs of several sizes, a scorer that costs nothing", &[format!("one consumer, one scoring thread{trial}")]);
+    print_head(
+        "Scale: jobs of several sizes, a scorer that costs nothing",
+        &[format!("one consumer, one scoring thread{trial}")],
+    );
     let earlier = std::iter::once(None).chain(jobs.iter().map(Some));
     let growth: Vec<Option<Growth>> =
         jobs.iter().zip(earlier).map(|(job, earlier)| Some(Growth::between(earlier?, job))).collect();
@@ -77,7 +80,7 @@ fn row(job: &Job, growth: Option<&Growth>) -> Vec<String> {
     ]
 }
 
-/// What changed from one size to the next: the rate as a ratio, peak memory in bytes for each company more.
+/// The change from one size to the next: the ratio of the rates, and peak memory in bytes per additional company.
 struct Growth {
     rate: f64,
     producer: f64,

@@ -1,10 +1,10 @@
-//! Whether more consumers help: jobs of companies that each take a known time, with consumers that come and go, beside the shortest time
-//! that is possible with the same consumers.
+//! Whether more consumers help: jobs whose companies each take a known time, with consumers that come and go, compared with
+//! the shortest time that is possible with the same consumers.
 //!
-//! `make bench-scaleout`: the scorer waits for each company in turn, so that the work takes the same time on any machine. The time is from
-//! the start of the producer's process until it has told of the done event. The ideal is the moment at which all scoring threads that
-//! were there by then could have done all the work between them; a consumer that starts or stops counts from the moment at which it
-//! was told to. `BENCH_CASE` runs those cases whose names have it in them.
+//! `make bench-scaleout`: the scorer waits for each company in turn, so that the work takes the same time on any machine. The
+//! time is from the start of the producer's process until it has reported the done event. The ideal is the time in which all
+//! scoring threads that were running could have done all the work; a consumer counts from the moment at which it was started,
+//! and until it was asked to stop. `BENCH_CASE` selects the cases whose names contain it.
 
 use std::fmt::Write as _;
 use std::thread::sleep;
@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use rollcall_tests::{Fleet, Process};
 use serde_json::{Value, json};
 
-use crate::job::{JOB, MODEL, PATIENCE, counting_aggregator, forget};
-use crate::report::{begin, table, write};
+use crate::job::{DEADLINE, JOB, MODEL, delete_vhost, leading_aggregator};
+use crate::report::{print_head, table, write};
 use crate::scorers::waits_for_each;
 
-/// What a case does to its fleet, and when, in seconds after the start of the producer.
+/// What a case does to its fleet.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// So many consumers start, whose scorers are so many times slower than what companies say.
+    /// Starts so many consumers, whose scorers are slower than the companies' times by this factor.
     Start(usize, u32),
-    /// The consumers that started last are asked to stop.
+    /// Stops so many of the consumers that started last.
     Stop(usize),
 }
 
@@ -32,11 +32,11 @@ struct Case {
     companies: Vec<(u32, u32)>,
     threads: u32,
     steps: Vec<(f64, Step)>,
-    /// The most times the ideal that it may take.
+    /// The limit of the ratio to the ideal.
     most: f64,
 }
 
-/// What came of a case.
+/// The measurements of a case.
 struct Ran {
     seconds: f64,
     ideal: f64,
@@ -70,17 +70,17 @@ pub fn run() {
     let asked = std::env::var("BENCH_CASE").unwrap_or_default();
     let cases: Vec<Case> = cases().into_iter().filter(|case| case.name.contains(&asked)).collect();
     let ran: Vec<Ran> = cases.iter().map(Case::run).collect();
-    tell(&cases, &ran);
+    report(&cases, &ran);
 }
 
 impl Case {
     fn run(&self) -> Ran {
         let fleet = Fleet::alone();
-        let _aggregator = counting_aggregator(&fleet);
+        let _aggregator = leading_aggregator(&fleet);
         let file = fleet.file("companies.csv", self.file());
         let mut steps = self.steps.iter().copied().peekable();
         let (mut consumers, mut stopping) = (Vec::new(), Vec::new());
-        // Those that are there from the beginning are ready.
+        // Consumers that start at time 0 are ready before the clock starts.
         while let Some((_, step)) = steps.next_if(|(at, _)| *at == 0.0) {
             self.take(step, &fleet, &mut consumers, &mut stopping);
             consumers.iter().for_each(|consumer: &Process| consumer.wait_until_it_says("taking_work"));
@@ -93,7 +93,7 @@ impl Case {
             taken.push((began.elapsed().as_secs_f64(), step));
             self.take(step, &fleet, &mut consumers, &mut stopping);
         }
-        let done = producer.wait(PATIENCE).expect(0).json();
+        let done = producer.wait(DEADLINE).expect(0).json();
         let seconds = began.elapsed().as_secs_f64();
         let first = self.steps.iter().copied().filter(|(at, _)| *at == 0.0);
         let ideal = self.ideal(&first.chain(taken).collect::<Vec<_>>());
@@ -101,7 +101,7 @@ impl Case {
         let costs = ["succeeded", "failed", "retries", "duplicates"].map(|key| done[key].as_u64().unwrap());
         assert_eq!(costs, [companies.into(), 0, 0, 0], "{}: {done}", self.name);
         drop((consumers, stopping));
-        forget(&fleet);
+        delete_vhost(&fleet);
         Ran { seconds, ideal, done }
     }
 
@@ -129,7 +129,7 @@ impl Case {
         file
     }
 
-    /// The shortest time in which the consumers that are there can do all the work.
+    /// The shortest time in which the running consumers can do all the work.
     fn ideal(&self, steps: &[(f64, Step)]) -> f64 {
         let mut work: f64 = self.companies.iter().map(|&(companies, wait)| f64::from(companies) * f64::from(wait) / 1e3).sum();
         let mut speeds: Vec<f64> = Vec::new();
@@ -153,8 +153,8 @@ impl Case {
     }
 }
 
-fn tell(cases: &[Case], ran: &[Ran]) {
-    begin("Scale-out: consumers that come and go, beside the shortest time that is possible with them", &[]);
+fn report(cases: &[Case], ran: &[Ran]) {
+    print_head("Scale-out: consumers that come and go, beside the shortest time that is possible with them", &[]);
     let count = |ran: &Ran, key: &str| ran.done[key].to_string();
     let rows: Vec<Vec<String>> = cases
         .iter()

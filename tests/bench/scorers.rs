@@ -1,4 +1,4 @@
-//! The scorers that benchmarks use beside the demo's: one that costs nothing, and one that only waits.
+//! The scorers of the benchmarks beside the demo's: one that costs nothing, and two that only wait.
 
 use std::collections::BTreeMap;
 use std::io::{Write, stdin, stdout};
@@ -9,11 +9,11 @@ use rollcall_tests::Fleet;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Results are then about 1.5 kB long.
+/// Makes results about 1.5 kB long.
 const STATE_BYTES: usize = 1_300;
 
-/// A network of one variable with one state, whose name is as long as a prediction may be: all that remains to be done for a company is
-/// its way. No field of a company is a variable of it, and so its consumers are started with `--allow-no-evidence`.
+/// A network of one variable with one state, whose name makes up the size of a prediction: scoring a company takes no time,
+/// so only moving it does. No field of a company is a variable, so its consumers need `--allow-no-evidence`.
 pub fn costs_nothing(fleet: &Fleet) -> String {
     let network = format!(
         "network nothing {{ }}\nvariable answer {{ type discrete [ 1 ] {{ {} }}; }}\nprobability ( answer ) {{ table 1.0; }}\n",
@@ -22,23 +22,23 @@ pub fn costs_nothing(fleet: &Fleet) -> String {
     format!("bayes:{}", fleet.file("nothing.bif", network).display())
 }
 
-/// Makes this program a scorer that only waits.
-pub const WAIT_WORD: &str = "wait-scorer";
+/// The argument that runs this program as a scorer that only waits.
+pub const WAIT_ARGUMENT: &str = "wait-scorer";
 
-/// A scorer that only waits, once for a whole batch: this program, started once more.
+/// A scorer that waits once for each batch; it is this program.
 pub fn only_waits(wait: Duration) -> String {
-    format!("command:'{}' {WAIT_WORD} {}", std::env::current_exe().unwrap().display(), wait.as_millis())
+    format!("command:'{}' {WAIT_ARGUMENT} {}", std::env::current_exe().unwrap().display(), wait.as_millis())
 }
 
-/// Makes this program a scorer that waits for each company as long as the company says.
-pub const WAIT_FOR_EACH_WORD: &str = "wait-for-each-scorer";
+/// The argument that runs this program as a scorer that waits for each company.
+pub const WAIT_FOR_EACH_ARGUMENT: &str = "wait-for-each-scorer";
 
 /// A scorer that waits for each company of a batch in turn, for `factor` times the milliseconds in its column `wait_ms`.
 pub fn waits_for_each(factor: u32) -> String {
-    format!("command:'{}' {WAIT_FOR_EACH_WORD} {factor}", std::env::current_exe().unwrap().display())
+    format!("command:'{}' {WAIT_FOR_EACH_ARGUMENT} {factor}", std::env::current_exe().unwrap().display())
 }
 
-/// That scorer's process; its argument is the factor.
+/// Runs that scorer; its argument is the factor.
 pub fn wait_for_each(arguments: &[String]) {
     let factor: u32 = arguments[0].parse().unwrap();
     for batch in stdin().lines() {
@@ -52,13 +52,13 @@ pub fn wait_for_each(arguments: &[String]) {
     }
 }
 
-/// The waiting scorer's process; its argument is how long to wait, in milliseconds.
+/// Runs the scorer that waits once for each batch; its argument is the wait in milliseconds.
 pub fn wait(arguments: &[String]) {
     let wait = Duration::from_millis(arguments[0].parse().unwrap());
     for batch in stdin().lines() {
         let batch = batch.unwrap();
         let until = Instant::now() + wait;
-        // Nothing in a company is looked at.
+        // The companies are not parsed.
         let batch: BTreeMap<&str, &RawValue> = serde_json::from_str(&batch).unwrap();
         let companies: Vec<&RawValue> = serde_json::from_str(batch["instances"].get()).unwrap();
         let answer = format!("{{\"id\":{},\"predictions\":[{}]}}\n", batch["id"], vec!["1"; companies.len()].join(","));

@@ -1,8 +1,8 @@
-//! How long nobody counts when the aggregator that counts is killed, with a long ledger behind it.
+//! How long no aggregator counts after the leader is killed, with a long ledger behind it.
 //!
-//! `make bench-takeover COMPANIES=1000000`: from kill -9 until the standby has read the ledger up to its own marker, and tells an
-//! offset beyond the last that its predecessor told. An aggregator tells its offset as soon as it counts, and then once a second.
-//! Three times in one job, since one time says little.
+//! `make bench-takeover COMPANIES=1000000`: from kill -9 until the standby has read the ledger up to its own marker and
+//! reports an offset beyond its predecessor's last. An aggregator reports its offset when it starts to count, and then once a
+//! second. Three takeovers in one job, to see how much they vary.
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +10,22 @@ use rollcall_tests::{Fleet, within};
 use serde_json::json;
 
 use crate::aggregator::Aggregator;
-use crate::report::{Size, begin, table, write};
+use crate::report::{Size, print_head, table, write};
 
 const COMPANIES: u32 = 1_000_000;
 
 const TAKEOVERS: u32 = 3;
 
-/// Companies beyond those that are to be in the ledger: something must be left to count at each takeover.
+/// Companies beyond those that must be in the ledger, so that some are left to count at each takeover.
 const BEYOND: u32 = 50_000;
 
-const PATIENCE: Duration = Duration::from_secs(1_800);
+const DEADLINE: Duration = Duration::from_secs(1_800);
 
 pub fn run() {
-    let size = Size::asked_for(COMPANIES);
+    let size = Size::from_environment(COMPANIES);
     let fleet = Fleet::alone();
     let (mut active, mut standby) = (Aggregator::start(&fleet), Aggregator::start(&fleet));
-    within(PATIENCE, "one of them counts", || (active.counts() || standby.counts()).then_some(()));
+    within(DEADLINE, "one of them counts", || (active.counts() || standby.counts()).then_some(()));
     if standby.counts() {
         std::mem::swap(&mut active, &mut standby);
     }
@@ -36,25 +36,25 @@ pub fn run() {
     let _producer = fleet.start_enqueue(&file, "m", "j", &[]);
     let mut takeovers = Vec::new();
     for takeover in 0..TAKEOVERS {
-        within(PATIENCE, "the ledger is long enough", || {
+        within(DEADLINE, "the ledger is long enough", || {
             (offset(&active) > f64::from(size.companies + takeover * BEYOND)).then_some(())
         });
         let next = Aggregator::start(&fleet);
         let told = offset(&active);
         active.process.kill_9();
         let killed = Instant::now();
-        within(PATIENCE, "the standby counts on", || (standby.counts() && offset(&standby) > told).then_some(()));
+        within(DEADLINE, "the standby counts on", || (standby.counts() && offset(&standby) > told).then_some(()));
         takeovers.push((told, killed.elapsed().as_secs_f64()));
         active = std::mem::replace(&mut standby, next);
     }
-    tell(size, &takeovers);
+    report(size, &takeovers);
 }
 
-fn tell(size: Size, takeovers: &[(f64, f64)]) {
+fn report(size: Size, takeovers: &[(f64, f64)]) {
     let counts_on = "a standby counts on when it has read the ledger up to its own marker, and tells an offset beyond the last that \
         its predecessor told; aggregators tell it as soon as they count, and then once a second";
     let title = "Takeover: the aggregator that counts is killed, and a standby counts on";
-    begin(title, &[size.in_words(), counts_on.to_owned()]);
+    print_head(title, &[size.in_words(), counts_on.to_owned()]);
     let rows: Vec<_> = takeovers.iter().map(|(told, seconds)| vec![format!("{told}"), format!("{seconds:.2}")]).collect();
     table(&["offset told last", "seconds from kill -9 until the standby counts on"], &rows);
     let each = takeovers
@@ -64,7 +64,7 @@ fn tell(size: Size, takeovers: &[(f64, f64)]) {
     write("takeover", settings, json!({ "takeovers": each.collect::<Vec<_>>() }));
 }
 
-/// The ledger's offset up to which it has counted. There is little in the ledger but results.
+/// The ledger offset up to which it has counted; nearly all records of this ledger are results.
 fn offset(aggregator: &Aggregator) -> f64 {
     aggregator.metric("rollcall_ledger_offset")
 }

@@ -1,4 +1,4 @@
-//! What processes use: CPU seconds, and the most memory they had at once. Read from `/proc`, so there is none elsewhere.
+//! CPU seconds and peak memory of processes, read from `/proc`.
 
 use std::fs;
 use std::ops::{Add, Sub};
@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use rollcall_tests::{Broker, Ended, Process, within};
 use serde_json::{Value, json};
 
-/// The kernel tells CPU time in hundredths of a second, on every machine that Rollcall runs on.
+/// The kernel reports CPU time in hundredths of a second, on every platform that Rollcall supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Below this part of a core a broker is at rest: its own timers take about a hundredth.
-const AT_REST: f64 = 0.05;
+/// A broker below this fraction of a core is idle: its own timers take about a hundredth.
+const IDLE_BELOW: f64 = 0.05;
 
-/// CPU time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cpu {
     pub user_seconds: f64,
@@ -21,7 +20,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// What a process has used so far; one that has ended and was not waited for still tells it.
+    /// The CPU time of a process so far; a zombie's is still available.
     pub fn of(process: u32) -> Cpu {
         let (_, [user, system]) = stat(process);
         Cpu { user_seconds: user / TICKS_PER_SECOND, system_seconds: system / TICKS_PER_SECOND }
@@ -48,19 +47,20 @@ impl Sub for Cpu {
     }
 }
 
-/// The state of a process, and the ticks it has used in user and in system mode.
+/// The state of a process, and its ticks in user and in system mode.
 fn stat(process: u32) -> (char, [f64; 2]) {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name, in brackets, may hold anything; the state is the first field after it, the ticks are the 12th and 13th.
+    // The name, in parentheses, may contain any characters. After it, the state is the 1st field, the ticks are the 12th and
+    // 13th.
     let (_, after_name) = stat.rsplit_once(") ").unwrap();
     let fields: Vec<&str> = after_name.split(' ').collect();
     (fields[0].chars().next().unwrap(), [fields[11], fields[12]].map(|ticks| ticks.parse().unwrap()))
 }
 
-/// What a process, or several of a kind, used in a time.
+/// The usage of a process, or of several of a kind, over a period.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
-    /// Without processes that it started, such as a consumer's command scorers: the kernel adds theirs when they have ended.
+    /// Without child processes, such as a consumer's command scorers: the kernel adds those only when they have ended.
     pub cpu: Cpu,
     /// Of several processes, the largest's.
     pub peak_kb: u64,
@@ -77,18 +77,18 @@ impl Usage {
     }
 }
 
-/// Processes of one kind that live on, watched from a moment on.
+/// Running processes of one kind, measured from a moment on.
 pub struct Watched {
     processes: Vec<(u32, Cpu)>,
 }
 
 impl Watched {
-    /// What they used before is not counted; memory that they had before is part of their peak.
+    /// CPU time used before is not counted. The peak includes memory allocated before.
     pub fn from_now(processes: impl IntoIterator<Item = u32>) -> Watched {
         Watched { processes: processes.into_iter().map(|process| (process, Cpu::of(process))).collect() }
     }
 
-    /// What they have used since.
+    /// The usage since then.
     pub fn used(&self) -> Usage {
         let each = self
             .processes
@@ -98,7 +98,7 @@ impl Watched {
     }
 }
 
-/// Follows a process to its end. Its memory is looked at every few milliseconds, its CPU time when it has ended.
+/// Waits for a process's end. Its memory is sampled every few milliseconds; its CPU time is read when it has ended.
 pub fn follow(process: &mut Process, deadline: Duration) -> (Ended, Usage) {
     const STEP: Duration = Duration::from_millis(5);
     let (until, mut peak) = (Instant::now() + deadline, 0);
@@ -111,27 +111,27 @@ pub fn follow(process: &mut Process, deadline: Duration) -> (Ended, Usage) {
     (process.wait(deadline), Usage { cpu, peak_kb: peak })
 }
 
-/// The most memory a process has had resident; nothing once it has ended.
+/// The peak resident memory of a process; `None` once it has ended.
 fn peak_kb(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok())
 }
 
-/// Watches the broker, its peak counted anew; nothing where it is not ours to look into.
+/// Starts measuring the broker, with its peak reset; `None` if the broker was not started for this run.
 pub fn watch_broker() -> Option<Watched> {
     let broker = Broker::given()?.process_id();
-    // Where that is not allowed, the peak is that of all its life.
+    // If that is not permitted, the peak is that of its whole life.
     drop(fs::write(format!("/proc/{broker}/clear_refs"), "5"));
     Some(Watched::from_now([broker]))
 }
 
-/// Waits until the broker has done with what came before, so that nobody is measured with it.
-pub fn let_broker_rest() {
+/// Waits until the broker is idle, so that earlier work is not measured.
+pub fn wait_until_broker_is_idle() {
     const LOOK_FOR: Duration = Duration::from_millis(500);
     let Some(broker) = Broker::given().map(|broker| broker.process_id()) else { return };
-    within(Duration::from_secs(300), "the broker is at rest", || {
+    within(Duration::from_secs(300), "the broker is idle", || {
         let before = Cpu::of(broker);
         std::thread::sleep(LOOK_FOR);
-        ((Cpu::of(broker) - before).seconds() < AT_REST * LOOK_FOR.as_secs_f64()).then_some(())
+        ((Cpu::of(broker) - before).seconds() < IDLE_BELOW * LOOK_FOR.as_secs_f64()).then_some(())
     });
 }

@@ -1,25 +1,25 @@
-//! Jobs, one after another, each by a user who does not give up.
+//! Jobs that run one after another, with a user who retries until each is done.
 
 use std::path::PathBuf;
 
 use rollcall_tests::{Ended, Fleet, Process};
 
-/// What the jobs of a lane are.
+/// What the jobs of a series have in common.
 #[derive(Debug)]
 pub(crate) struct Kind {
-    /// What the names of its jobs begin with.
+    /// The prefix of the jobs' names.
     pub(crate) name: &'static str,
     model: &'static str,
     pub(crate) companies: u32,
 }
 
-/// Jobs of many companies, each scored in no time.
+/// Jobs of many companies that are fast to score.
 pub(crate) const FAST: Kind = Kind { name: "fast", model: "questionnaire", companies: 20_000 };
 
-/// Jobs of few companies, each scored in seconds.
+/// Jobs of few companies that take seconds each.
 pub(crate) const SLOW: Kind = Kind { name: "slow", model: "slow", companies: 8 };
 
-/// What a user does for a job: each command is the way on where another has ended before the job.
+/// The commands by which a user gets a job done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Command {
     Enqueue,
@@ -27,8 +27,8 @@ enum Command {
     Watch,
 }
 
-/// One job after another.
-pub(crate) struct Lane<'a> {
+/// A series of jobs, each started when the one before it is done.
+pub(crate) struct JobSeries<'a> {
     fleet: &'a Fleet,
     pub(crate) kind: &'static Kind,
     number: usize,
@@ -38,22 +38,22 @@ pub(crate) struct Lane<'a> {
     producer: Option<Process>,
     pub(crate) started: u64,
     ending: bool,
-    /// Whether a producer of the job in hand was killed.
+    /// Whether a producer of the current job was killed.
     killed: bool,
-    /// Producers that were killed, and followed by one that went on in the middle of the file.
+    /// Producers that continued in the middle of the file after a kill.
     pub(crate) resumed: u64,
-    /// Commands that found no broker at their start.
-    pub(crate) too_early: u64,
-    /// Jobs that turned out to be there already.
+    /// Commands that found the broker down at their start.
+    pub(crate) broker_was_down: u64,
+    /// Jobs whose name was found to be in use.
     pub(crate) taken: u64,
 }
 
-impl<'a> Lane<'a> {
+impl<'a> JobSeries<'a> {
     /// Starts the first job.
-    pub(crate) fn start(fleet: &'a Fleet, kind: &'static Kind, number: usize, file: PathBuf) -> Lane<'a> {
+    pub(crate) fn start(fleet: &'a Fleet, kind: &'static Kind, number: usize, file: PathBuf) -> JobSeries<'a> {
         let command = Command::Enqueue;
         let (job, started, killed) = (String::new(), 0, false);
-        let mut lane = Lane {
+        let mut series = JobSeries {
             fleet,
             kind,
             number,
@@ -65,11 +65,11 @@ impl<'a> Lane<'a> {
             ending: false,
             killed,
             resumed: 0,
-            too_early: 0,
+            broker_was_down: 0,
             taken: 0,
         };
-        lane.next();
-        lane
+        series.next();
+        series
     }
 
     fn next(&mut self) {
@@ -95,16 +95,16 @@ impl<'a> Lane<'a> {
         });
     }
 
-    /// Goes on with the next command when one has ended, and with the next job when one is done.
-    pub(crate) fn go_on(&mut self) -> Result<(), String> {
+    /// If the command has ended, starts the next command for the job, or the next job.
+    pub(crate) fn advance(&mut self) -> Result<(), String> {
         let Some(ended) = self.producer.as_mut().and_then(Process::ended) else { return Ok(()) };
         let went_on = self.command == Command::Resume && ended.stderr.contains("going on after");
         self.resumed += u64::from(went_on);
-        self.too_early += u64::from(ended.code == Some(3));
-        // The opening by the one that was killed was on its way when the next asked for the name.
-        let was_taken = self.killed && ended.code == Some(2) && ended.stderr.contains("another producer opened first");
-        self.taken += u64::from(was_taken);
-        match self.way_on(&ended) {
+        self.broker_was_down += u64::from(ended.code == Some(3));
+        // The opened event of the killed producer was still in flight when the next producer opened the job.
+        let name_in_use = self.killed && ended.code == Some(2) && ended.stderr.contains("another producer opened first");
+        self.taken += u64::from(name_in_use);
+        match self.next_command(&ended) {
             Some(command) => self.run(command),
             None if ended.code == Some(0) => self.next(),
             None => return Err(format!("job {}: {:?} ended with {ended:?}", self.job, self.command)),
@@ -112,9 +112,9 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    /// The command to go on with, by the error code of the one that has ended. The broker or the aggregator may just have been away, and
-    /// the producer may have been killed before its job was in the ledger, or after all of it was.
-    fn way_on(&self, ended: &Ended) -> Option<Command> {
+    /// The command that continues the job after one that ended like this. The broker or the aggregator may have been down,
+    /// and the producer may have been killed before its job was in the ledger, or after it was sealed.
+    fn next_command(&self, ended: &Ended) -> Option<Command> {
         match (ended.code?, ended.error_code().as_deref()) {
             (3, _) | (1, Some("no_aggregator")) => Some(self.command),
             (2, Some("no_such_job")) => Some(Command::Enqueue),
@@ -124,7 +124,7 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Kills the producer, and goes on as its user would.
+    /// Kills the producer, and continues as its user would.
     pub(crate) fn kill(&mut self) {
         let Some(mut producer) = self.producer.take() else { return };
         producer.kill_9();
@@ -132,12 +132,12 @@ impl<'a> Lane<'a> {
         self.run(if self.command == Command::Watch { Command::Watch } else { Command::Resume });
     }
 
-    /// Starts no more jobs after this one.
+    /// Makes the current job the last series.
     pub(crate) fn last(&mut self) {
         self.ending = true;
     }
 
-    /// Whether a job is under way.
+    /// Whether a job is in progress.
     pub(crate) fn is_busy(&self) -> bool {
         self.producer.is_some()
     }

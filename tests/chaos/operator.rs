@@ -1,21 +1,21 @@
-//! Somebody who, once the killing has stopped, starts the broker anew where it has left a queue down.
+//! An operator who, after the last kill, restarts a broker that has left a queue down.
 //!
-//! RabbitMQ 3.10.8, killed and started, now and then crashes over what was waiting in a quorum queue, and gives that queue up.
-//! The fleet can only wait then; the next start brings the queue back, with all that was in it.
+//! RabbitMQ 3.10.8 sometimes crashes at a restart on the messages of a quorum queue, and then leaves that queue down. The
+//! fleet can only wait; the next restart recovers the queue with its messages.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use rollcall_tests::Broker;
 
-/// A queue that is down twice in a row stays so.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A queue that is down at two checks in a row stays down.
+const POLL: Duration = Duration::from_secs(5);
 
-/// Stands by until the other end of `end` is dropped; returns how often the broker had to be started anew.
-pub(crate) fn stand_by(broker: &Broker, end: &Receiver<()>) -> u64 {
+/// Restarts the broker if a queue stays down, until the sender of `end` is dropped; returns how often.
+pub(crate) fn restart_if_queues_stay_down(broker: &Broker, end: &Receiver<()>) -> u64 {
     let mut restarts = 0;
     let mut down_before = Vec::new();
-    while end.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+    while end.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
         let down = broker.queues_down();
         if !down.iter().any(|queue| down_before.contains(queue)) {
             down_before = down;

@@ -1,4 +1,4 @@
-//! A broker that is short of memory reads nothing from those that publish.
+//! A broker that is short of memory stops reading from connections that publish.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use rollcall_tests::{Broker, Fleet, Process, eventually};
 
 const COMPANIES: u32 = 60_000;
 
-/// What a consumer may take to stop; elsewhere it is five seconds, and two more for closing a connection.
+/// The consumer's `--grace`. Others take five seconds, and two more to close a connection.
 const GRACE: Duration = Duration::from_secs(5);
 
 fn set_memory(broker: &Broker, watermark: &str) {
     broker.ctl(&["set_vm_memory_high_watermark", watermark]);
 }
 
-/// Waits until every connection of a kind that publishes has been stopped by the alarm.
+/// Waits until the alarm has blocked this many connections.
 fn wait_until_blocked(broker: &Broker, connections: usize) {
     eventually("the broker has blocked who publishes", || {
         let states = broker.ctl(&["list_connections", "state"]);
@@ -43,7 +43,7 @@ fn a_memory_alarm_blocks_a_job_and_loses_nothing_and_who_is_asked_to_stop_meanwh
 
     let mut producer = start_job(&fleet, "held");
     set_memory(&broker, "0.00001");
-    // The consumer's results and the aggregator's progress.
+    // The consumer's results and the aggregator's progress events.
     wait_until_blocked(&broker, 2);
     set_memory(&broker, "0.4");
     producer.wait(Duration::from_secs(60)).expect(0);

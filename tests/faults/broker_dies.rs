@@ -1,4 +1,4 @@
-//! The broker is killed or frozen in the middle of a job.
+//! The broker is killed or frozen while a job runs.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use rollcall_tests::{Broker, Fleet, Process, eventually};
 const COMPANIES: u32 = 40_000;
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// What a process says when its connection is gone.
+/// What a process logs when it loses its connection.
 const OUTAGE: &str = "lost the connection";
 
-/// One of everything that runs for long, twice where it may be: two aggregators and two consumers.
+/// Starts two aggregators and two consumers.
 fn start_all(fleet: &Fleet) -> Vec<Process> {
     let active = fleet.aggregator(&[]);
     active.wait_until_it_says("event=\"counting\"");
@@ -21,7 +21,7 @@ fn start_all(fleet: &Fleet) -> Vec<Process> {
     vec![active, standby, fleet.demo_consumer(), fleet.demo_consumer()]
 }
 
-/// Starts a job and waits until it is in full swing.
+/// Starts a job and waits until some of its companies are counted.
 fn start_job(fleet: &Fleet) -> Process {
     let companies = fleet.companies(COMPANIES);
     let producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
@@ -39,8 +39,8 @@ fn a_job_outlives_the_kill_of_the_broker_and_each_process_tells_of_it_once() {
     let Some(broker) = Broker::private() else { return };
     let fleet = Fleet::on(&broker);
     let processes = start_all(&fleet);
-    // The job must not be over before the kill.
-    broker.settle();
+    // The wait comes before the job, so that the job is not over before the kill.
+    broker.wait_until_queues_are_durable();
     let producer = start_job(&fleet);
     broker.kill_9();
     for process in &processes {

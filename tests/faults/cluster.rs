@@ -1,6 +1,6 @@
-//! A cluster of three loses a node, or is cut in two. Every queue has a copy on each.
+//! A cluster of three nodes loses a node, or is partitioned. Every queue has a replica on each node.
 //!
-//! Each takes about a minute, a third of which the cluster needs to start: `make cluster` runs them.
+//! Each test takes about a minute, of which starting the cluster takes a third. `make cluster` runs them.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use rollcall_tests::{BOTH, Cluster, Fleet, Process, Relay, eventually};
 const COMPANIES: u32 = 40_000;
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// What a process says when its connection is gone.
+/// What a process logs when it loses its connection.
 const OUTAGE: &str = "lost the connection";
 
-/// The node that the fleet comes to first, and which therefore leads its queues.
+/// The node to which the fleet connects first, so that it leads the fleet's queues.
 const LEADER: usize = 0;
 const OTHER: usize = 1;
 
@@ -28,13 +28,13 @@ fn standby_aggregator(fleet: &Fleet) -> Process {
     standby
 }
 
-/// Starts a job whose enqueuing takes six seconds at least, and waits until some of its companies are counted.
+/// Starts a job whose enqueuing takes at least six seconds, and waits until some of its companies are counted.
 fn start_job(fleet: &Fleet, relay: &Relay) -> Process {
     const PRODUCER: &str = "rollcall producer j";
     let companies = fleet.companies(COMPANIES);
     let producer = fleet.behind(relay).start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     eventually("the producer is connected", || (relay.links(PRODUCER) > 0).then_some(()));
-    // It has at most a thousand messages unconfirmed.
+    // At most 1,000 messages are unconfirmed.
     relay.delay(PRODUCER, BOTH, Duration::from_millis(300));
     fleet.mid_job("j", COMPANIES.into());
     producer
@@ -62,7 +62,7 @@ fn a_job_outlives_the_kill_of_the_node_that_leads_every_queue_and_has_every_clie
     let mut producer = start_job(&fleet, &relay);
     assert_unsealed(&fleet);
     cluster[LEADER].kill_9();
-    relay.lead_to(cluster[OTHER].url());
+    relay.redirect_to(cluster[OTHER].url());
     for process in processes.iter().chain([&producer]) {
         process.wait_until_it_says(OUTAGE);
     }

@@ -1,4 +1,4 @@
-//! Links are cut at the worst moments, and again and again.
+//! Connections are cut at the worst moments, and repeatedly.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,14 @@ use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually, free_address,
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a consumer of these tests holds at least, whatever its scorer's speed: it does not subscribe anew for the last fifth of its
-/// prefetch, which is 512.
+/// What a consumer of these tests holds at least, whatever its scorer's speed: it does not resubscribe for the last fifth of
+/// its prefetch, which is 512.
 const HELD: usize = 512 * 4 / 5;
 
 const WORK: &str = ": work";
 const RESULTS: &str = ": results";
 
-/// An aggregator, a consumer behind a relay, and what is held there before the job begins.
+/// Starts an aggregator and a consumer behind a relay, and holds one direction of a link there before the job begins.
 fn begin(fleet: &Fleet, words: &str, way: Way) -> (Relay, [Process; 2]) {
     let relay = Relay::before(fleet.url());
     let aggregator = fleet.aggregator(&[]);
@@ -24,7 +24,8 @@ fn begin(fleet: &Fleet, words: &str, way: Way) -> (Relay, [Process; 2]) {
     (relay, [aggregator, consumer])
 }
 
-/// A consumer behind the relay that has subscribed for as much as it will hold: it does that when it knows how large companies are.
+/// Starts a consumer behind the relay, and waits until it has subscribed for as much as it will hold. It does so once it has
+/// measured the size of companies.
 fn holding_consumer(fleet: &Fleet, relay: &Relay, first: u32, more: &[&str]) -> Process {
     let arguments = ["--particles", "50", "--threads", "1", "--hold", "1d"];
     let arguments = [&arguments, more].concat();
@@ -33,7 +34,7 @@ fn holding_consumer(fleet: &Fleet, relay: &Relay, first: u32, more: &[&str]) -> 
     consumer
 }
 
-/// Starts a job of 3,000 companies, and waits until as many as the consumer holds are answered for; says how many that are.
+/// Starts a job of 3,000 companies, waits until there are as many results as the consumer holds, and returns their number.
 fn start_job(fleet: &Fleet) -> (Process, usize) {
     let companies = fleet.companies(3_000);
     let producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
@@ -41,7 +42,7 @@ fn start_job(fleet: &Fleet) -> (Process, usize) {
     (producer, eventually("as many as it holds are in the ledger", answered))
 }
 
-/// Waits for the end of the job, and that so many companies, at least, were scored twice and counted once.
+/// Waits for the end of the job, and asserts that at least `twice` companies were scored twice and counted once.
 fn assert_counted_once_in_spite_of(fleet: &Fleet, mut producer: Process, twice: usize) {
     producer.wait(DEADLINE).expect(0);
     let record = fleet.finished("j");
@@ -89,7 +90,7 @@ fn results_whose_acknowledgements_are_lost_with_their_link_are_published_again_a
     assert_counted_once_in_spite_of(&fleet, producer, answered);
 }
 
-/// A consumer whose companies are scored when `gate` has their file: one at a time, and `prefetch` taken ahead.
+/// A consumer that scores one company at a time, each once its file is in `gate`, and takes `prefetch` ahead.
 fn gated_consumer(fleet: &Fleet, gate: &Path, prefetch: &str) -> Process {
     fs::create_dir_all(gate).unwrap();
     let scorer = format!("command:/usr/bin/python3 tests/fixtures/gated.py {}", gate.display());
@@ -110,7 +111,8 @@ fn an_answer_that_outlived_its_connection_acknowledges_nobody_elses_company() {
         let file = fleet.file(&format!("{job}.csv"), format!("name\n{names}"));
         fleet.enqueue(&file, "m", job, &[]).expect(0);
     };
-    // Ann is being scored when her connection is cut, and given to another; in her place, under her delivery tag, comes bob.
+    // Ann is being scored when her consumer's connection is cut, and is redelivered to another. Bob then gets the same
+    // delivery tag.
     let (gate, other_gate) = (fleet.path("gate"), fleet.path("other"));
     let mut cut_off = gated_consumer(&fleet.behind(&relay), &gate, "1");
     enqueue("ann", "ann\n");
@@ -121,7 +123,7 @@ fn an_answer_that_outlived_its_connection_acknowledges_nobody_elses_company() {
     enqueue("bob", "bob\n");
     fs::write(gate.join("ann"), "").unwrap();
     wait_until_begun(&gate, "bob");
-    // Ann's answer is there, and bob's is not: now nobody but the broker knows of bob.
+    // Ann's result is published, and Bob's is not: if Ann's ack had acknowledged Bob, no consumer would have him now.
     eventually("bob's job waits for him", || (fleet.status("bob")["state"] == "running").then_some(()));
     cut_off.kill_9();
     for name in ["ann", "bob"] {
@@ -140,7 +142,7 @@ fn a_producer_whose_link_is_cut_in_mid_file_goes_on_where_it_stopped() {
     let mut producer = fleet.behind(&relay).start_enqueue(&companies, "questionnaire", "j", &[]);
     for _ in 0..3 {
         eventually("it is connected", || (relay.links(PRODUCER) > 0).then_some(()));
-        // It has at most a thousand messages unconfirmed, and so needs ten seconds more: it cannot be done before it is cut.
+        // At most 1,000 messages are unconfirmed, so enqueuing takes ten seconds more: it cannot end before the cut.
         relay.delay(PRODUCER, BOTH, Duration::from_millis(300));
         let before = fleet.answered("j");
         eventually("more companies have come", || (fleet.answered("j") > before).then_some(()));
@@ -157,7 +159,7 @@ fn a_producer_whose_link_is_cut_after_it_has_read_its_file_seals_its_job_all_the
     let relay = Relay::before(fleet.url());
     let aggregator = fleet.aggregator(&[]);
     aggregator.wait_until_it_says("event=\"counting\"");
-    // At the end of its file, the producer waits for some seconds to hear whose the name is.
+    // At the end of its file, the producer waits some seconds for the aggregator to tell which producer owns the name.
     aggregator.freeze();
     let companies = fleet.companies(50);
     let mut producer = fleet.behind(&relay).start_enqueue(&companies, "questionnaire", "j", &[]);

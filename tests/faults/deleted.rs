@@ -1,4 +1,4 @@
-//! Queues and exchanges that are deleted under the processes that use them.
+//! Queues and exchanges are deleted while processes use them.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
 use rollcall_tests::{Fleet, eventually};
 
-/// Does something on a channel to the fleet's broker.
+/// Runs `act` with a channel of a new connection.
 fn on_a_channel(fleet: &Fleet, act: impl AsyncFnOnce(&Channel)) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let connection = Connection::connect(fleet.url(), ConnectionProperties::default()).await.unwrap();
-        // It closes when it is dropped: not before its connection.
+        // Dropping the channel closes it, so it must outlive `act`.
         let channel = connection.create_channel().await.unwrap();
         act(&channel).await;
         connection.close(200, "".into()).await.unwrap();

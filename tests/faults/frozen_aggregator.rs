@@ -1,4 +1,4 @@
-//! Two aggregators that both believe that it is their turn.
+//! Two aggregators that both believe that they lead.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 const TOOK: &str = "event=\"became_leader\"";
 
-/// The active aggregator, behind a relay, and a standby that is not.
+/// Starts the leader, behind a relay, and a standby that is not.
 fn two_aggregators(fleet: &Fleet) -> (Relay, Process, Process) {
     let relay = Relay::before(fleet.url());
     let active = fleet.behind(&relay).with_heartbeat(1).aggregator(&["--log", "info,rollcall_aggregator=debug"]);
@@ -18,9 +18,9 @@ fn two_aggregators(fleet: &Fleet) -> (Relay, Process, Process) {
     (relay, active, standby)
 }
 
-/// Waits until an aggregator that was cut off has found out, and waits for its next turn.
-fn back_in_line(aggregator: &Process) {
-    eventually("it is back in line", || (aggregator.times_it_says("event=\"standing_by\"") == 2).then_some(()));
+/// Waits until an aggregator that was cut off has noticed, and is a standby.
+fn wait_until_standby_again(aggregator: &Process) {
+    eventually("it is a standby again", || (aggregator.times_it_says("event=\"standing_by\"") == 2).then_some(()));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn an_aggregator_behind_a_frozen_link_is_replaced_and_one_done_event_is_said() {
     relay.hold("rollcall aggregator", BOTH);
     standby.wait_until_it_says(TOOK);
     relay.pass();
-    back_in_line(&active);
+    wait_until_standby_again(&active);
     producer.wait(DEADLINE).expect(0);
     fleet.finished("j").assert_counted_once(40_000);
 }
@@ -46,13 +46,13 @@ fn a_done_event_that_comes_too_late_from_an_aggregator_that_was_cut_off_is_not_t
     let companies = fleet.companies(200);
     fleet.enqueue(&companies, "questionnaire", "j", &[]).expect(0);
     eventually("the job is sealed", || (fleet.status("j")["state"] == "running").then_some(()));
-    // It still reads the ledger, and counts to the end; what it says goes nowhere.
+    // It still reads the ledger and counts to the end, but its events are held.
     relay.hold("rollcall aggregator: events", &[Way::ToBroker]);
     let _consumer = fleet.demo_consumer();
     active.wait_until_it_says("event=\"announcing_done\"");
     standby.wait_until_it_says("event=\"announced_done\"");
     relay.pass();
-    back_in_line(&active);
+    wait_until_standby_again(&active);
     fleet.finished("j").assert_counted_once(200);
 }
 
@@ -69,7 +69,7 @@ fn a_successor_does_not_say_again_what_its_predecessor_said_with_its_last_breath
     active.wait_until_it_says("event=\"announced_done\"");
     active.kill_9();
     standby.wait_until_it_says(TOOK);
-    // It answers no question before it has read the ledger to its end and announced what was due.
+    // It answers no query before it has read the ledger to its end and published the events that were due.
     assert_eq!(fleet.status("j")["state"], "succeeded");
     fleet.finished("j").assert_counted_once(200);
 }

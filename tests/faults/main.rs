@@ -1,4 +1,5 @@
-//! The broker dies, freezes or runs short of memory; links are cut; queues vanish. Nothing is lost or counted twice.
+//! The broker dies, freezes or runs short of memory; connections are cut; queues are deleted. Nothing is lost or counted
+//! twice.
 
 #![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
 

@@ -1,4 +1,4 @@
-//! A company whose failure may pass is tried again after a delay; one whose failure is final is not.
+//! A retryable failure is tried again after a delay; a final one is not.
 
 use rollcall_tests::{Fleet, Outcome, SCORER};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What comes from outside is checked at the door: one clear error, exit code 2, and nothing half done.
+//! Input is checked before anything is enqueued: one clear error, exit code 2, and no partial job.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,7 +14,7 @@ use rollcall_tests::{Fleet, eventually};
 
 const GOOD: &str = "company_id,sector\nacme,Energy\nbolt,Materials\n";
 
-/// Puts a file into the fleet's folder under a name, enqueues it with the flags, and looks for the words in its one line of error.
+/// A file of the fleet's folder that is enqueued with the flags, and the words expected in the one-line error.
 struct Case {
     name: &'static str,
     contents: Vec<u8>,
@@ -52,7 +52,7 @@ fn first_half(bytes: &[u8]) -> &[u8] {
 }
 
 fn bad_files() -> Vec<Case> {
-    // Fewer than are looked at before anything is enqueued.
+    // Fewer rows than are checked before a job is opened.
     let many: String = (0..800).map(|company| format!("c{company},Energy\n")).collect();
     let zipped = gzip(format!("company_id,sector\n{many}").as_bytes());
     let mut damaged = zipped.clone();
@@ -92,7 +92,7 @@ fn bad_files() -> Vec<Case> {
     ]
 }
 
-/// Asserts that the aggregator has never heard of any job.
+/// Asserts that the aggregator knows no job.
 fn assert_nothing_was_enqueued(fleet: &Fleet) {
     let jobs = fleet.producer(&["status", "--output", "json"]).expect(0).json();
     assert_eq!(jobs, serde_json::json!([]), "a job was opened");
@@ -156,13 +156,13 @@ fn a_dry_run_reports_every_bad_row_and_needs_no_broker() {
     assert_eq!((&document["companies"], document["bad_rows"].as_array().map(Vec::len)), (&3.into(), Some(3)));
 }
 
-/// 6,000 rows, of which row 5,000 has a field too many: well beyond what is looked at before the job is opened.
+/// 6,000 rows, of which row 5,000 has a field too many: well beyond the rows that are checked before the job is opened.
 fn bad_in_mid_file(fleet: &Fleet) -> PathBuf {
     let rows = (1..=6_000).map(|row| if row == 5_000 { format!("c{row},x,more\n") } else { format!("c{row},x\n") });
     fleet.file("mid.csv", format!("company_id,sector\n{}", rows.collect::<String>()))
 }
 
-/// Asserts that the job was ended cleanly, by one word in the ledger and one done event, each with the reason.
+/// Asserts that the job was ended by one cancelled and one done event, each with the reason.
 fn assert_cancelled(fleet: &Fleet, job: &str, enqueued: u64, reason: &[&str]) {
     let record = fleet.finished(job);
     let events: Vec<_> = record.events.iter().filter(|(name, _)| name != "enqueued").collect();
@@ -224,7 +224,7 @@ fn a_job_name_is_given_once() {
     assert_eq!(record.events.len(), 2, "opened and sealed, each once: {record:?}");
 }
 
-/// A program and arguments that cannot work, and what the error must name.
+/// A program, its invalid arguments, and what the error must name.
 type Misuse<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
 
 fn assert_refused(fleet: &Fleet, (program, arguments, expected): Misuse) {

@@ -1,4 +1,5 @@
-//! A scorer that works for nobody costs no company anything: its consumer ends, or pauses, and whoever waits is told why.
+//! A scorer that fails on every company costs no company an attempt: its consumer ends or pauses, and whoever waits is told
+//! why.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +12,8 @@ use crate::command_scorer::companies;
 /// Much longer than three starts of a scorer take on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A scorer in Python that adds a line to the file `starts` whenever it is started. `body` is run at its start, with `folder` the
-/// fleet's; `answer` makes what it prints of the batch `b`, whose predictions are `p`.
+/// A scorer in Python that adds a line to the file `starts` at each start. `body` runs at the start, with `folder` the
+/// fleet's folder; `answer` prints the answer to the batch `b`, with the predictions `p`.
 fn python(fleet: &Fleet, name: &str, body: &str, answer: &str) -> String {
     let folder = fleet.path("");
     let script = format!(
@@ -22,7 +23,7 @@ fn python(fleet: &Fleet, name: &str, body: &str, answer: &str) -> String {
     format!("command:/usr/bin/python3 {}", fleet.file(name, script).display())
 }
 
-const WELL: &str = "print(json.dumps({'id': b['id'], 'predictions': p}), flush=True)";
+const ANSWER: &str = "print(json.dumps({'id': b['id'], 'predictions': p}), flush=True)";
 
 fn starts(fleet: &Fleet) -> usize {
     fs::read_to_string(fleet.path("starts")).unwrap_or_default().lines().count()
@@ -32,8 +33,8 @@ fn plain(fleet: &Fleet, count: usize) -> PathBuf {
     companies(fleet, count, &[])
 }
 
-/// Asserts that all of a job's companies have succeeded, none of them charged for anything that went before.
-fn assert_nobody_paid(record: &JobRecord, count: u64) {
+/// Asserts that all of a job's companies have succeeded in their first attempt.
+fn assert_none_charged(record: &JobRecord, count: u64) {
     record.assert_counted_once(count);
     assert!(record.causes().is_empty(), "{:?}", record.causes());
     let charged = record.bodies.iter().filter(|body| body["attempt"] != 1).count();
@@ -45,7 +46,7 @@ fn a_scorer_that_works_for_nobody_ends_its_consumer_with_one_error_and_costs_no_
     let latin_1 = "sys.stdout.buffer.write(json.dumps({'id': b['id'], 'predictions': ['caf\\u00e9'] * len(p)}, \
                    ensure_ascii=False).encode('latin-1') + b'\\n'); sys.stdout.flush()";
     let broken: [(&str, &str, &str, &[&str], &str); 6] = [
-        ("import", "import no_such_module", WELL, &["--threads", "1"], "No module named 'no_such_module'"),
+        ("import", "import no_such_module", ANSWER, &["--threads", "1"], "No module named 'no_such_module'"),
         ("latin", "", latin_1, &["--threads", "1"], "PYTHONIOENCODING"),
         ("alone", "", latin_1, &["--batch", "1", "--threads", "1"], "PYTHONIOENCODING"),
         ("dies", "", "sys.exit(b['nothing'])", &["--threads", "4"], "KeyError: 'nothing'"),
@@ -74,7 +75,7 @@ fn a_scorer_that_works_for_nobody_ends_its_consumer_with_one_error_and_costs_no_
         assert!(waiter.stderr().contains(words), "{model}: {}", waiter.stderr());
         let _mended = fleet.consumer(model, SCORER, &["--threads", "1"]);
         waiter.wait(SOON).expect(0);
-        assert_nobody_paid(&fleet.ledger(model), 100);
+        assert_none_charged(&fleet.ledger(model), 100);
     }
 }
 
@@ -102,7 +103,7 @@ fn a_scorer_that_has_only_answered_with_errors_before_it_breaks_is_broken_too() 
 #[test]
 fn a_scorer_that_breaks_after_it_has_worked_pauses_its_consumer_which_says_so_and_goes_on_when_it_works_again() {
     let ways = [
-        ("dies", "os.path.exists(folder + '/broken') and os._exit(3)", WELL),
+        ("dies", "os.path.exists(folder + '/broken') and os._exit(3)", ANSWER),
         (
             "nonsense",
             "",
@@ -119,7 +120,7 @@ fn a_scorer_that_breaks_after_it_has_worked_pauses_its_consumer_which_says_so_an
         let mut waiter = fleet.start_enqueue(&plain(&fleet, 300), "m", job, &["--wait"]);
         fleet.mid_job(job, 300);
         fleet.file("broken", "");
-        // Those that run are asked to end; those that answer nonsense go on as they are.
+        // Running scorers that exit when broken must be killed; those that answer nonsense read the file `broken` themselves.
         if job == "dies" {
             kill_scorers(&fleet);
         }
@@ -134,7 +135,7 @@ fn a_scorer_that_breaks_after_it_has_worked_pauses_its_consumer_which_says_so_an
         fs::remove_file(fleet.path("broken")).unwrap();
         waiter.wait(SOON).expect(0);
         eventually("it is ready", || get(address, "/readyz").filter(|(status, _)| *status == 200));
-        assert_nobody_paid(&fleet.ledger(job), 300);
+        assert_none_charged(&fleet.ledger(job), 300);
         assert_eq!(
             (consumer.times_it_says("event=\"scorer_broken\""), consumer.times_it_says("event=\"scorer_works\"")),
             (1, 1),
@@ -152,7 +153,7 @@ fn kill_scorers(fleet: &Fleet) {
         let words: Vec<&[u8]> = words.split(|&byte| byte == 0).collect();
         if words.get(1).is_some_and(|word| *word == script.as_bytes()) {
             let pid = entry.file_name().into_string().unwrap();
-            // It may have ended by itself.
+            // It may have ended already.
             drop(std::process::Command::new("kill").args(["-9", &pid]).output().unwrap());
         }
     }
@@ -171,7 +172,7 @@ fn what_a_paused_consumer_was_given_another_scores() {
     fleet.enqueue(&plain(&fleet, 50), "m", "j", &[]).expect(0);
     eventually("it is not ready", || get(address, "/readyz").filter(|(status, _)| *status == 503));
     let _well = fleet.consumer("m", SCORER, &["--threads", "1"]);
-    assert_nobody_paid(&fleet.finished("j"), 50);
+    assert_none_charged(&fleet.finished("j"), 50);
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn companies_that_are_bad_fail_alone_even_where_they_are_the_first_and_the_only_
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
     let retries = ["--max-attempts", "2", "--retry-delays", "100ms"];
-    // Two of them cannot be told from a broken scorer, and a job must end.
+    // Two crashing companies look like a broken scorer, and yet the job must end.
     fleet.enqueue(&companies(&fleet, 2, &[(0, "crash"), (1, "nonsense")]), "m", "only", &retries).expect(0);
     let flags = ["--threads", "1", "--score-timeout", "1s"];
     let alone = fleet.consumer("m", SCORER, &flags);
@@ -193,7 +194,8 @@ fn companies_that_are_bad_fail_alone_even_where_they_are_the_first_and_the_only_
     let record = fleet.finished("first");
     record.assert_counted_once(100);
     assert_eq!(record.causes(), [("scorer_crashed", 2)].into());
-    // Once the scorer has worked, however many: a job of bad companies only ends as well.
+    // After the scorer has worked, any number of crashes is charged to the companies, so a job of bad companies only ends
+    // too.
     let all: Vec<(usize, &str)> = (0..6).map(|index| (index, "crash")).collect();
     fleet.enqueue(&companies(&fleet, 6, &all), "m", "all", &retries).expect(0);
     let record = fleet.finished("all");
@@ -204,12 +206,12 @@ fn companies_that_are_bad_fail_alone_even_where_they_are_the_first_and_the_only_
 #[test]
 fn what_a_scorer_prints_beside_its_answers_and_how_it_writes_their_ids_costs_nobody_anything() {
     let harmless = [
-        ("greeting", "print('Loading model v2...', flush=True)", WELL),
+        ("greeting", "print('Loading model v2...', flush=True)", ANSWER),
         ("after", "", "print(json.dumps({'id': b['id'], 'predictions': p}), flush=True); print('scored', len(p), flush=True)"),
-        ("json", "print('{\"level\": \"info\", \"message\": \"loaded\"}', flush=True)", WELL),
+        ("json", "print('{\"level\": \"info\", \"message\": \"loaded\"}', flush=True)", ANSWER),
         ("number", "", "print(json.dumps({'id': int(b['id']), 'predictions': p}), flush=True)"),
         ("windows", "", "sys.stdout.write(json.dumps({'id': b['id'], 'predictions': p}) + '\\r\\n'); sys.stdout.flush()"),
-        ("slow", "time.sleep(5)", WELL),
+        ("slow", "time.sleep(5)", ANSWER),
     ];
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
@@ -217,7 +219,7 @@ fn what_a_scorer_prints_beside_its_answers_and_how_it_writes_their_ids_costs_nob
         let before = starts(&fleet);
         let consumer = fleet.consumer(model, &python(&fleet, &format!("scorer-{model}.py"), body, answer), &["--threads", "1"]);
         fleet.enqueue(&plain(&fleet, 20), model, model, &["--wait"]).expect(0);
-        assert_nobody_paid(&fleet.ledger(model), 20);
+        assert_none_charged(&fleet.ledger(model), 20);
         assert_eq!(starts(&fleet) - before, 1, "{model}: the scorer was started anew");
         if model == "greeting" {
             assert!(consumer.stderr().contains("Loading model v2..."), "what it prints is not logged");

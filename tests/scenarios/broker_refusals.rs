@@ -1,4 +1,4 @@
-//! A broker that is not there, or says no: one line of error in time, and never a password on the screen.
+//! A broker that is down or refuses: one line of error in time, and never a password in the output.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -9,12 +9,12 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use rollcall_tests::{Ended, Fleet, Process};
 
-/// A process that cannot connect says so within ten seconds; and a little for a busy machine to start the process.
+/// A process that cannot connect reports that within ten seconds; one more for a busy machine to start it.
 const DEADLINE: Duration = Duration::from_secs(11);
 
 const PASSWORD: &str = "open-sesame";
 
-/// Starts everything that needs a broker.
+/// Starts every command that needs a broker.
 fn start_all(fleet: &Fleet) -> Vec<Process> {
     let file = fleet.file("c.csv", "company_id\na\n");
     let file = file.to_str().unwrap();
@@ -29,7 +29,7 @@ fn start_all(fleet: &Fleet) -> Vec<Process> {
     ]
 }
 
-/// Asserts that every program, given `url`, ends with exit code 3 and one line that has `expected` and no password in it.
+/// Asserts that every program, given `url`, ends with exit code 3 and one line that contains `expected` and no password.
 fn assert_refused(url: &str, expected: &[&str]) {
     assert_ended(3, url, expected);
 }
@@ -45,7 +45,7 @@ fn assert_ended(code: i32, url: &str, expected: &[&str]) {
     }
 }
 
-/// The broker that the tests run on: user, password, host with port, and vhost.
+/// The parts of a broker's URL: user, password, host with port, and vhost.
 fn parts(url: &str) -> [&str; 4] {
     let (credentials, place) = url.strip_prefix("amqp://").unwrap().rsplit_once('@').unwrap();
     let ((user, password), (host, vhost)) = (credentials.split_once(':').unwrap(), place.split_once('/').unwrap());
@@ -110,7 +110,7 @@ fn help_and_bad_usage_do_not_show_the_url() {
     }
 }
 
-/// Declares a queue as another program might have: durable, classic, without arguments.
+/// Declares a queue as another program might: durable, classic, without arguments.
 fn declare_classic(fleet: &Fleet, queue: &str) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let connection = Connection::connect(fleet.url(), ConnectionProperties::default()).await.unwrap();
@@ -143,7 +143,7 @@ fn a_queue_that_exists_with_other_arguments_is_named_with_the_argument() {
     assert_names_the_queue(&aggregator.wait(DEADLINE).expect(3), &fleet.name("checkpoint"));
 }
 
-/// Its passwords are made of what a URL has a meaning for.
+/// The passwords contain characters that have a meaning in a URL.
 #[test]
 fn a_password_that_is_not_encoded_is_not_shown_whatever_becomes_of_the_url() {
     for url in [
@@ -169,7 +169,7 @@ fn a_url_in_the_wrong_place_is_not_shown() {
     }
 }
 
-/// What connects says in all detail is no place for the password either.
+/// The trace logs of the AMQP library must not contain the password either.
 #[test]
 fn the_most_detailed_log_does_not_have_the_password() {
     let fleet = Fleet::fresh().at(&format!("amqp://ann:{PASSWORD}@{}/v", parts(Fleet::fresh().url())[2]));

@@ -1,4 +1,4 @@
-//! A broker that allows a connection only few channels: models and paused jobs may be more.
+//! A broker that allows few channels per connection, and more models and paused jobs than that.
 
 use rollcall_tests::{Fleet, SCORER, eventually};
 
@@ -16,7 +16,7 @@ fn twelve_models_with_paused_and_resumed_jobs_are_counted_on_connections_of_ten_
     for model in &models {
         fleet.producer(&["pause", model]).expect(0);
     }
-    // Set aside, as a consumer would.
+    // A consumer moves the paused companies to their queue.
     for model in &models[..3] {
         let _consumer = few.consumer(model, SCORER, &["--threads", "1"]);
         let queue = fleet.name(&format!("paused.{model}"));

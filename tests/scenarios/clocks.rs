@@ -5,20 +5,20 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, Process, SCORER, eventually};
+use rollcall_tests::{Fleet, Process, SCORER, eventually, skip};
 
-/// The library by which a program is told another time; nothing, and a line that says so, where it is not installed.
+/// The library that fakes a program's clock. Returns `None`, and reports the test as skipped, if it is not installed.
 fn faketime() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
     let library = libraries.into_iter().find(|library| library.exists());
     if library.is_none() {
-        eprintln!("skipped: libfaketime is not installed, and this test sets clocks");
+        skip("libfaketime is not installed, and this test sets clocks");
     }
     library
 }
 
-/// Lets a program take the time to be `by` later: `-1h`.
+/// Shifts a program's clock by, for example, `-1h`.
 fn set(command: &mut Command, library: &PathBuf, by: &str) {
     command.env("LD_PRELOAD", library).env("FAKETIME", by);
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1");

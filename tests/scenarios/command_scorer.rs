@@ -1,4 +1,4 @@
-//! A scorer that crashes, hangs and talks nonsense costs the company it did so on, and nobody else.
+//! A scorer that crashes, hangs or answers nonsense fails the company on which it does so, and no other.
 
 use std::fs;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rollcall_tests::{Fleet, Outcome, Process, SCORER, eventually};
 
-/// A scorer that adds its process id to a file of the fleet's, with more manners.
-pub(crate) fn noted(fleet: &Fleet, manners: &str) -> String {
-    format!("{SCORER} {} {manners}", fleet.path("pids").display())
+/// A scorer that adds its process id to a file of the fleet's, with more options (see `fixtures/scorer.py`).
+pub(crate) fn noted(fleet: &Fleet, options: &str) -> String {
+    format!("{SCORER} {} {options}", fleet.path("pids").display())
 }
 
 /// The process ids of all scorers so far.
@@ -16,7 +16,7 @@ pub(crate) fn pids(fleet: &Fleet) -> Vec<String> {
     fs::read_to_string(fleet.path("pids")).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// Whether a process is still a scorer; what has ended and was not waited for has no command line.
+/// Whether a process is still a scorer. A zombie has no command line.
 pub(crate) fn lives(pid: &str) -> bool {
     fs::read_to_string(Path::new("/proc").join(pid).join("cmdline")).is_ok_and(|line| line.contains("scorer.py"))
 }
@@ -28,7 +28,7 @@ pub(crate) fn assert_no_scorer_lives(fleet: &Fleet) {
     assert!(left.is_empty(), "of the scorers {pids:?}, {left:?} are left behind");
 }
 
-/// Companies `c0`, `c1` and so on, of which `bad` do what is said of them.
+/// Companies `c0`, `c1` and so on, of which `bad` have a value in their column `do`.
 pub(crate) fn companies(fleet: &Fleet, count: usize, bad: &[(usize, &str)]) -> std::path::PathBuf {
     let what = |index: usize| bad.iter().find(|(bad, _)| *bad == index).map_or("", |(_, what)| what);
     let rows: String = (0..count).map(|index| format!("c{index},{}\n", what(index))).collect();
@@ -42,7 +42,7 @@ fn only_the_companies_on_which_a_scorer_fails_fail_and_each_says_why() {
     let fleet = Fleet::fresh();
     let bad = [(10, "crash"), (11, "refuse"), (40, "hang"), (70, "nonsense"), (99, "refuse")];
     let file = companies(&fleet, 100, &bad);
-    // Enqueued before anybody takes, so that batches are full.
+    // Enqueued before any consumer runs, so that batches are full.
     fleet.enqueue(&file, "m", "j", &[]).expect(0);
     let _aggregator = fleet.aggregator(&[]);
     let consumer = fleet.consumer("m", &noted(&fleet, ""), &[&SHARED[..], &["--score-timeout", "1s"]].concat());
@@ -64,7 +64,7 @@ fn only_the_companies_on_which_a_scorer_fails_fail_and_each_says_why() {
     assert!(pids(&fleet).len() > 2, "no scorer was started anew");
 }
 
-/// Stops a consumer and asserts that it ends well, no later than `most` after it was asked to.
+/// Stops a consumer and asserts that it ends with exit code 0 within `most`.
 fn stop(consumer: &mut Process, most: Duration) {
     let asked = Instant::now();
     consumer.terminate();
@@ -94,7 +94,7 @@ fn a_scorer_that_ignores_all_requests_to_end_is_ended() {
     assert_no_scorer_lives(&fleet);
 }
 
-/// What `--grace` allows, the two seconds in which scoring threads may end, and a little for a busy machine.
+/// `--grace`, the two seconds in which scoring threads may end, and a little for a busy machine.
 const GRACE_AND_MORE: Duration = Duration::from_secs(6);
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rollcall_tests::{Fleet, SCORER, eventually};
 use serde_json::Value;
 
-/// Companies of which the first `bad` are refused by the scorer, and the rest take a while each.
+/// Companies of which the scorer refuses the first `bad` and takes 0.2 s for each of the others.
 fn companies(fleet: &Fleet, count: usize, bad: usize) -> PathBuf {
     let what = |index| if index < bad { "refuse" } else { "slow" };
     let rows: String = (0..count).map(|index| format!("c{index},{}\n", what(index))).collect();
@@ -19,7 +19,7 @@ fn assert_adds_up(done: &Value, total: u64) {
     assert_eq!(done["total"], total);
 }
 
-/// Waits until nothing is left of `model`'s companies on the broker.
+/// Waits until `model`'s work queues are empty.
 fn drained(fleet: &Fleet, model: &str) {
     for queue in [format!("work.{model}"), format!("work.{model}.express")] {
         eventually("what waited is gone", || (fleet.waiting_in(&fleet.name(&queue)) == Some(0)).then_some(()));

@@ -13,7 +13,7 @@ use rollcall_tests::{Fleet, Process, SCORER, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A finished job `j` of `companies`, and an aggregator that knows it.
+/// Runs a job `j` of `companies` to its end; returns the aggregator.
 fn finished_job(fleet: &Fleet, companies: u32) -> impl Drop + use<> {
     let aggregator = fleet.aggregator(&[]);
     let _consumer = fleet.consumer("echo", SCORER, &["--threads", "1"]);
@@ -30,7 +30,7 @@ fn fifo(fleet: &Fleet, name: &str) {
     assert!(Command::new("mkfifo").arg(fleet.path(name)).status().unwrap().success());
 }
 
-/// The producer with `arguments`, started by a shell that does `before` it.
+/// The producer with `arguments`, started by a shell that first runs `before`.
 fn by_a_shell(fleet: &Fleet, before: &str, arguments: &[&str]) -> Process {
     let producer = fleet.producer_command(arguments);
     let mut shell = fleet.command("sh");
@@ -39,17 +39,17 @@ fn by_a_shell(fleet: &Fleet, before: &str, arguments: &[&str]) -> Process {
     fleet.start("producer", shell)
 }
 
-/// Starts the producer with its standard output in the pipe `name`, and opens that.
+/// Starts the producer with its standard output in the named pipe `name`, and opens that pipe.
 fn piped(fleet: &Fleet, name: &str, arguments: &[&str]) -> (Process, File) {
     fifo(fleet, name);
     let producer = by_a_shell(fleet, &format!("exec >{name}"), arguments);
     (producer, File::open(fleet.path(name)).unwrap())
 }
 
-/// Waits until a process has said that it wants to hear of Ctrl-C itself.
-fn wait_until_it_hears(process: &Process) {
+/// Waits until a process has installed a handler for SIGINT.
+fn wait_until_it_handles_ctrl_c(process: &Process) {
     let interrupt = 1 << (2 - 1);
-    eventually("it listens to Ctrl-C", || {
+    eventually("it handles Ctrl-C", || {
         let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
         (u64::from_str_radix(caught, 16).unwrap() & interrupt != 0).then_some(())
@@ -112,12 +112,12 @@ fn a_pipe_that_nobody_reads_is_waited_for_and_ctrl_c_is_heard_all_the_same() {
     fifo(&fleet, "pipe.csv");
     for arguments in [&["results", "j", "--to", "pipe.csv"][..], &["generate", "--companies", "3", "--to", "pipe.csv"]] {
         let mut waiting = fleet.start_producer(arguments);
-        wait_until_it_hears(&waiting);
+        wait_until_it_handles_ctrl_c(&waiting);
         waiting.interrupt();
         let ended = waiting.wait(DEADLINE).expect(130);
         assert!(ended.stderr.contains("interrupted; no file was written"), "{ended:?}");
     }
-    // Far more than a pipe holds.
+    // Far more than a pipe's buffer holds.
     let (mut full, mut reader) = piped(&fleet, "full", &["generate", "--companies", "1000000"]);
     reader.read_exact(&mut [0; 1]).unwrap();
     full.interrupt();
@@ -195,7 +195,7 @@ fn what_a_name_tells_of_compression_and_delimiter_is_written_and_read_again() {
         if !begins.is_empty() {
             assert!(unpacked(name).starts_with(begins), "{name}");
         }
-        // Results are companies too, as far as a reader of files can tell.
+        // Files of results can be enqueued as companies.
         if !name.contains("tsv") {
             let read = fleet.producer(&["enqueue", name, "--model", "m", "--dry-run"]).expect(0);
             assert!(read.stdout.contains(": 3 companies"), "{read:?}");

@@ -1,4 +1,4 @@
-//! Environment variables that stand for flags: one that is empty is one that is not set.
+//! Environment variables for flags: an empty one is an unset one.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use rollcall_producer::cli::ProducerArgs;
 use rollcall_shared::arguments::parse_from;
 use rollcall_tests::Fleet;
 
-/// Each command of the producer with the least that it needs.
+/// Each command of the producer with its required arguments.
 const PRODUCER: [&[&str]; 10] = [
     &["enqueue", "c.csv", "--model", "m"],
     &["status"],
@@ -26,7 +26,7 @@ const PRODUCER: [&[&str]; 10] = [
     &["generate", "--companies", "1"],
 ];
 
-/// The variables of a command and of those below it.
+/// The variables of a command and of its subcommands.
 fn variables(command: &Command) -> BTreeSet<String> {
     let own = command.get_arguments().filter_map(|argument| argument.get_env());
     let own = own.map(|name| name.to_str().unwrap().to_owned()).collect::<BTreeSet<_>>();
@@ -45,7 +45,7 @@ fn an_empty_variable_is_an_unset_one_for_every_flag_of_every_command() {
     let (command, variables) = (ProducerArgs::command(), all_variables());
     assert_eq!(command.get_subcommands().count(), PRODUCER.len(), "a command is not tried");
     assert!(variables.len() > 30, "{variables:?}");
-    // The environment of this process is not ours to change: the test starts itself once more, with every variable empty.
+    // This process must not change its own environment, so the test runs itself again with every variable empty.
     if variables.iter().any(|variable| env::var_os(variable).is_none_or(|value| !value.is_empty())) {
         let test = "environment::an_empty_variable_is_an_unset_one_for_every_flag_of_every_command";
         let mut again = process::Command::new(env::current_exe().unwrap());
@@ -61,7 +61,7 @@ fn an_empty_variable_is_an_unset_one_for_every_flag_of_every_command() {
     let consumer = parse_from::<ConsumerArgs>(["consumer", "--model", "m", "--scorer", "command:cat"]).unwrap();
     let aggregator = parse_from::<AggregatorArgs>(["aggregator"]).unwrap();
     assert_eq!((consumer.prefetch, aggregator.broker.prefix.as_str()), (512, "rollcall"));
-    // A variable that stands for what is required does not make it optional.
+    // An empty variable does not make a required argument optional.
     assert!(parse_from::<ConsumerArgs>(["consumer", "--scorer", "command:cat"]).is_err());
 }
 
@@ -71,7 +71,7 @@ fn the_programs_themselves_take_empty_variables_for_unset_ones() {
     fleet.file("c.csv", "company_id\na\n");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    // Each comes beyond its flags, and not as far as the broker.
+    // Each gets past its flags, and ends before it connects to a broker.
     let started: [(&str, &[&str], i32, &str); 3] = [
         ("producer", &["enqueue", "c.csv", "--model", "m", "--dry-run"], 0, ""),
         ("consumer", &["--model", "m", "--scorer", "bayes:no-such.bif"], 2, "no-such.bif"),
@@ -85,7 +85,7 @@ fn the_programs_themselves_take_empty_variables_for_unset_ones() {
     }
 }
 
-/// None of these commands comes as far as a broker.
+/// None of these commands connects to a broker.
 #[test]
 fn a_variable_yields_to_a_flag_that_it_conflicts_with_and_asks_for_none() {
     let fleet = Fleet::fresh();
@@ -103,7 +103,7 @@ fn a_variable_yields_to_a_flag_that_it_conflicts_with_and_asks_for_none() {
         let said = refused(variables, &[&results, flags].concat());
         assert!(said.contains("amqp"), "{variables:?} {flags:?}: {said}");
     }
-    // Of two flags, or two variables, neither yields.
+    // Between two flags, or two variables, there is no precedence.
     for (variables, flags) in
         [(&[][..], &["--show", "5", "--to", "r.csv"][..]), (&[("ROLLCALL_SHOW", "5"), ("ROLLCALL_TO", "r.csv")], &[])]
     {

@@ -1,4 +1,4 @@
-//! One big job with a few companies of every kind that fails.
+//! One large job with a few companies of every kind of failure.
 
 use std::collections::BTreeMap;
 

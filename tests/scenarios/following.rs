@@ -1,4 +1,4 @@
-//! Following a job, asking how jobs stand, and what scripts can rely on.
+//! Following jobs, their status, and the output that scripts rely on.
 
 use std::io::pipe;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use rollcall_tests::{Ended, Fleet, Process, SCORER, eventually};
 /// For a command that has nothing to wait for, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// Time enough for a small job.
+/// For a small job, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
 fn three(fleet: &Fleet) -> PathBuf {
@@ -20,7 +20,7 @@ fn one_refused(fleet: &Fleet) -> PathBuf {
     fleet.file("refused.csv", "company_id,do\na,\nb,refuse\n")
 }
 
-/// Waits until `job` is sealed, with nobody to score it.
+/// Waits until `job` is sealed, while no consumer runs.
 fn sealed(fleet: &Fleet, job: &str) {
     eventually(&format!("{job} is sealed"), || (fleet.status(job)["state"] == "running").then_some(()));
 }
@@ -102,7 +102,7 @@ fn ctrl_c_ends_the_following_and_not_the_job() {
     fleet.finished("j").assert_counted_once(3);
 }
 
-/// Interrupts it and asserts that it ends by that: of its own accord, or by the signal itself, which a shell shows as 130 too.
+/// Sends SIGINT and asserts that the process ends with exit code 130 or by the signal, which a shell reports as 130 too.
 fn assert_interruptible(process: &mut Process) {
     process.interrupt();
     let ended = process.wait(AT_ONCE);
@@ -142,7 +142,7 @@ fn ctrl_c_ends_a_command_that_waits_for_its_input_or_has_much_to_write() {
     assert_interruptible(&mut generate);
 }
 
-/// Whether a process has come as far as starting its threads, and so handles the signals that it means to handle.
+/// Whether a process has started its threads. Its signal handlers are installed by then.
 fn is_up(process: &Process) -> Option<()> {
     let threads = std::fs::read_dir(format!("/proc/{}/task", process.id())).ok()?.count();
     (threads > 1).then_some(())
@@ -219,11 +219,12 @@ fn with_json_output_every_command_writes_one_document_and_nothing_else() {
     }
 }
 
-/// What a producer command does when nobody reads its standard output any more.
+/// Runs a producer command whose standard output is a pipe without a reader.
 fn unread(fleet: &Fleet, arguments: &[&str]) -> Ended {
     let producer = fleet.producer_command(arguments);
     let mut shell = fleet.command("sh");
-    // Its own standard output is kept in a file; what it gets as standard input is what the producer is to write to.
+    // The harness redirects standard output to a file, so the shell gets the pipe as standard input and redirects the
+    // producer to it.
     shell.args(["-c", r#"exec "$0" "$@" >&0 </dev/null"#]).arg(producer.get_program()).args(producer.get_args());
     let (reader, writer) = pipe().unwrap();
     drop(reader);

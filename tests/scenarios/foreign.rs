@@ -1,4 +1,4 @@
-//! Messages that somebody made up.
+//! Messages that other programs publish.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,12 +15,12 @@ fn somebodys_event(fleet: &Fleet, job: &str, name: &str, mut data: Value) {
     let kind = format!("rollcall.job.{name}");
     let event = json!({ "specversion": "1.0", "id": format!("{job}/{name}"), "source": "/rollcall", "type": kind, "subject": job,
         "time": "2026-01-01T00:00:00.000Z", "datacontenttype": "application/json", "data": data });
-    fleet.somebody_publishes("events", &format!("job.{job}.{name}"), &kind, &json!({}), &event.to_string());
+    fleet.publish_from_python("events", &format!("job.{job}.{name}"), &kind, &json!({}), &event.to_string());
 }
 
 fn somebodys_result(fleet: &Fleet, job: &str, index: u32) {
     let headers = json!({ "job": job, "index": index, "outcome": "succeeded", "attempt": 1 });
-    fleet.somebody_publishes("results", &format!("m.{job}.succeeded"), "rollcall.result.v1", &headers, "{}");
+    fleet.publish_from_python("results", &format!("m.{job}.succeeded"), "rollcall.result.v1", &headers, "{}");
 }
 
 fn a_done_event(total: u64) -> Value {

@@ -1,4 +1,4 @@
-//! The same companies, however their file holds them, are the same companies to a scorer.
+//! A company reaches its scorer unchanged, whatever the format of its file.
 
 use std::fs::File;
 use std::io::{PipeReader, Write, pipe};
@@ -12,7 +12,7 @@ use parquet::arrow::ArrowWriter;
 use rollcall_tests::{Fleet, JobRecord, Process, SCORER};
 use serde_json::{Value, json};
 
-/// Quotes, commas, letters beyond ASCII, something that looks like a number, and nothing at all.
+/// Quotes, commas, letters beyond ASCII, something that looks like a number, and an empty field.
 const COMPANIES: [[&str; 3]; 3] =
     [["acme", "Acme, \"the\" first", "007"], ["日本", "Ünï & Söhne", ""], ["bolt", "Bolt\nand Nut", "two\n\nlines"]];
 
@@ -51,13 +51,13 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 0).unwrap()
 }
 
-/// A company as its scorer must see it.
+/// A company's record as its scorer must get it.
 fn record(company: usize) -> Value {
     let [id, name, note] = COMPANIES[company];
     json!({ "company_id": id, "name": name, "note": note })
 }
 
-/// Asserts that each company succeeded, under its index and id, and was scored by the record that it is.
+/// Asserts that each company succeeded, under its index and id, and that its scorer got its record.
 fn assert_scored(record_of_job: &JobRecord, how: &str) {
     record_of_job.assert_counted_once(3);
     for body in &record_of_job.bodies {
@@ -98,7 +98,7 @@ fn every_format_and_compression_gives_the_same_companies() {
     }
 }
 
-/// A pipe out of which `bytes` come; they are few enough to fit in it.
+/// A pipe that contains `bytes`, which must fit into its buffer.
 fn pipe_of(bytes: &[u8]) -> PipeReader {
     let (out, mut into) = pipe().unwrap();
     into.write_all(bytes).unwrap();
@@ -147,7 +147,7 @@ fn a_row_without_an_id_gets_its_index_and_another_column_can_hold_the_ids() {
     }
 }
 
-/// Two codes, as a model has them.
+/// A network whose states are the codes `0` and `1`, and `True` and `False`.
 const CODES: &str = "network codes { }
     variable grade { type discrete [ 2 ] { 0, 1 }; }
     variable late { type discrete [ 2 ] { True, False }; }

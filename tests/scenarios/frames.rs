@@ -1,13 +1,13 @@
-//! Brokers that allow frames of other sizes than RabbitMQ does by default.
+//! Brokers with a maximum frame size other than RabbitMQ's default.
 
 use std::fs;
 
 use rollcall_tests::{Broker, Fleet, Process, SCORER};
 
-/// What any process may take of memory where hardly anything happens, in kB.
+/// The memory limit, in kB, for a process that does little.
 const MOST_KB: u64 = 100_000;
 
-/// A job through a broker that allows frames of `most` bytes, where 0 is any size.
+/// Runs a job through a broker that allows frames of `most` bytes; 0 is unlimited.
 fn job_with_frames_of(most: u32) {
     let Some(broker) = Broker::private() else { return };
     let version = broker.evaluate("rabbit_misc:version().");
@@ -16,7 +16,7 @@ fn job_with_frames_of(most: u32) {
     broker.evaluate(&format!("application:set_env(rabbit, frame_max, {most})."));
     let fleet = Fleet::on(&broker);
     let (aggregator, consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &["--threads", "1"]));
-    // Larger than the least frame in both directions.
+    // Larger than the smallest frame, in both directions.
     let text = "x".repeat(20_000);
     let file = fleet.file("c.csv", format!("company_id,text\na,{text}\nb,{text}\nc,\n"));
     fleet.enqueue(&file, "m", "j", &["--wait"]).expect(0);
@@ -26,7 +26,7 @@ fn job_with_frames_of(most: u32) {
     assert!(take(&aggregator) < MOST_KB && take(&consumer) < MOST_KB, "{} kB, {} kB", take(&aggregator), take(&consumer));
 }
 
-/// RabbitMQ up to 4.0 allows frames of 4,096 bytes, later versions of 8,192.
+/// Stands for the smallest maximum: 4,096 bytes up to RabbitMQ 4.0, 8,192 in later versions.
 const LEAST: u32 = 1;
 
 #[test]

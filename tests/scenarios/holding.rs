@@ -1,4 +1,4 @@
-//! How much work a consumer holds: little enough that others find some, whatever its scorer's speed.
+//! A consumer holds little enough work that other consumers find some, whatever its scorer's speed.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -6,10 +6,9 @@ use std::time::Duration;
 use rollcall_tests::{Fleet, Process, SCORER, eventually, free_address, metrics, value};
 use serde_json::Value;
 
-/// A scorer that does not hang.
 const CALM: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py /dev/null calm";
 
-/// A file of companies whose column `do` says what the scorer does with each.
+/// A file of companies whose column `do` tells the scorer what to do with each.
 fn companies(fleet: &Fleet, name: &str, what: &[(u32, &str)]) -> std::path::PathBuf {
     let mut file = "company_id,do\n".to_owned();
     let each = what.iter().flat_map(|&(companies, what)| (0..companies).map(move |_| what));
@@ -19,7 +18,7 @@ fn companies(fleet: &Fleet, name: &str, what: &[(u32, &str)]) -> std::path::Path
     fleet.file(name, file)
 }
 
-/// Of no company it cost an attempt or a second scoring where it was held.
+/// Asserts that no company of the job was charged an attempt or scored twice because of where it was held.
 fn assert_uncharged(fleet: &Fleet, job: &str, companies: u64) {
     let record = fleet.finished(job);
     record.assert_counted_once(companies);
@@ -40,7 +39,7 @@ fn a_slow_scorer_holds_two_seconds_of_work_and_leaves_the_rest_to_others() {
     let address = free_address();
     let slow = ["--threads", "1", "--metrics-addr", &address.to_string()];
     let _first = fleet.consumer("m", SCORER, &slow);
-    // Each takes 0.2 s.
+    // Each company takes 0.2 s.
     fleet.enqueue(&companies(&fleet, "c.csv", &[(300, "slow")]), "m", "j", &[]).expect(0);
     let held = eventually("the first consumer has measured its speed", || {
         let fleet = fleet_of(&fleet, "j");
@@ -66,26 +65,26 @@ fn a_slow_scorer_holds_two_seconds_of_work_and_leaves_the_rest_to_others() {
 fn what_a_consumer_holds_when_its_scorer_stalls_is_scored_by_another() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    // A fast scorer, which holds hundreds of companies by then, comes to one on which it hangs for minutes.
+    // A fast scorer hangs for minutes on one company; by then its consumer holds hundreds.
     let file = companies(&fleet, "c.csv", &[(1_500, ""), (1, "hang"), (1_500, "")]);
     let stalled = fleet.consumer("m", SCORER, &["--threads", "1", "--score-timeout", "5m"]);
     fleet.enqueue(&file, "m", "j", &[]).expect(0);
     stalled.wait_until_it_says("scorer is hanging");
-    // With this limit it would move each company away that was charged with a delivery.
+    // With this limit, it would quarantine every company that was charged a delivery.
     let address = free_address();
     let other = ["--threads", "1", "--max-deliveries", "1", "--metrics-addr", &address.to_string()];
     let _other = fleet.consumer("m", CALM, &other);
-    // What is in the call that hangs stays there.
+    // Companies of the batch that hangs cannot be released.
     let in_call = eventually("all others are scored", || {
         let (left, held) = (3_001 - fleet.answered("j") as u64, fleet_of(&fleet, "j"));
         (left <= 32 && (held["held"].as_u64(), held["waiting"].as_u64()) == (Some(left), Some(0))).then_some(left)
     });
     assert!(in_call > 0, "the scorer did not hang");
-    // Of a small job that comes now, the stalled one gets its share, and does not keep it.
+    // The stalled consumer takes its share of a small job that comes now, and releases it.
     fleet.enqueue(&companies(&fleet, "d.csv", &[(20, "")]), "m", "small", &["--priority", "auto"]).expect(0);
     assert_uncharged(&fleet, "small", 20);
-    assert_eq!(value(&metrics(address), r#"rollcall_moved_total{to="suspects"}"#).unwrap_or_default(), 0.0);
-    // Its machine is gone: what was in that call goes to the other.
+    assert_eq!(value(&metrics(address), r#"rollcall_moved_total{to="quarantine"}"#).unwrap_or_default(), 0.0);
+    // The stalled consumer is killed, as if its machine were lost: the other gets the rest of that batch.
     drop(stalled);
     assert_uncharged(&fleet, "j", 3_001);
 }
@@ -94,7 +93,7 @@ fn what_a_consumer_holds_when_its_scorer_stalls_is_scored_by_another() {
 fn a_consumer_that_was_stopped_for_longer_than_its_heartbeat_loses_its_work_to_others_and_goes_on() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    // Its scorer is within its time, although more than that passes while the consumer is stopped.
+    // The scorer stays within its timeout, although the consumer is stopped for longer than that.
     let mut frozen = fleet.with_heartbeat(1).consumer("m", SCORER, &["--threads", "1", "--score-timeout", "2s"]);
     fleet.enqueue(&companies(&fleet, "c.csv", &[(60, "slow")]), "m", "j", &[]).expect(0);
     fleet.mid_job("j", 60);
@@ -142,7 +141,7 @@ fn what_is_left_of_a_large_job_that_was_cancelled_does_not_hold_up_the_next_one_
     fleet.enqueue(&companies(&fleet, "c.csv", &[(COMPANIES, "slow")]), "m", "j", &[]).expect(0);
     fleet.mid_job("j", COMPANIES.into());
     fleet.producer(&["cancel", "j"]).expect(0);
-    // Taken one by one, as many as such a scorer holds, they would take longer than this.
+    // At the rate of such a scorer, discarding the companies one by one would take longer than this deadline.
     let behind = companies(&fleet, "d.csv", &[(5, "")]);
     let mut behind = fleet.start_enqueue(&behind, "m", "k", &["--wait"]);
     behind.wait(Duration::from_secs(60)).expect(0);

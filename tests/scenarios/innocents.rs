@@ -1,4 +1,4 @@
-//! No company fails, waits or is scored again for what others do.
+//! No company fails, waits or is scored again because of something that others do.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,13 @@ use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Companies of each of which a score takes four seconds.
+/// Companies that take four seconds each.
 fn long_companies(fleet: &Fleet, count: usize) -> std::path::PathBuf {
     let rows: String = (0..count).map(|index| format!("c{index},long\n")).collect();
     fleet.file("long.csv", format!("company_id,do\n{rows}"))
 }
 
-/// Cuts what is named so, again and again, for as long as that; says how often.
+/// Cuts every link with this name as soon as it is there, for this long; returns how often.
 fn flap(relay: &Relay, words: &str, during: Duration) -> usize {
     let (until, mut cuts) = (Instant::now() + during, 0);
     while Instant::now() < until {
@@ -30,14 +30,14 @@ fn wait(mut producer: Process) {
     producer.wait(DEADLINE).expect(0);
 }
 
-/// Waits until all of job `j` is enqueued, and taken by a consumer.
+/// Waits until all of job `j` is enqueued, and delivered to a consumer.
 fn wait_until_taken(fleet: &Fleet) {
     let is_sealed = || fleet.status("j")["total"].is_number();
     let is_taken = || fleet.waiting_in(&fleet.name("work.m")) == Some(0);
     eventually("it is taken", || (is_sealed() && is_taken()).then_some(()));
 }
 
-/// Checks that the only company of job `j` was scored once, in its first attempt.
+/// Asserts that the only company of job `j` was scored once, in its first attempt.
 fn assert_scored_once(fleet: &Fleet) {
     let record = fleet.finished("j");
     record.assert_counted_once(1);
@@ -131,7 +131,7 @@ fn a_work_message_that_no_header_of_a_result_can_hold_costs_no_other_company_any
     let (_aggregator, consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &["--threads", "1"]));
     for bytes in [600, 70_000, 130_900] {
         let headers = json!({ "job": "foreign", "index": 0, "company_id": "x".repeat(bytes) });
-        fleet.somebody_publishes("work", "m", "rollcall.company.v1", &headers, "{\"x\":1}");
+        fleet.publish_from_python("work", "m", "rollcall.company.v1", &headers, "{\"x\":1}");
     }
     let rows: String = (0..50).map(|index| format!("c{index}\n")).collect();
     wait(fleet.start_enqueue(&fleet.file("c.csv", format!("company_id\n{rows}")), "m", "j", &["--wait"]));
@@ -149,7 +149,7 @@ fn a_company_whose_retry_queue_cannot_be_declared_waits_for_it_and_nobody_else_d
     });
     let rows: String = (0..50).map(|index| format!("c{index},{}\n", if index == 7 { "busy twice" } else { "" })).collect();
     let file = fleet.file("c.csv", format!("company_id,do\n{rows}"));
-    // The aggregator's own queues are there once it has counted a job.
+    // The aggregator declares its own queues before it counts the first job.
     fleet.enqueue(&fleet.file("one.csv", "company_id\na\n"), "m", "first", &["--wait"]).expect(0);
     if !fleet.refuse_queues(true) {
         return;
@@ -170,9 +170,9 @@ fn a_record_of_the_ledger_that_nobody_can_read_stops_no_count() {
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     let file = fleet.file("c.csv", "company_id\na\nb\nc\n");
     fleet.enqueue(&file, "m", "before", &["--wait"]).expect(0);
-    // It fits in a frame, and no longer when the broker adds where in the stream it is.
+    // The record fits into a frame, but not with the stream offset that the broker adds on delivery.
     let headers = json!({ "job": "foreign", "index": 0, "outcome": "succeeded", "attempt": 1, "x": "x".repeat(130_960) });
-    fleet.somebody_publishes("results", "m.foreign.succeeded", "rollcall.result.v1", &headers, "{}");
+    fleet.publish_from_python("results", "m.foreign.succeeded", "rollcall.result.v1", &headers, "{}");
     aggregator.wait_until_it_says("record_unreadable");
     fleet.enqueue(&file, "m", "after", &["--wait"]).expect(0);
 }
@@ -198,7 +198,7 @@ fn a_subscriber_whose_queue_confirms_nothing_holds_up_its_results_for_some_secon
     eventually("the work is acknowledged", || (fleet.waiting_in(&fleet.name("work.m")) == Some(0)).then_some(()));
 }
 
-/// A scorer that dies of every batch of more than one company once the file `go` is there, and scores one in 0.3 s.
+/// A scorer that exits on every batch of several companies once the file `go` exists, and takes 0.3 s for a single one.
 const DIES_OF_BATCHES: &str = "
 import json, os, sys, time
 folder = sys.argv[1]
@@ -217,8 +217,8 @@ fn scorer_that_dies_of_batches(fleet: &Fleet) -> String {
     format!("command:/usr/bin/python3 {} {}", fleet.file("batches.py", DIES_OF_BATCHES).display(), fleet.path("").display())
 }
 
-/// Lets another consumer end job `j`, and checks that none of its companies has been charged a delivery: for that one, a single delivery is
-/// reason enough to put a company into the quarantine.
+/// Lets another consumer finish job `j`, and asserts that no company was charged a delivery: with `--max-deliveries 1`, that
+/// consumer would quarantine any that was.
 fn assert_nobody_is_charged(fleet: &Fleet, scorer: &str, producer: Process, companies: u64) {
     let address = free_address();
     let address_text = address.to_string();
@@ -228,7 +228,7 @@ fn assert_nobody_is_charged(fleet: &Fleet, scorer: &str, producer: Process, comp
     let record = fleet.finished("j");
     record.assert_counted_once(companies);
     assert!(record.causes().is_empty(), "{:?}", record.causes());
-    assert_eq!(value(&metrics(address), "rollcall_moved_total{to=\"suspects\"}"), None, "companies were charged");
+    assert_eq!(value(&metrics(address), "rollcall_moved_total{to=\"quarantine\"}"), None, "companies were charged");
 }
 
 #[test]
@@ -283,13 +283,13 @@ fn a_consumer_that_is_stopped_while_its_connection_is_lost_says_what_it_held() {
     let producer = fleet.start_enqueue(&long_companies(&fleet, 3), "m", "j", &["--wait"]);
     wait_until_taken(&fleet);
     consumer.wait_until_it_says("scorer is ready");
-    // Nothing listens there, and the consumer's pauses between two attempts become long: it is stopped in one.
-    relay.lead_to("amqp://guest:guest@127.0.0.1:1/%2f");
+    // Nothing listens there, so the consumer's pauses between connection attempts grow. It is stopped during such a pause.
+    relay.redirect_to("amqp://guest:guest@127.0.0.1:1/%2f");
     relay.cut_all();
     let attempts = || consumer.times_it_says("still without a connection that holds");
     eventually("it has tried in vain, and pauses for seconds", || (attempts() >= 4).then_some(()));
     consumer.terminate();
-    relay.lead_to(fleet.url());
+    relay.redirect_to(fleet.url());
     consumer.wait(Duration::from_secs(30)).expect(0);
     assert_nobody_is_charged(&fleet, SCORER, producer, 3);
 }

@@ -1,15 +1,15 @@
-//! A broker by its IPv6 address: that one, and no other.
+//! A broker at an IPv6 address: the client connects to that one only.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, Relay, SCORER};
+use rollcall_tests::{Fleet, Relay, SCORER, skip};
 
-/// A listener on the loopback address of IPv6, and one on the same port of IPv4, to which nobody must come; nothing, and a line
-/// that says so, where there is no IPv6.
+/// A listener on the IPv6 loopback address, and one on the same port of the IPv4 loopback address, to which no client must
+/// connect. Returns `None`, and reports the test as skipped, if there is no IPv6.
 fn listeners() -> Option<(TcpListener, TcpListener)> {
     let Ok(six) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
-        eprintln!("skipped: this machine has no IPv6");
+        skip("this machine has no IPv6");
         return None;
     };
     let port = six.local_addr().unwrap().port();

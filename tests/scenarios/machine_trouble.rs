@@ -1,4 +1,4 @@
-//! Trouble of the machine is named as what it is, and not as the file's; and a terminal that is closed leaves nothing half done.
+//! A fault of the machine is reported as such and not as a fault of the file; and closing a terminal leaves no partial job.
 
 use std::fs::File;
 use std::io::{Write, pipe};
@@ -9,16 +9,16 @@ use rollcall_tests::{Ended, Fleet, SCORER, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// More companies than are looked at before a job is opened.
+/// More companies than are checked before a job is opened.
 const LOOKED_AT: u32 = 2_000;
 
-/// More companies than are kept in memory to find repeated ids.
+/// More companies than the search for repeated ids keeps in memory.
 fn many_companies(fleet: &Fleet) -> String {
     let rows: String = (0..40_000).map(|row| format!("c{row}\n")).collect();
     fleet.file("c.csv", format!("company_id\n{rows}")).to_str().unwrap().to_owned()
 }
 
-/// Asserts that the machine is at fault, for whoever reads the exit code and for whoever reads the error.
+/// Asserts that exit code and error blame the machine.
 fn assert_the_machine_is_at_fault(ended: Ended, words: &[&str]) {
     let ended = ended.expect(1);
     for words in words {
@@ -37,7 +37,7 @@ fn where_no_temporary_file_can_be_created_no_row_is_called_bad() {
         let ended = fleet.start("enqueue", enqueue).wait(DEADLINE);
         assert_the_machine_is_at_fault(ended, &["cannot create a temporary file in /no/such/folder: ", "set TMPDIR"]);
     }
-    // A variable that is empty is one that is not set.
+    // An empty variable is an unset one.
     let mut enqueue = fleet.producer_command(&["enqueue", &file, "-m", "m", "--dry-run"]);
     enqueue.env("TMPDIR", "");
     fleet.start("enqueue", enqueue).wait(DEADLINE).expect(0);
@@ -46,7 +46,7 @@ fn where_no_temporary_file_can_be_created_no_row_is_called_bad() {
 #[test]
 fn a_file_that_the_system_cannot_read_has_no_bad_rows() {
     let fleet = Fleet::fresh();
-    // At its beginning the memory of a process cannot be read.
+    // Reading `/proc/self/mem` at offset 0 fails.
     let mut enqueue = fleet.producer_command(&["enqueue", "-", "-m", "m", "--dry-run"]);
     enqueue.stdin(Stdio::from(File::open("/proc/self/mem").unwrap()));
     let ended = fleet.start("enqueue", enqueue).wait(DEADLINE);
@@ -57,7 +57,7 @@ fn a_file_that_the_system_cannot_read_has_no_bad_rows() {
 fn where_too_few_files_may_be_open_it_is_not_the_broker_that_cannot_be_reached() {
     let fleet = Fleet::fresh();
     let status = fleet.producer_command(&["status"]);
-    // How many it takes to come as far as that depends on the runtime.
+    // Which limit fails at the connection depends on the runtime.
     let said: String = (6..14)
         .map(|files| {
             let mut limited = fleet.command("sh");
@@ -95,7 +95,7 @@ fn a_producer_that_is_to_ignore_hangups_goes_on() {
     let producer = fleet.producer_command(&["enqueue", "-", "-m", "m", "--job", "j"]);
     let (input, mut rows) = pipe().unwrap();
     let mut nohup = fleet.command("env");
-    // The program behind `env` and its first argument.
+    // The arguments after `env`'s own option.
     nohup.arg("--ignore-signal=HUP").args(producer.get_args().skip(1)).stdin(input);
     let mut producer = fleet.start("producer", nohup);
     rows.write_all(format!("company_id\n{}", (0..LOOKED_AT).map(|row| format!("{row}\n")).collect::<String>()).as_bytes())

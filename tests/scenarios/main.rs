@@ -1,10 +1,6 @@
-//! What Rollcall promises, as sentences, each tried on a real broker with real processes.
+//! What Rollcall promises, one sentence per test, tried on a real broker with real processes.
 
 #![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
-#![expect(
-    clippy::print_stderr,
-    reason = "what a test skips, and what its processes said when it failed, is told on standard error"
-)]
 
 mod attempts;
 mod bad_input;

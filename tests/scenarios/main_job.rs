@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, Outcome, project};
+use rollcall_tests::{Fleet, Outcome, project, skip};
 
 #[test]
 fn a_job_ends_with_every_company_counted_once_and_one_done_event() {
@@ -64,7 +64,7 @@ fn messages_are_as_the_contract_says() {
     assert_eq!((&done["data"]["state"], &done["data"]["causes"][0]["cause"]), (&"failed".into(), &"invalid_evidence".into()));
 }
 
-/// A subscriber in another language, with a queue of its own, bound before the job begins.
+/// A subscriber in Python with a queue of its own, bound before the job begins.
 fn python_subscriber(fleet: &Fleet, job: &str) -> rollcall_tests::Process {
     let mut command = fleet.command("/usr/bin/python3");
     command.arg(project().join("tests/fixtures/subscriber.py")).args([&fleet.name("results"), &fleet.name("events"), job]);
@@ -77,7 +77,7 @@ fn python_subscriber(fleet: &Fleet, job: &str) -> rollcall_tests::Process {
 fn an_independent_subscriber_sees_every_real_company_once_and_one_done_event() {
     let real = project().join("../shared/data/companies-real.csv.gz");
     if !real.exists() {
-        eprintln!("skipped: {} is not there", real.display());
+        skip(&format!("{} does not exist", real.display()));
         return;
     }
     let fleet = Fleet::fresh();

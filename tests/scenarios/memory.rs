@@ -1,4 +1,4 @@
-//! What may grow with a job, and what must not.
+//! What memory may grow with, and what it must not.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -13,10 +13,10 @@ fn rows(fleet: &Fleet, count: usize) -> PathBuf {
     fleet.file(&format!("{count}.csv"), format!("company_id,sector\n{rows}"))
 }
 
-/// Waits for a process's end, and returns the most memory that it took, in kB.
+/// Waits for a process's end, and returns its peak memory, in kB.
 fn peak_kb_of(mut process: Process) -> u64 {
     let mut peak = 0;
-    // The kernel keeps the peak; the last look before its end has nearly all of it.
+    // The kernel keeps the peak, so the last sample before the end misses little.
     let ended = within(Duration::from_secs(240), "the process ends", || {
         peak = process.peak_kb().unwrap_or(peak);
         process.ended()
@@ -25,7 +25,7 @@ fn peak_kb_of(mut process: Process) -> u64 {
     peak
 }
 
-/// The most memory that enqueueing so many companies takes, in kB.
+/// The peak memory of enqueueing so many companies, in kB.
 fn peak_kb(fleet: &Fleet, companies: usize) -> u64 {
     let file = rows(fleet, companies);
     peak_kb_of(fleet.start_enqueue(&file, "m", &format!("j{companies}"), &[]))
@@ -38,14 +38,14 @@ fn a_file_ten_times_as_long_takes_no_more_memory_to_enqueue() {
     assert!(long <= short + short / 10, "20,000 rows: {short} kB; 200,000 rows: {long} kB");
 }
 
-/// What any process may take of memory where records and predictions are large.
+/// The memory limit, in kB, for any process while records and predictions are large.
 const MOST_KB: u64 = 100_000;
 
 fn assert_small(what: &str, peak_kb: u64) {
     assert!(peak_kb < MOST_KB, "{what} took {peak_kb} kB");
 }
 
-/// A file of records of 0.9 MB. Every other company fails; of those that do not, the prediction is the record.
+/// A file of records of 0.9 MB. Every other company fails; the prediction of the others is their record.
 fn large_records(fleet: &Fleet, companies: usize) -> PathBuf {
     let file = fleet.path("large.jsonl");
     let mut rows = BufWriter::new(File::create(&file).unwrap());
@@ -79,7 +79,7 @@ fn of_large_records_no_process_holds_many() {
     assert_eq!(fs::read_to_string(fleet.path("r.jsonl")).unwrap().lines().count(), COMPANIES);
     assert_small("the consumer", consumer.peak_kb().unwrap());
     assert_small("the aggregator", aggregator.peak_kb().unwrap());
-    // One that takes over reads all of it at once.
+    // A standby that takes over reads all of the ledger at once.
     let later = fleet.aggregator(&[]);
     drop(aggregator);
     later.wait_until_it_says("event=\"counting\"");
@@ -117,7 +117,7 @@ fn a_ledger_that_grows_beyond_a_segment_is_counted_on() {
     let companies = fleet.companies(2_000);
     fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
     fleet.finished("j").assert_counted_once(2_000);
-    // A replay meets the seams between segments, too.
+    // A replay crosses the boundaries between segments too.
     let results = fleet.producer(&["results", "j", "--to", "x.jsonl", "--output", "json"]).expect(0).json();
     assert_eq!(results["rows"], 2_000);
 }

@@ -1,4 +1,4 @@
-//! No scorer outlives its consumer, even where it hangs and the consumer is killed without a chance to end it.
+//! No scorer outlives its consumer, even if the scorer hangs and the consumer is killed.
 
 use std::fs;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use rollcall_tests::{Fleet, eventually, within};
 
 use crate::command_scorer::{companies, lives, noted, pids};
 
-/// Longer than the kernel takes to kill a process, on a busy machine; much shorter than such a scorer lasts by itself.
+/// Longer than the kernel takes to kill a process on a busy machine; much shorter than such a scorer runs by itself.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Of a scorer that nothing ends but a signal that cannot be ignored.
+/// A scorer that only SIGKILL ends.
 const TOUGH: &str = "stubborn lasting";
 
 fn wait_until_none_lives(fleet: &Fleet) {
@@ -46,14 +46,15 @@ fn a_consumer_killed_while_it_starts_leaves_no_scorer_behind() {
     for round in 0..10 {
         let arguments = ["--model", "m", "--scorer", &scorer, "--threads", "8"];
         let mut consumer = fleet.program("consumer", &arguments);
-        // In later rounds more of its scorers have been started, and some have come further.
+        // In later rounds, more scorers have been started, and some have got further.
         eventually("a scorer is being started", || (started(&fleet).len() > round % 5 + 1).then_some(()));
         consumer.kill_9();
         within(SOON, "nothing of it is left", || started(&fleet).is_empty().then_some(()));
     }
 }
 
-/// The processes of which this fleet's file of process ids is an argument: the consumer, its scorers, and those about to be.
+/// The processes that have this fleet's file of process ids as an argument: the consumer, its scorers, and those being
+/// started.
 fn started(fleet: &Fleet) -> Vec<u32> {
     let file = fleet.path("pids").display().to_string();
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -67,7 +68,7 @@ fn started(fleet: &Fleet) -> Vec<u32> {
 #[test]
 fn what_a_scorer_has_started_ends_with_its_consumer_however_that_ends() {
     let fleet = Fleet::fresh();
-    // One that stays in the process group of its scorer, and one that leaves it; both keep its standard output open.
+    // One child stays in its scorer's process group, and one leaves it. Both keep the scorer's standard output open.
     let script = "import subprocess, sys\n\
                   marker = sys.argv[1] + '-started'\n\
                   subprocess.Popen(['sh', '-c', 'sleep 1000; :', marker])\n\

@@ -1,4 +1,4 @@
-//! A paused job: nothing of it is scored, nothing is lost, and the others go on.
+//! A paused job: none of it is scored, nothing is lost, and other jobs go on.
 
 use std::path::PathBuf;
 
@@ -19,12 +19,12 @@ fn a_paused_job_waits_while_others_of_its_model_go_on_and_loses_nothing() {
     fleet.enqueue(&paused, "m", "paused", &[]).expect(0);
     fleet.mid_job("paused", 1_500);
     assert!(fleet.producer(&["pause", "paused"]).expect(0).stdout.contains("resume paused"));
-    // Behind what waits of the paused job.
+    // Its companies are queued behind those of the paused job.
     fleet.enqueue(&companies(&fleet, "other", 50), "m", "other", &["--wait"]).expect(0);
     let counted = fleet.status("paused");
     assert_eq!(counted["state"], "paused");
     drop(consumer);
-    // One that starts later obeys as well.
+    // A consumer that starts later sees the pause too.
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     fleet.enqueue(&companies(&fleet, "third", 50), "m", "third", &["--wait"]).expect(0);
     let now = fleet.status("paused");

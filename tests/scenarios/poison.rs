@@ -1,10 +1,11 @@
-//! A company that kills its consumer costs nobody else its outcome.
+//! A company that kills its consumer does not change the outcome of any other.
 
 use std::path::Path;
 
 use rollcall_tests::{Fleet, Process, SCORER, eventually};
 
-/// Starts a consumer anew whenever it has died, as an orchestrator does, until the job has ended; returns how often.
+/// Restarts two consumers whenever they have died, as an orchestrator does, until the job has ended; returns the number of
+/// deaths.
 pub(crate) fn keep_alive(fleet: &Fleet, job: &str, arguments: &[&str]) -> u32 {
     let start = || fleet.program("consumer", &[&["--model", "m", "--scorer", SCORER], arguments].concat());
     let (mut consumers, mut deaths): (Vec<Process>, u32) = (vec![start(), start()], 0);
@@ -47,8 +48,8 @@ fn companies_that_kill_their_consumers_fail_and_their_neighbours_do_not() {
     let poison = [3, 150];
     let file = companies(&fleet, 300, &poison);
     let deaths = assert_only_poison_failed(&fleet, &file, 300, &poison, &["--threads", "1", "--batch", "8"]);
-    // Each at most five times, and sometimes both in one death. One whose consumer dies while it is moved to the quarantine is there twice:
-    // its second copy has at most three deliveries left.
+    // Each causes at most five, and sometimes one death counts for both. A company whose consumer dies while it is moved to
+    // the quarantine is there twice, and its second copy has at most three deliveries left.
     assert!((5..=16).contains(&deaths), "{deaths} consumers died");
 }
 
@@ -57,6 +58,7 @@ fn a_company_is_delivered_as_often_as_the_consumer_allows() {
     let fleet = Fleet::fresh();
     let file = companies(&fleet, 20, &[7]);
     let deaths = assert_only_poison_failed(&fleet, &file, 20, &[7], &["--threads", "1", "--max-deliveries", "1"]);
-    // In its batch and then alone; and once more if its consumer dies while the company is moved to the quarantine, and so is there twice.
+    // Once in its batch and once alone; and once more if its consumer dies while the company is moved to the quarantine, so
+    // that it is there twice.
     assert!(deaths <= 3, "{deaths} consumers died");
 }

@@ -1,4 +1,4 @@
-//! An operator's policy takes companies from their queues: they fail for what was done to them, and not for a death that nobody died.
+//! An operator's policy removes companies from their queues: they fail with a cause that names the policy, not a crash.
 
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
@@ -10,12 +10,12 @@ fn companies(fleet: &Fleet, count: usize, what: &str) -> std::path::PathBuf {
     fleet.file("c.csv", format!("company_id,do\n{rows}"))
 }
 
-/// Sets a policy for every queue of the fleet; false where the broker is not ours to administer.
+/// Sets a policy for every queue of the fleet. Returns false if the tests do not administer the broker.
 fn set_policy(fleet: &Fleet, definition: &str) -> bool {
     fleet.rabbitmqctl("set_policy", &["--apply-to", "queues", "everything", "^rollcall\\.", definition]).is_some()
 }
 
-/// Asserts that failures of `job` are all of this cause, and that its message says how to find the policy.
+/// Asserts that all failures of `job` have this cause, and that the message tells how to find the policy.
 fn assert_all_failed_for(fleet: &Fleet, job: &str, cause: &str) {
     let failures = fleet.producer(&["failures", job, "--output", "json"]).expect(0).json();
     let causes: Vec<&str> = failures.as_array().unwrap().iter().map(|cause| cause["cause"].as_str().unwrap()).collect();
@@ -76,7 +76,7 @@ fn companies_that_a_policy_lets_be_delivered_only_twice_fail_for_that() {
     assert_all_failed_for(&fleet, "j", "delivery_limit");
 }
 
-/// Puts a message with these headers on the dead queue of `m`.
+/// Puts a message with these headers on the dead-letter queue of `m`.
 fn put_on_the_dead_queue(fleet: &Fleet, headers: &[(&str, AMQPValue)]) {
     let mut table = FieldTable::default();
     for (key, value) in headers {
@@ -130,7 +130,8 @@ fn a_full_dead_queue_drops_nothing_though_a_policy_limits_its_length() {
     assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("expired_in_queue", 30)]);
 }
 
-/// Sets a policy that lets a queue whose name ends so have so many companies, and refuses more; false where the broker is not ours.
+/// Limits the length of a queue whose name matches, with `reject-publish`. Returns false if the tests do not administer the
+/// broker.
 fn bound(fleet: &Fleet, queue: &str, most: u32) -> bool {
     let definition = format!(r#"{{"max-length":{most},"overflow":"reject-publish"}}"#);
     fleet.rabbitmqctl("set_policy", &["--apply-to", "queues", "bound", queue, &definition]).is_some()

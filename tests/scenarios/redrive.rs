@@ -1,4 +1,4 @@
-//! Companies of a job that has ended are enqueued once more: exactly those, and their newest outcomes count.
+//! A redrive enqueues chosen companies of an ended job again, and their latest outcomes count.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ fn counts(done: &Value) -> [u64; 4] {
     ["total", "succeeded", "failed", "cancelled"].map(|key| done[key].as_u64().unwrap())
 }
 
-/// Redrives and follows; the done event's data.
+/// Redrives and waits; returns the done event's data.
 fn redrive(fleet: &Fleet, more: &[&str], code: i32) -> Value {
     fleet.producer(&[&["redrive", "j", "--wait", "--output", "json"], more].concat()).expect(code).json()
 }
@@ -55,7 +55,7 @@ fn what_failed_for_a_cause_is_tried_again_with_a_mended_scorer_and_only_that() {
     assert!(nothing.error().contains("found none"), "{nothing:?}");
 }
 
-/// Asserts that the job's results are these, one a company, in any order.
+/// Asserts that the job's results are these, one per company, in any order.
 fn assert_results(fleet: &Fleet, expected: &[(&str, &str)]) {
     fleet.producer(&["results", "j", "--to", "r.jsonl"]).expect(0);
     let text = fs::read_to_string(fleet.path("r.jsonl")).unwrap();
@@ -191,7 +191,7 @@ fn what_a_too_short_retention_has_taken_from_the_ledger_is_told_once_and_can_be_
     let aggregator = fleet.aggregator(&[]);
     aggregator.wait_until_it_says("event=\"ledger_gap\"");
     assert!(fleet.status("j")["succeeded"].as_u64().unwrap() < 4_000);
-    assert_eq!(fleet.said_by_all("aggregator").matches("ERROR").count(), 1);
+    assert_eq!(fleet.stderr_of_all("aggregator").matches("ERROR").count(), 1);
     assert!(fleet.set_ledger_policy(r#"{"max-length-bytes":1000000000}"#), "retention is mended first");
     let redrive = ["redrive", "j", "--missing", "--file", file.to_str().unwrap(), "--wait", "--output", "json"];
     assert_eq!(counts(&fleet.producer(&redrive).expect(0).json()), [4_000, 4_000, 0, 0]);
@@ -222,7 +222,7 @@ fn a_redrive_that_is_interrupted_leaves_the_job_open_and_says_how_to_finish_it()
     assert_eq!(cancelled, [0, 1]);
 }
 
-/// What the job's events of that name say.
+/// The data of the job's events of this name.
 fn named(fleet: &Fleet, name: &str) -> Vec<Value> {
     fleet.ledger("j").events.into_iter().filter(|(of, _)| of == name).map(|(_, data)| data).collect()
 }

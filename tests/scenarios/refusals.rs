@@ -1,5 +1,5 @@
-//! What the broker refuses in mid-work: a right that is taken away, or a limit that is reached, ends no process, and is told until it
-//! is granted again.
+//! The broker refuses an operation while processes work, for want of a permission or because of a limit: no process ends, and
+//! the refusal is logged until the operation succeeds.
 
 use rollcall_tests::{Fleet, SCORER, eventually};
 use serde_json::json;
@@ -39,13 +39,14 @@ fn queues_of_one_model_that_cannot_be_had_hold_up_no_other_and_are_had_when_they
     if fleet.rabbitmqctl("set_vhost_limits", &[r#"{"max-queues": 1}"#]).is_none() {
         return;
     }
-    // A job of a model that has no queues yet, as another program may open it; and one whose queue of paused companies is not there.
+    // A job of a model that has no queues yet, opened as another program might; and one whose queue of paused companies does
+    // not exist.
     let opened = json!({
         "specversion": "1.0", "id": "other/opened", "source": "/", "type": "rollcall.job.opened", "subject": "other",
         "time": "2027-01-01T00:00:00Z", "datacontenttype": "application/json",
         "data": {"job": "other", "model": "other", "source": "-", "opened_at": "2027-01-01T00:00:00Z"},
     });
-    fleet.somebody_publishes("events", "job.other.opened", "rollcall.job.opened", &json!({}), &opened.to_string());
+    fleet.publish_from_python("events", "job.other.opened", "rollcall.job.opened", &json!({}), &opened.to_string());
     fleet.producer(&["resume", "resumed"]).expect(0);
     aggregator.wait_until_it_says("rollcall.dead.other");
     aggregator.wait_until_it_says("rollcall.paused.resumed");

@@ -12,19 +12,19 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rollcall_tests::{Fleet, SCORER, eventually};
 use serde_json::{Value, json};
 
-/// What each format says of one company, as text.
+/// The columns of one company, as text, for comparison between formats.
 type Row = BTreeMap<String, String>;
 
 const TEXTS: [&str; 6] = ["company_id", "model", "outcome", "scored_at", "cause", "message"];
 
-/// Forty companies, every tenth of which its scorer refuses; names with all that a CSV must quote.
+/// Forty companies, every tenth of which the scorer refuses; the names contain all that CSV must quote.
 fn forty() -> String {
     let what = |company: u32| if company.is_multiple_of(10) { "refuse" } else { "score" };
     let rows = (0..40).map(|company| format!("c{company},\"a \"\"b\"\", c\n{company}\",{}\n", what(company)));
     format!("company_id,name,do\n{}", rows.collect::<String>())
 }
 
-/// A finished job of them.
+/// Runs a job of these companies to its end.
 fn finished_job(fleet: &Fleet) {
     let _consumer = fleet.consumer("echo", SCORER, &["--threads", "1", "--batch", "7"]);
     fleet.enqueue(&fleet.file("forty.csv", forty()), "echo", "j", &["--wait"]).expect(1);
@@ -54,12 +54,12 @@ fn row_of(result: &Value) -> Row {
     row
 }
 
-/// JSON text in a form that can be compared, the same for none and null.
+/// JSON text in a canonical form; an empty text is `null`.
 fn parsed(prediction: &str) -> String {
     if prediction.is_empty() { "null".to_owned() } else { serde_json::from_str::<Value>(prediction).unwrap().to_string() }
 }
 
-/// Read by Python, which shares no code with what wrote it.
+/// Read by Python, which shares no code with the writer.
 fn csv_rows(fleet: &Fleet, path: &Path) -> Vec<Row> {
     let mut python = fleet.command("/usr/bin/python3");
     let read = "import csv, json, sys; print(json.dumps(list(csv.DictReader(open(sys.argv[1], newline='', encoding='utf-8')))))";
@@ -157,10 +157,10 @@ fn an_unfinished_job_gives_its_results_only_where_a_part_is_asked_for() {
     assert_eq!(ids, ["a", "b", "c"]);
 }
 
-/// Publishes a result as somebody else's service might.
+/// Publishes a result as another service might.
 fn somebody_elses_result(fleet: &Fleet, index: u32, round: u32, body: &str) {
     let headers = json!({ "job": "j", "index": index, "outcome": "succeeded", "attempt": 1, "round": round });
-    fleet.somebody_publishes("results", "m.j.succeeded", "rollcall.result.v1", &headers, body);
+    fleet.publish_from_python("results", "m.j.succeeded", "rollcall.result.v1", &headers, body);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn what_cannot_be_fetched_is_refused_by_name_and_leaves_no_file() {
     assert_eq!(before, after, "a file is left behind");
 }
 
-/// Whether a file is anything but what a process here said.
+/// Whether a file is neither the standard output nor the standard error of a process of this test.
 fn is_data(file: &std::fs::DirEntry) -> bool {
     let name = file.file_name();
     !Path::new(&name).extension().is_some_and(|extension| extension == "out" || extension == "err")

@@ -1,4 +1,4 @@
-//! A producer that was killed in mid-file, and another that goes on.
+//! A producer is killed in the middle of its file, and another continues.
 
 use std::fs;
 

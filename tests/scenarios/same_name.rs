@@ -1,4 +1,4 @@
-//! Two producers that are given the same name for their jobs.
+//! Two producers that use the same job name.
 
 use std::io::{PipeWriter, Write, pipe};
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use rollcall_tests::{Fleet, Process, SCORER, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// A file of so many companies, whose ids begin with its name.
+/// A file of so many companies, whose ids begin with the file's name.
 fn file(fleet: &Fleet, name: &str, companies: usize) -> PathBuf {
     let rows: String = (0..companies).map(|row| format!("{name}{row},\n")).collect();
     fleet.file(&format!("{name}.csv"), format!("company_id,do\n{rows}"))
 }
 
-/// Asserts that every company of `job` that counts is of the file of that name, and that all of them are there.
+/// Asserts that the counted companies of `job` are those of the file of this name, and all of them.
 fn assert_is_of(fleet: &Fleet, job: &str, name: &str, companies: u64) {
     let record = fleet.finished(job);
     record.assert_counted_once(companies);
@@ -81,7 +81,7 @@ fn a_producer_that_learns_in_mid_file_that_the_name_is_anothers_stops_there_and_
     assert!(!others.iter().any(|(event, _)| event == "sealed" || event == "cancelled"), "{others:?}");
 }
 
-/// A producer of job `j` that waits for the rest of its input, whether or not an aggregator runs.
+/// Starts a producer of job `j` that waits for the rest of its input, whether or not an aggregator runs.
 fn unfinished(fleet: &Fleet, companies: u32) -> (Process, PipeWriter) {
     let (input, mut rest) = pipe().unwrap();
     let mut producer = fleet.producer_command(&["enqueue", "-", "-m", "m", "--job", "j", "--priority", "normal"]);

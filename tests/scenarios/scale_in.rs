@@ -1,4 +1,4 @@
-//! A fleet that is made smaller in mid-job.
+//! A fleet is scaled in while a job runs.
 
 use std::time::Duration;
 

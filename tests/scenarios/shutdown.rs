@@ -1,4 +1,4 @@
-//! A process that is asked to stop does, in time, whatever it is doing and whether or not there is a broker.
+//! A process that is asked to stop does so in time, whatever it is doing and whether or not there is a broker.
 
 use std::io::PipeWriter;
 use std::net::TcpListener;
@@ -8,21 +8,21 @@ use rollcall_tests::{Broker, Fleet, Process, eventually};
 
 use crate::command_scorer::{assert_no_scorer_lives, companies, noted, pids};
 
-/// What the consumer is told, and what the others take by themselves.
+/// The consumer's `--grace`, and the fixed grace period of the others.
 const GRACE: &str = "5s";
 
-/// That, two seconds more in which connections are closed, and a little for a busy machine.
+/// The grace period, two seconds to close connections, and a little for a busy machine.
 const GRACE_AND_MORE: Duration = Duration::from_secs(8);
 
-/// An exit code by which a script sees that a person has interrupted the command.
+/// The exit code that tells a script that the command was interrupted.
 const INTERRUPTED: i32 = 130;
 
-/// One of everything in the middle of its work.
+/// An aggregator, a consumer and a producer, all busy.
 struct Busy {
     aggregator: Process,
     consumer: Process,
     producer: Process,
-    /// As long as it is open the producer waits for more of its file.
+    /// The producer waits for more of its file while this is open.
     _rest: PipeWriter,
 }
 
@@ -71,7 +71,7 @@ fn asked_to_stop_while_the_broker_is_away_each_process_ends_and_leaves_no_scorer
     let fleet = Fleet::on(&broker);
     let busy = Busy::on(&fleet);
     broker.kill_9();
-    // The producer waits for its file, and has nothing to say to a broker.
+    // The producer waits for its file and does not use its connection.
     for process in [&busy.consumer, &busy.aggregator] {
         process.wait_until_it_says("lost the connection");
     }
@@ -97,7 +97,7 @@ fn asked_to_stop_before_the_broker_has_answered_each_process_ends_and_leaves_no_
         ("consumer", &["--model", "m", "--scorer", &scorer, "--grace", GRACE], 0),
         ("aggregator", &["--log", "info"], 0),
     ];
-    // Once it asks for the broker, it also listens to whoever asks it to stop.
+    // A program that has connected to the broker has installed its signal handlers.
     let asked = starting.map(|(program, arguments, code)| {
         let process = fleet.program(program, arguments);
         (process, silent.accept().unwrap(), code)

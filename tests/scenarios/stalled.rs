@@ -1,5 +1,5 @@
-//! Companies that are nowhere: whoever waits is told that they got lost, and how to enqueue them again; and nobody is told so who has
-//! only to wait.
+//! Companies that are lost from the broker: whoever waits is told so, and how to enqueue them again. A job that only has to
+//! wait is not reported.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use lapin::types::FieldTable;
 use rollcall_tests::{Fleet, SCORER, eventually, free_address, metrics, value, within};
 use serde_json::Value;
 
-/// Time for a stall to be noticed: ten seconds of quiet, two looks, and a busy machine.
+/// The time to detect a stall: ten seconds of quiet, two checks, and a busy machine.
 const NOTICED: Duration = Duration::from_secs(90);
 
 fn companies(fleet: &Fleet, count: usize, what: &str) -> PathBuf {
@@ -18,7 +18,7 @@ fn companies(fleet: &Fleet, count: usize, what: &str) -> PathBuf {
     fleet.file(&format!("{what}-{count}.csv"), format!("company_id,do\n{rows}"))
 }
 
-/// How the job stands, once it is told as stalled.
+/// The job's `stalled` status, once it has one.
 fn stalled(fleet: &Fleet, job: &str) -> Value {
     within(NOTICED, &format!("{job} is told as stalled"), || {
         let stalled = fleet.status(job)["stalled"].clone();
@@ -79,28 +79,28 @@ fn a_job_that_has_only_to_wait_is_not_told_as_stalled_though_one_that_came_later
     let alone = ["--threads", "1", "--batch", "1", "--prefetch", "1"];
     let patient = [&alone[..], &["--score-timeout", "6m"]].concat();
     let leaving = [&patient[..], &["--grace", "10m"]].concat();
-    // Nobody takes them.
+    // No consumer takes its companies.
     enqueue("slow", "nobody", &[]);
-    // The scorer takes minutes for each.
+    // The scorer takes minutes for each company.
     let _slow = fleet.consumer("slow", SCORER, &patient);
     enqueue("hang", "slow", &[]);
-    // The consumer holds its last company, and does not answer.
+    // The consumer holds its only company, and is frozen.
     let frozen = fleet.consumer("frozen", SCORER, &patient);
     fleet.enqueue(&companies(&fleet, 1, "hang"), "frozen", "frozen", &[]).expect(0);
-    // The consumer is to stop, and may finish what it holds.
+    // The consumer is stopping, and may finish what it holds.
     let stopping = fleet.consumer("stopping", SCORER, &leaving);
     fleet.enqueue(&companies(&fleet, 1, "hang"), "stopping", "stopping", &[]).expect(0);
-    // All wait for their next attempt, after a delay that only a consumer which is gone knew.
+    // All companies wait for a retry, after a delay that only a consumer knows which has ended.
     let retrying = fleet.consumer("retrying", SCORER, &["--threads", "1", "--retry-delays", "7m"]);
     enqueue("busy", "retrying", &[]);
-    // And one that the job knows.
+    // All wait for a retry, after a delay that the job's settings tell.
     let _later = fleet.consumer("later", SCORER, &["--threads", "1"]);
     enqueue("busy", "later", &["--retry-delays", "8m", "--max-attempts", "3"]);
-    // They are set aside.
+    // The job is paused.
     enqueue("slow", "paused", &[]);
     fleet.producer(&["pause", "paused"]).expect(0);
     let _paused = fleet.consumer("paused", SCORER, &["--threads", "1"]);
-    // Its producer is slow, and all that it has told of is answered.
+    // Its producer is slow, and all companies that its progress events count have results.
     let (_unsealed, _rest) = fleet.unfinished_enqueue("unsealed", 3_000, &[]);
     let _unsealed_consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     for model in ["slow", "frozen", "stopping", "retrying", "later", "paused"] {
@@ -114,11 +114,11 @@ fn a_job_that_has_only_to_wait_is_not_told_as_stalled_though_one_that_came_later
     }
     frozen.freeze();
     stopping.terminate();
-    // The aggregator asks each minute, and as soon as there is a job.
+    // The aggregator queries the consumers each minute, and when a job is opened.
     let is_asked = |line: &str| line.contains("event=\"searched\" model=retrying") && line.contains("420s");
     eventually("it has said after which delays it tries again", || aggregator.stderr().lines().any(is_asked).then_some(()));
     drop(retrying);
-    // The last of them to come is lost, and is told only when all others have been quiet for longer.
+    // The last job's companies are lost, which is reported only after all other jobs have been quiet for longer.
     fleet.enqueue(&companies(&fleet, 3, "slow"), "lost", "lost", &[]).expect(0);
     eventually("it is known", || (fleet.status("lost")["total"] == 3).then_some(()));
     fleet.purge(&fleet.name("work.lost"));
@@ -147,11 +147,11 @@ fn results_that_only_a_subscriber_got_are_told_as_lost_and_the_binding_comes_bac
         channel.queue_bind("subscriber".into(), results.as_str().into(), "#".into(), options, none.clone()).await.unwrap();
         channel.queue_unbind(ledger.as_str().into(), results.as_str().into(), "#".into(), none).await.unwrap();
     });
-    // No command of the producer is used here: each declares everything anew.
+    // Producer commands must not be used here: each declares the topology, bindings included.
     eventually("the subscriber has some", || (fleet.waiting_in("subscriber") >= Some(5)).then_some(()));
     let recorded = fleet.answered("j");
     eventually("the binding is back", || (fleet.answered("j") > recorded + 2).then_some(()));
-    // Where consumers put into the ledger themselves what it did not get, nothing is lost.
+    // If consumers publish to the ledger directly what was not routed there, nothing is lost.
     let status = within(NOTICED, "the job is done, or told as stalled", || {
         let status = fleet.status("j");
         (status["stalled"].is_object() || status["done_at"].is_string()).then_some(status)

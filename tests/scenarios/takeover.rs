@@ -1,4 +1,4 @@
-//! Processes that die in mid-job.
+//! Consumers and aggregators die while a job runs.
 
 use std::time::Duration;
 
@@ -35,8 +35,9 @@ fn results_that_came_while_no_aggregator_ran_are_counted_when_one_starts() {
     fleet.finished("j").assert_counted_once(500);
 }
 
-/// Takes a model's only waiting company and lets it go again, as a consumer does that dies of it; says whether there was one.
-async fn die_of_it(url: &str, queue: &str) -> bool {
+/// Takes a model's only ready company and closes the connection, as a consumer that crashes does. Returns whether there was
+/// one.
+async fn take_and_disconnect(url: &str, queue: &str) -> bool {
     let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let taken = channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap().is_some();
@@ -52,12 +53,12 @@ fn a_company_that_kills_every_consumer_becomes_a_failed_result_and_its_job_ends(
     fleet.producer(&["enqueue", file.to_str().unwrap(), "-m", "m", "--job", "j", "--priority", "normal"]).expect(0);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     eventually("the broker gives the company up", || {
-        let taken = runtime.block_on(die_of_it(fleet.url(), &fleet.name("work.m")));
+        let taken = runtime.block_on(take_and_disconnect(fleet.url(), &fleet.name("work.m")));
         (!taken).then_some(())
     });
     let record = fleet.finished("j");
     record.assert_counted_once(1);
-    // No consumer of ours has given it up, which would be `consumer_crashed`: the broker has, at its own limit.
+    // Our consumers would have reported `consumer_crashed`: here the broker applied its own delivery limit.
     assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("delivery_limit", 1)]);
 }
 

@@ -62,7 +62,7 @@ fn assert_aggregator_counted(metrics: &str) {
     for (series, expected) in expected {
         assert_eq!(value(metrics, series), Some(expected), "{series} in {metrics}");
     }
-    // Fifty results; opened, sealed and done; at least one marker.
+    // 50 results; the opened, sealed and done events; at least one marker.
     assert!(value(metrics, "rollcall_ledger_offset").unwrap() >= 54.0, "{metrics}");
 }
 

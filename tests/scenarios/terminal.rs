@@ -1,4 +1,5 @@
-//! What people see at a terminal: nothing that takes the terminal over, colours where they are wanted, and no process that depends on it.
+//! What people see at a terminal: no control sequences from data, colours if they are wanted, and no process that a terminal
+//! can block.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A title, a cleared screen, a colour by one character of eight bits, a text in the other direction, and a second line.
+/// A title sequence, a cleared screen, a colour by an 8-bit control character, a right-to-left override, and a second line.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}evil\u{1b}[2J\u{7f}\u{9b}31m\u{202e}txt\nfree 1 failed: none";
 const SHOWN: &str = r"\u{1b}]0;owned\u{7}evil\u{1b}[2J\u{7f}\u{9b}31m\u{202e}txt\nfree 1 failed: none";
 
@@ -19,13 +20,13 @@ fn acts_on_a_terminal(c: char) -> bool {
     c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
 }
 
-/// Asserts that a terminal shows all of `text`, and that its lines are its own.
+/// Asserts that `text` has no control characters, and no line that begins with the hostile text.
 fn assert_harmless(text: &str) {
     assert!(!text.contains(|c| acts_on_a_terminal(c) && c != '\n'), "{text:?}");
     assert!(!text.lines().any(|line| line.starts_with("free ")), "{text:?}");
 }
 
-/// A job whose companies are called, fail, and have columns as a hostile file says.
+/// A job whose company ids, errors and columns are hostile texts.
 fn hostile_job(fleet: &Fleet) -> [Process; 2] {
     let aggregator = fleet.aggregator(&[]);
     let consumer = fleet.consumer("echo", SCORER, &["--threads", "1"]);
@@ -40,7 +41,7 @@ fn hostile_job(fleet: &Fleet) -> [Process; 2] {
 fn what_records_and_scorers_say_is_shown_and_not_obeyed() {
     let fleet = Fleet::fresh();
     let processes = hostile_job(&fleet);
-    // A cause to count failures by has no such characters from the beginning.
+    // A cause has these characters replaced already, since failures are counted by it.
     for (arguments, shown) in [
         (&["results", "j", "--show", "9"][..], 4),
         (&["failures", "j"], 2),
@@ -70,7 +71,7 @@ fn json_for_scripts_has_the_same_values_and_no_control_characters() {
         let said = [document.pointer(place), document.pointer(&place.replacen('0', "1", 1))];
         assert!(said.into_iter().flatten().any(|said| said == HOSTILE), "{document}");
     }
-    // A file is data, and stays as it is.
+    // A file keeps the original values.
     fleet.producer(&["results", "j", "--to", "r.jsonl"]).expect(0);
     let rows = std::fs::read_to_string(fleet.path("r.jsonl")).unwrap();
     let ids = rows.lines().map(|row| serde_json::from_str::<Value>(row).unwrap()["company_id"].clone());
@@ -90,7 +91,7 @@ fn errors_and_columns_are_escaped() {
     assert!(refused.error().contains(r"no\u{1b}[2J\nsuch.bif"), "{refused:?}");
 }
 
-/// Runs the producer on a terminal, which `script` makes, with some variables; returns what the terminal was sent.
+/// Runs the producer on a terminal made by `script`, with these variables; returns what the terminal received.
 fn on_a_terminal(fleet: &Fleet, variables: &[(&str, &str)], arguments: &[&str]) -> String {
     let producer = fleet.producer_command(arguments);
     let words = [producer.get_program()].into_iter().chain(producer.get_args());
@@ -108,7 +109,7 @@ fn clear_colour_variables(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Enqueues a job without an aggregator, of which one line of log is said.
+/// Enqueues a job without an aggregator, which logs one warning.
 fn enqueue_with_a_warning(job: &str) -> [&str; 6] {
     ["enqueue", "c.csv", "-m", "m", "--job", job]
 }
@@ -158,7 +159,7 @@ fn rows_on_a_terminal_are_escaped_and_what_is_no_text_is_refused() {
     assert!(refused.stdout.contains("found a terminal"), "{refused:?}");
 }
 
-/// Starts a program whose standard error is a pipe that nobody reads any more.
+/// Starts a program whose standard error is a pipe without a reader.
 fn with_closed_stderr(fleet: &Fleet, name: &str, command: &Command) -> Process {
     let pipe = fleet.path(&format!("{name}.pipe"));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -207,7 +208,7 @@ fn a_closed_standard_error_changes_nothing() {
     }
 }
 
-/// Starts a program whose standard error is a full pipe with a reader that does not read, as of a terminal after Ctrl-S.
+/// Starts a program whose standard error is a full pipe that is open but not read, as of a terminal after Ctrl-S.
 fn with_stalled_stderr(fleet: &Fleet, name: &str, command: &Command) -> (Process, File) {
     const NON_BLOCKING: i32 = 0o4000;
     let pipe = fleet.path(&format!("{name}.pipe"));
@@ -279,7 +280,7 @@ fn a_terminal_that_stands_still_holds_no_job_up_that_is_enqueued_and_shown_on_it
     let producer = fleet.producer_command(&["enqueue", "c.csv", "-m", "echo", "--job", "j", "--wait"]);
     let words = [producer.get_program()].into_iter().chain(producer.get_args());
     let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-    // Standard output is not the terminal: to write there is what the command is for.
+    // Standard output is not the terminal, since writing there may block by design.
     let command = format!("{} >outcome", words.join(" "));
     let mut script = fleet.command("script");
     script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).current_dir(fleet.path("")).env("TERM", "xterm");

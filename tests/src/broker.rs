@@ -1,4 +1,4 @@
-//! A private broker, which a test may kill, restart, freeze and thaw without asking anybody.
+//! A broker that a test may kill, restart, freeze and thaw.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,66 +7,64 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::fleet::project;
+use crate::environment::{broker_url, project, test_broker};
+use crate::report::skip;
 use crate::wait::eventually;
 
-/// Each takes a core while it starts: more at a time would only make each other late.
-const AT_A_TIME: usize = 2;
+/// Private brokers that may run at the same time. Each takes a core while it starts, so more would only delay each other.
+const MAX_PRIVATE: usize = 2;
 
-/// RabbitMQ 3.10.8, killed within half a second of declaring a quorum queue, has forgotten where that queue's log is, and comes
-/// back with the queue leaderless for ever. That is not what is tested here.
-const SETTLED: Duration = Duration::from_secs(3);
+/// RabbitMQ 3.10.8 that is killed within half a second of declaring a quorum queue loses the location of that queue's log: the queue
+/// stays without a leader. The tests are not about that.
+const DURABLE_AFTER: Duration = Duration::from_secs(3);
 
-/// What every private broker's name begins with; the process id of its test follows.
+/// The prefix of private brokers' names; the process id of the test follows.
 const NAME: &str = "private";
 
-/// A broker, stopped and forgotten when it is dropped.
+/// A broker. A private one is stopped, and its data are deleted, when it is dropped.
 #[derive(Debug)]
 pub struct Broker {
     name: String,
     url: String,
-    /// Nothing where it is not ours to stop.
-    seat: Option<Seat>,
+    /// `None` if the broker is not private.
+    permits: Option<Permits>,
 }
 
 impl Broker {
-    /// A broker of one's own, whatever `AMQP_URL` names; nothing, and a line that says so, where RabbitMQ is not installed.
-    ///
-    /// # Panics
-    /// Where it does not start.
+    /// Starts a broker of this test's own. Returns `None`, and reports the test as skipped, if RabbitMQ is not installed.
     pub fn private() -> Option<Broker> {
-        Broker::taking(1)
+        Broker::start(1)
     }
 
-    /// The same, and alone: to be the first of a cluster.
+    /// Starts the first node of a cluster, which takes all permits.
     pub(crate) fn first_of_cluster() -> Option<Broker> {
-        Broker::taking(AT_A_TIME)
+        Broker::start(MAX_PRIVATE)
     }
 
-    fn taking(places: usize) -> Option<Broker> {
+    fn start(permits: usize) -> Option<Broker> {
+        // Not used here, but without it other tests would end the process, and leave this broker running.
+        broker_url();
         if !is_installed() {
-            eprintln!("skipped: RabbitMQ is not installed, and this test kills or stops its broker");
+            skip("RabbitMQ is not installed, and this test kills or stops its broker");
             return None;
         }
-        let seat = Some(Seat::take(places));
-        sweep();
+        let permits = Some(Permits::acquire(permits));
+        stop_orphans();
         let name = fresh_name();
-        let url = said(&script(&["start", &name]));
-        Some(Broker { name, url, seat })
+        let url = stdout(&script(&["start", &name]));
+        Some(Broker { name, url, permits })
     }
 
-    /// One more node in the cluster of this one, which has taken the seat for it.
-    pub(crate) fn another(&self) -> Broker {
+    /// Starts one more node of this one's cluster. The first node holds the permits.
+    pub(crate) fn join(&self) -> Broker {
         let name = fresh_name();
-        let url = said(&script(&["join", &name, &self.name]));
-        Broker { name, url, seat: Some(Seat::take(0)) }
+        let url = stdout(&script(&["join", &name, &self.name]));
+        Broker { name, url, permits: Some(Permits::acquire(0)) }
     }
 
-    /// The broker that `deploy/local/with-broker` has started for this process, and will stop; nothing where it has not.
+    /// The broker that `deploy/local/with-broker` started for this process, and will stop; `None` if it did not.
     pub fn given() -> Option<Broker> {
-        let name = std::env::var("ROLLCALL_TEST_BROKER").ok()?;
-        let url = std::env::var("AMQP_URL").ok()?;
-        Some(Broker { name, url, seat: None })
+        Some(Broker { name: test_broker()?, url: broker_url().to_owned(), permits: None })
     }
 
     /// Its folder: configuration, data, log and process id.
@@ -75,9 +73,6 @@ impl Broker {
     }
 
     /// Its process id.
-    ///
-    /// # Panics
-    /// Where it does not run.
     pub fn process_id(&self) -> u32 {
         fs::read_to_string(self.folder().join("pid")).unwrap().trim().parse().unwrap()
     }
@@ -87,32 +82,26 @@ impl Broker {
         &self.url
     }
 
-    /// Has it evaluate an expression of Erlang; returns what comes of it.
-    ///
-    /// # Panics
-    /// Where it cannot.
+    /// The value of an Erlang expression.
     pub fn evaluate(&self, expression: &str) -> String {
-        said(&script(&["ctl", &self.name, "-q", "eval", expression]))
+        stdout(&script(&["ctl", &self.name, "-q", "eval", expression]))
     }
 
-    /// Ends it as a power cut would, once every queue on it is old enough to survive that.
-    ///
-    /// # Panics
-    /// Where it does not run.
+    /// Kills it with SIGKILL, once a kill can no longer destroy a queue that was declared just now.
     pub fn kill_9(&self) {
-        self.settle();
-        said(&script(&["kill", &self.name]));
+        self.wait_until_queues_are_durable();
+        stdout(&script(&["kill", &self.name]));
     }
 
-    /// Waits until a kill would not take a queue with it that was declared just now.
-    pub fn settle(&self) {
-        eventually("every queue's place is on the broker's disk", || {
-            let newest = self.queue_folders().into_iter().filter_map(|folder| born(&folder)).max();
-            newest.is_none_or(|born| born.elapsed().is_ok_and(|age| age >= SETTLED)).then_some(())
+    /// Waits until every queue survives a kill.
+    pub fn wait_until_queues_are_durable(&self) {
+        eventually("every queue's location is on the broker's disk", || {
+            let newest = self.queue_folders().into_iter().filter_map(|folder| created_at(&folder)).max();
+            newest.is_none_or(|created| created.elapsed().is_ok_and(|age| age >= DURABLE_AFTER)).then_some(())
         });
     }
 
-    /// The folder of every quorum queue and stream: made when it is declared.
+    /// The folder of every quorum queue and stream, created when the queue is declared.
     fn queue_folders(&self) -> Vec<PathBuf> {
         let data = self.folder().join("data");
         let of_kind = |kind: &str| entries(&data).into_iter().map(|node| node.join(kind)).collect::<Vec<_>>();
@@ -120,50 +109,33 @@ impl Broker {
         nodes.flat_map(|kind| entries(&kind)).flat_map(|node| entries(&node)).filter(|entry| entry.is_dir()).collect()
     }
 
-    /// Brings it back, on the same port and with the same data.
-    ///
-    /// # Panics
-    /// Where it does not start.
+    /// Restarts it, on the same port and with the same data.
     pub fn restart(&self) {
-        said(&script(&["start", &self.name]));
+        stdout(&script(&["start", &self.name]));
     }
 
-    /// Stops it where it is: its connections stay open, and nobody answers.
-    ///
-    /// # Panics
-    /// Where it does not run.
+    /// Stops it with SIGSTOP: its connections stay open, and nothing answers.
     pub fn freeze(&self) {
-        said(&script(&["freeze", &self.name]));
+        stdout(&script(&["freeze", &self.name]));
     }
 
-    /// Lets a frozen one go on.
-    ///
-    /// # Panics
-    /// Where it does not run.
+    /// Continues it with SIGCONT.
     pub fn thaw(&self) {
-        said(&script(&["thaw", &self.name]));
+        stdout(&script(&["thaw", &self.name]));
     }
 
     /// The queues of the default vhost whose state is `down`.
-    ///
-    /// # Panics
-    /// Where it does not run.
     pub fn queues_down(&self) -> Vec<String> {
         let queues = self.ctl(&["list_queues", "--no-table-headers", "name", "state"]);
         queues.lines().filter_map(|queue| queue.strip_suffix("\tdown")).map(ToOwned::to_owned).collect()
     }
 
-    /// `rabbitmqctl` against it; returns what it prints.
-    ///
-    /// # Panics
-    /// Where that fails.
+    /// The output of `rabbitmqctl`, which must succeed.
     pub fn ctl(&self, arguments: &[&str]) -> String {
-        said(&script(&[&["ctl", &self.name, "--quiet"], arguments].concat()))
+        stdout(&script(&[&["ctl", &self.name, "--quiet"], arguments].concat()))
     }
-}
 
-impl Broker {
-    /// `rabbitmqctl` against it; `None` where that fails, as it does while the broker is away.
+    /// The output of `rabbitmqctl`; `None` if it fails, as it does while the broker is down.
     pub fn try_ctl(&self, arguments: &[&str]) -> Option<String> {
         let output = script(&[&["ctl", &self.name, "--quiet"], arguments].concat());
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
@@ -172,7 +144,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        if self.seat.is_some() {
+        if self.permits.is_some() {
             // A failure here must not hide that of the test.
             drop(script(&["stop", &self.name]));
         }
@@ -184,12 +156,13 @@ fn fresh_name() -> String {
     format!("{NAME}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn script(arguments: &[&str]) -> Output {
+/// Runs `deploy/local/broker`.
+pub(crate) fn script(arguments: &[&str]) -> Output {
     let broker = project().join("deploy/local/broker");
     Command::new(&broker).args(arguments).output().unwrap_or_else(|error| panic!("cannot run {}: {error}", broker.display()))
 }
 
-fn said(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
@@ -203,18 +176,18 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// When a folder was made; on a file system that does not know, when something was last made in it.
-fn born(folder: &Path) -> Option<SystemTime> {
+/// When a folder was created; when it was last modified, on a file system that does not record the former.
+fn created_at(folder: &Path) -> Option<SystemTime> {
     let metadata = fs::metadata(folder).ok()?;
     metadata.created().or_else(|_| metadata.modified()).ok()
 }
 
-/// Stops the brokers of test processes that were killed before they could.
-fn sweep() {
-    static SWEPT: Once = Once::new();
-    SWEPT.call_once(|| {
-        for left in entries(&project().join(".rollcall")) {
-            let Some(name) = left.file_name().and_then(|name| name.to_str()) else { continue };
+/// Stops the private brokers of test processes that were killed.
+fn stop_orphans() {
+    static STOPPED: Once = Once::new();
+    STOPPED.call_once(|| {
+        for folder in entries(&project().join(".rollcall")) {
+            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
             let process = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('-')?.split('-').next());
             if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
                 drop(script(&["stop", name]));
@@ -223,30 +196,28 @@ fn sweep() {
     });
 }
 
-/// The right to run so many private brokers.
+/// Permits of the semaphore that limits private brokers to `MAX_PRIVATE`; released when they are dropped.
 #[derive(Debug)]
-struct Seat {
-    places: usize,
+struct Permits(usize);
+
+static ACQUIRED: Mutex<usize> = Mutex::new(0);
+static RELEASED: Condvar = Condvar::new();
+
+fn acquired() -> MutexGuard<'static, usize> {
+    ACQUIRED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-static TAKEN: Mutex<usize> = Mutex::new(0);
-static FREED: Condvar = Condvar::new();
-
-fn taken() -> MutexGuard<'static, usize> {
-    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Seat {
-    fn take(places: usize) -> Seat {
-        let free = FREED.wait_while(taken(), |taken| *taken + places > AT_A_TIME);
-        *free.unwrap_or_else(PoisonError::into_inner) += places;
-        Seat { places }
+impl Permits {
+    fn acquire(permits: usize) -> Permits {
+        let free = RELEASED.wait_while(acquired(), |acquired| *acquired + permits > MAX_PRIVATE);
+        *free.unwrap_or_else(PoisonError::into_inner) += permits;
+        Permits(permits)
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permits {
     fn drop(&mut self) {
-        *taken() -= self.places;
-        FREED.notify_all();
+        *acquired() -= self.0;
+        RELEASED.notify_all();
     }
 }

@@ -1,4 +1,4 @@
-//! A cluster of three private brokers, whose nodes can be killed, and cut off from each other.
+//! A RabbitMQ cluster of three private nodes, which can be killed and partitioned.
 
 use std::ops::Index;
 
@@ -7,35 +7,26 @@ use serde_json::Value;
 use crate::broker::Broker;
 use crate::wait::eventually;
 
-/// Three nodes: the least of which one may be missing.
+/// Three nodes: the smallest cluster that keeps a majority without one of them.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: [Broker; 3],
 }
 
 impl Cluster {
-    /// Three nodes of one's own, whatever `AMQP_URL` names; nothing, and a line that says so, where RabbitMQ is not installed.
-    ///
-    /// # Panics
-    /// Where they do not start, or do not find each other.
+    /// Starts three nodes of this test's own. Returns `None`, and reports the test as skipped, if RabbitMQ is not installed.
     pub fn of_three() -> Option<Cluster> {
         let first = Broker::first_of_cluster()?;
-        let (second, third) = (first.another(), first.another());
+        let (second, third) = (first.join(), first.join());
         Some(Cluster { nodes: [first, second, third] })
     }
 
-    /// Ends all connections between a node and the others, and lets them make no new ones. The broker's clients keep theirs.
-    ///
-    /// # Panics
-    /// Where it does not run.
+    /// Closes the connections between a node and the others and prevents new ones. The clients' connections stay open.
     pub fn cut_off(&self, node: usize) {
         self.each_other(node, "begin erlang:set_cookie(Other, stranger), erlang:disconnect_node(Other) end");
     }
 
-    /// Lets a node that was cut off and the others find each other again, and waits until they have.
-    ///
-    /// # Panics
-    /// Where they do not within a minute.
+    /// Reconnects a node that was cut off, and waits until all three are one cluster again.
     pub fn heal(&self, node: usize) {
         self.each_other(node, "erlang:set_cookie(Other, erlang:get_cookie())");
         eventually("all three nodes are one cluster again", || {
@@ -44,24 +35,18 @@ impl Cluster {
         });
     }
 
-    /// Has a node do something about each `Other`. It is enough that one side takes the other for a stranger: Erlang's cookie has
-    /// to be right on both. So a node is cut off as by a network, with no rights of an administrator.
+    /// Evaluates `act` on a node for each `Other` node. Erlang accepts a connection only if both sides know the same cookie,
+    /// so it is enough to change the cookie on one side; unlike a firewall rule, that needs no root.
     fn each_other(&self, node: usize, act: &str) {
         self.nodes[node].ctl(&["eval", &format!("[{act} || Other <- lists:delete(node(), rabbit_nodes:all())].")]);
     }
 
-    /// Whether a node still takes part: one that is cut off stops itself.
-    ///
-    /// # Panics
-    /// Where its process does not run.
+    /// Whether a node is running. One that is cut off from the majority stops itself.
     pub fn takes_part(&self, node: usize) -> bool {
         self.nodes[node].ctl(&["eval", "rabbit:is_running()."]) == "true"
     }
 
-    /// The queues and streams that a node leads, by name.
-    ///
-    /// # Panics
-    /// Where it does not run.
+    /// The names of the queues and streams whose leader is on this node.
     pub fn led_by(&self, node: usize) -> Vec<String> {
         let name = self.nodes[node].ctl(&["eval", "node()."]);
         let queues = self.nodes[node].ctl(&["list_queues", "name", "leader", "--formatter", "json"]);

@@ -1,4 +1,4 @@
-//! A fleet in a vhost of its own: producers, consumers and aggregators as their users start them.
+//! A fleet in its own vhost: producers, consumers and aggregators, started as users start them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,36 +11,28 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
+use crate::environment::{project, require_python, test_broker};
 use crate::ledger::{Bodies, JobRecord, read_ledger};
 use crate::process::{Ended, Process};
+use crate::programs::program;
 use crate::relay::Relay;
+use crate::report::skip;
 use crate::vhost::Vhost;
 use crate::wait::eventually;
 
-/// Longest that any producer command here may take.
+/// The time limit for a producer command.
 const PRODUCER_DEADLINE: Duration = Duration::from_secs(120);
 
-/// A scorer that does with a company what its column `do` says; see `fixtures/scorer.py`.
+/// A scorer that treats a company as its column `do` says; see `fixtures/scorer.py`.
 pub const SCORER: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py";
 
-/// The project's folder.
-pub fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// A test's jobs wait in turn unless it says otherwise, however small they are: a user's small job would go ahead.
-fn in_turn(arguments: &[&str]) -> &'static [&'static str] {
+/// Jobs of a test have normal priority unless it sets another: with the default, `auto`, small jobs use the express queue.
+fn normal_priority(arguments: &[&str]) -> &'static [&'static str] {
     if arguments.contains(&"--priority") { &[] } else { &["--priority", "normal"] }
 }
 
-fn binary(name: &str) -> PathBuf {
-    // This test's own executable is in target/<profile>/deps.
-    let own = std::env::current_exe().unwrap();
-    own.ancestors().nth(2).unwrap().join(name)
-}
-
-/// A fleet; its processes end with it.
+/// A fleet. Its processes are killed when they are dropped.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     vhost: Vhost,
@@ -49,17 +41,18 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet without processes yet.
+    /// A fleet without processes.
     pub fn fresh() -> Fleet {
+        require_python();
         Fleet::of(Vhost::fresh())
     }
 
-    /// A fleet without processes yet, on a broker that has made nothing for any other.
+    /// A fleet without processes, on a broker without other prepared vhosts.
     pub fn alone() -> Fleet {
         Fleet::of(Vhost::alone())
     }
 
-    /// A fleet without processes yet, and the only one, on a broker of its own.
+    /// A fleet without processes that has a broker to itself.
     pub fn on(broker: &Broker) -> Fleet {
         Fleet::of(Vhost { url: broker.url().to_owned(), prefix: "rollcall".to_owned() })
     }
@@ -68,18 +61,18 @@ impl Fleet {
         Fleet { vhost, folder: Arc::new(TempDir::new().unwrap()), started: Arc::default() }
     }
 
-    /// The same fleet, pointed at another URL.
+    /// The same fleet at another URL.
     pub fn at(mut self, url: &str) -> Fleet {
         url.clone_into(&mut self.vhost.url);
         self
     }
 
-    /// The same fleet by way of a relay: what is started here is behind it, what is started on the fleet itself is not.
+    /// The same fleet through a relay: processes started from the returned fleet connect through it.
     pub fn behind(&self, relay: &Relay) -> Fleet {
         self.clone().at(&relay.url(self.url()))
     }
 
-    /// The same fleet, with connections that notice within `seconds` and a little that the other side is silent.
+    /// The same fleet with this AMQP heartbeat. A silent connection is closed after about twice as long.
     pub fn with_heartbeat(&self, seconds: u32) -> Fleet {
         self.clone().at(&format!("{}?heartbeat={seconds}", self.url()))
     }
@@ -94,19 +87,19 @@ impl Fleet {
         format!("{}.{role}", self.vhost.prefix)
     }
 
-    /// A path in its folder.
+    /// A path in the fleet's temporary folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A file in its folder.
+    /// Writes a file into the fleet's temporary folder.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         fs::write(self.path(name), contents).unwrap();
         self.path(name)
     }
 
-    /// Everything that processes called `name` have said on standard error so far.
-    pub fn said_by_all(&self, name: &str) -> String {
+    /// The standard error of all processes called `name` so far.
+    pub fn stderr_of_all(&self, name: &str) -> String {
         let files = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
         let theirs = files.filter(|path| {
             let file = path.file_name().unwrap().to_string_lossy();
@@ -115,7 +108,7 @@ impl Fleet {
         theirs.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
     }
 
-    /// Keeps its folder for a person to look into, and says where it is.
+    /// Moves its folder out of the temporary one, so that a person can inspect it; returns the new path.
     pub fn keep(&self, name: &str) -> PathBuf {
         let kept = std::env::temp_dir().join(name);
         fs::rename(self.folder.path(), &kept).unwrap();
@@ -129,11 +122,11 @@ impl Fleet {
         command
     }
 
-    /// One of the programs as at a terminal: a script that runs the tests in its background hands down that Ctrl-C is ignored, and `nohup`
-    /// that SIGHUP is.
+    /// A program with default handling of SIGINT and SIGHUP: a script that runs the tests in the background makes its
+    /// children ignore the one, `nohup` the other.
     fn own_command(&self, name: &str) -> Command {
         let mut command = self.command("env");
-        command.arg("--default-signal=INT,HUP").arg(binary(name));
+        command.arg("--default-signal=INT,HUP").arg(program(name));
         command
     }
 
@@ -159,24 +152,25 @@ impl Fleet {
         consumer
     }
 
-    /// Starts one of the programs, `aggregator`, `consumer` or `producer`, in the project's folder, and waits for nothing.
+    /// Starts `aggregator`, `consumer` or `producer` in the project's folder.
     pub fn program<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Process {
         self.start(name, self.program_command(name, arguments))
     }
 
-    /// One of the programs with `arguments`, in the project's folder, not yet started.
+    /// A program with `arguments`, in the project's folder, not yet started.
     pub fn program_command<A: AsRef<OsStr>>(&self, name: &str, arguments: &[A]) -> Command {
         let mut command = self.own_command(name);
         command.args(arguments).current_dir(project());
         command
     }
 
-    /// Starts a consumer of the demo's model, `questionnaire`, with few particles: these tests are not about precision.
+    /// Starts a consumer of the demo's model, `questionnaire`. Few particles suffice, since these tests do not check
+    /// precision.
     pub fn demo_consumer(&self) -> Process {
         self.consumer("questionnaire", "bayes:deploy/demo/questionnaire.bif", &["--particles", "50", "--threads", "1"])
     }
 
-    /// The producer with `arguments`, not yet started.
+    /// The producer with `arguments`, in the fleet's folder, not yet started.
     pub fn producer_command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = self.own_command("producer");
         command.args(arguments).current_dir(self.folder.path());
@@ -201,13 +195,14 @@ impl Fleet {
     /// Starts to enqueue `file` for `model` as `job`.
     pub fn start_enqueue(&self, file: &Path, model: &str, job: &str, more: &[&str]) -> Process {
         let arguments = ["enqueue", file.to_str().unwrap(), "--model", model, "--job", job];
-        self.start_producer(&[&arguments, more, in_turn(more)].concat())
+        self.start_producer(&[&arguments, more, normal_priority(more)].concat())
     }
 
-    /// A producer that has taken `companies` of `job` for model `m`, and waits for the rest on its standard input.
+    /// Starts a producer that has read `companies` of `job` for model `m`, and waits for more on its standard input.
     pub fn unfinished_enqueue(&self, job: &str, companies: u32, more: &[&str]) -> (Process, PipeWriter) {
         let (input, mut rest) = pipe().unwrap();
-        let mut producer = self.producer_command(&[&["enqueue", "-", "-m", "m", "--job", job], more, in_turn(more)].concat());
+        let mut producer =
+            self.producer_command(&[&["enqueue", "-", "-m", "m", "--job", job], more, normal_priority(more)].concat());
         producer.stdin(input);
         let producer = self.start("producer", producer);
         let rows: String = (0..companies).map(|row| format!("{row}\n")).collect();
@@ -216,34 +211,31 @@ impl Fleet {
         (producer, rest)
     }
 
-    /// Sets the policy for the ledger; the size of segments must be set before it is declared. Says so and returns false where
-    /// the broker is not ours to administer.
+    /// Sets the policy for the ledger. The segment size must be set before the ledger is declared. Returns false, and reports
+    /// the test as skipped, if the tests do not administer the broker.
     pub fn set_ledger_policy(&self, definition: &str) -> bool {
         self.rabbitmqctl("set_policy", &["--apply-to", "queues", "ledger", "ledger$", definition]).is_some()
     }
 
-    /// `rabbitmqctl COMMAND` for its vhost, and what that prints; says so and returns nothing where the broker is not ours to administer.
-    ///
-    /// # Panics
-    /// Where the command fails.
+    /// Runs `rabbitmqctl COMMAND` for the fleet's vhost and returns its output. Returns `None`, and reports the test as
+    /// skipped, if the tests do not administer the broker.
     pub fn rabbitmqctl(&self, command: &str, arguments: &[&str]) -> Option<String> {
-        let Ok(broker) = std::env::var("ROLLCALL_TEST_BROKER") else {
-            eprintln!("skipped: the broker is not ours to administer");
+        let Some(broker) = test_broker() else {
+            skip("the broker that AMQP_URL names is not the tests' own to administer; `make test` without AMQP_URL starts one");
             return None;
         };
-        let mut ctl = Command::new(project().join("deploy/local/broker"));
-        ctl.args(["ctl", &broker, "-q", command]);
-        if command.ends_with("_vhost") {
-            ctl.arg(self.vhost_name());
-        } else if command != "eval" {
-            ctl.args(["-p", self.vhost_name()]);
-        }
-        let said = ctl.args(arguments).output().unwrap();
-        assert!(said.status.success(), "rabbitmqctl {command} {arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
-        Some(String::from_utf8_lossy(&said.stdout).into_owned())
+        let vhost: &[&str] = match command {
+            "eval" => &[],
+            _ if command.ends_with("_vhost") => &[self.vhost_name()],
+            _ => &["-p", self.vhost_name()],
+        };
+        let output = broker::script(&[&["ctl", &broker, "-q", command], vhost, arguments].concat());
+        assert!(output.status.success(), "rabbitmqctl {command} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Lets the process of a queue stand still, so that it confirms nothing; false where the broker is not ours to administer.
+    /// Suspends the Erlang process of a queue, so that it confirms nothing. Returns false, and reports the test as skipped,
+    /// if the tests do not administer the broker.
     pub fn freeze_queue(&self, queue: &str) -> bool {
         let (vhost, queue) = (self.vhost_name(), self.name(queue));
         let process = format!("rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>))");
@@ -255,57 +247,47 @@ impl Fleet {
         vhost.split('?').next().unwrap_or(vhost)
     }
 
-    /// Does something on a channel to its broker, as another program might.
+    /// Runs `act` with a channel of a new connection.
     pub fn on_a_channel<T>(&self, act: impl AsyncFnOnce(&lapin::Channel) -> T) -> T {
         crate::queue::on_a_channel(self.url(), act)
     }
 
-    /// Lets nobody declare a queue in the fleet's vhost that is not there yet, or lets everybody again. Says so and returns false where the
-    /// broker is not ours to administer.
+    /// Forbids or allows new queues in the fleet's vhost. Returns false, and reports the test as skipped, if the tests do not
+    /// administer the broker.
     pub fn refuse_queues(&self, refuse: bool) -> bool {
-        let Ok(broker) = std::env::var("ROLLCALL_TEST_BROKER") else {
-            eprintln!("skipped: the broker is not ours to set a limit on");
-            return false;
-        };
-        let (_, vhost) = self.url().rsplit_once('/').unwrap();
         let limits = if refuse { r#"{"max-queues":1}"# } else { "{}" };
-        let mut set = Command::new(project().join("deploy/local/broker"));
-        set.args(["ctl", &broker, "-q", "set_vhost_limits", "-p", vhost, limits]);
-        set.status().unwrap().success()
+        self.rabbitmqctl("set_vhost_limits", &[limits]).is_some()
     }
 
-    /// Publishes a message to `exchange` of the fleet as somebody else's service might, from another language.
-    pub fn somebody_publishes(&self, exchange: &str, routing_key: &str, kind: &str, headers: &serde_json::Value, body: &str) {
+    /// Publishes a message to an exchange of the fleet with Python's `pika`, as another service would.
+    pub fn publish_from_python(&self, exchange: &str, routing_key: &str, kind: &str, headers: &serde_json::Value, body: &str) {
         let mut publish = self.command("/usr/bin/python3");
         publish.arg(project().join("tests/fixtures/publish.py")).args([&self.name(exchange), routing_key, kind]);
         publish.args([&headers.to_string(), body]);
         self.start("publish", publish).wait(PRODUCER_DEADLINE).expect(0);
     }
 
-    /// How many messages wait in a queue; nothing where there is no such queue.
+    /// The number of ready messages in a queue; `None` if there is no such queue.
     pub fn waiting_in(&self, queue: &str) -> Option<u32> {
         crate::queue::waiting_in(self.url(), queue)
     }
 
-    /// Binds a queue to all of an exchange, as a subscriber does who bounds it to `most` messages, refuses more, and never reads.
-    ///
-    /// # Panics
-    /// Where the broker refuses it.
+    /// Binds a queue to all messages of an exchange. It holds `most` messages, refuses more, and is never read.
     pub fn bind_bounded(&self, queue: &str, exchange: &str, most: u32) {
         assert!(self.try_bind_bounded(queue, exchange, most), "the broker refuses {queue}");
     }
 
-    /// The same; `false` where the broker is away.
+    /// The same; `false` if the broker is down.
     pub fn try_bind_bounded(&self, queue: &str, exchange: &str, most: u32) -> bool {
         crate::queue::bind_bounded(self.url(), &self.name(queue), &self.name(exchange), most).is_ok()
     }
 
-    /// Deletes a queue; `false` where the broker is away.
+    /// Deletes a queue; `false` if the broker is down.
     pub fn delete(&self, queue: &str) -> bool {
         crate::queue::delete(self.url(), &self.name(queue))
     }
 
-    /// Empties a queue.
+    /// Removes all messages from a queue.
     pub fn purge(&self, queue: &str) {
         crate::queue::purge(self.url(), queue);
     }
@@ -318,24 +300,24 @@ impl Fleet {
         path
     }
 
-    /// What the ledger says of `job`.
+    /// The records of `job` in the ledger.
     pub fn ledger(&self, job: &str) -> JobRecord {
         read_ledger(self.url(), &self.name("ledger"), Bodies::Kept).remove(job).unwrap_or_default()
     }
 
-    /// How many companies of `job` the ledger has an outcome of.
+    /// The number of companies of `job` with an outcome in the ledger.
     pub fn answered(&self, job: &str) -> usize {
         read_ledger(self.url(), &self.name("ledger"), Bodies::Ignored).get(job).map_or(0, |record| record.outcomes.len())
     }
 
-    /// What the ledger says of `job` once it has a done event.
+    /// The records of `job` in the ledger, once it has a done event.
     pub fn finished(&self, job: &str) -> JobRecord {
         eventually(&format!("job {job} has a done event in the ledger"), || {
             Some(self.ledger(job)).filter(|record| !record.done.is_empty())
         })
     }
 
-    /// Asks the aggregator how `job` stands, once it knows the job.
+    /// The aggregator's status of `job`, once the aggregator knows it.
     pub fn status(&self, job: &str) -> serde_json::Value {
         eventually(&format!("the aggregator knows job {job}"), || {
             let asked = self.producer(&["status", job, "--output", "json"]);
@@ -343,10 +325,7 @@ impl Fleet {
         })
     }
 
-    /// Waits until some, and not all, of a job's companies are counted.
-    ///
-    /// # Panics
-    /// Where all of them are by then.
+    /// Waits until some companies of a job are counted. Panics if all of them are by then.
     pub fn mid_job(&self, job: &str, companies: u64) {
         let counted =
             eventually("some companies are counted", || self.status(job)["succeeded"].as_u64().filter(|&counted| counted > 0));

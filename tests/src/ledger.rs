@@ -1,4 +1,4 @@
-//! Reads the ledger as an outsider would: by the names and headers that the contract promises, with none of Rollcall's code.
+//! A reader of the ledger that shares no code with Rollcall: it knows only the names and headers that the contract promises.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,55 +11,50 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::Value;
 
-/// An outcome of a company, as a result message's headers tell it.
+/// The outcome of a company, from a result message's headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It has a prediction.
     Succeeded,
-    /// It has this cause instead.
+    /// The cause of its failure.
     Failed(String),
 }
 
-/// All that the ledger says of one job.
+/// All records of one job in the ledger.
 #[derive(Debug, Default)]
 pub struct JobRecord {
-    /// The outcomes of each index, in the order in which they came.
+    /// The outcomes of each index, in the order of the ledger.
     pub outcomes: BTreeMap<i64, Vec<Outcome>>,
-    /// The bodies of the result messages, where they were asked for.
+    /// The bodies of the result messages, if they were asked for.
     pub bodies: Vec<Value>,
-    /// The `data` of each event but the done events, by name.
+    /// The name and `data` of each event except done events.
     pub events: Vec<(String, Value)>,
-    /// The opening that its first opened event tells.
+    /// The opening in its first opened event.
     pub opening: Option<String>,
-    /// The events of another opening under the same name.
+    /// The events of other openings under the same job name.
     pub others: Vec<(String, Value)>,
-    /// The done events, whole.
+    /// The complete done events.
     pub done: Vec<Value>,
-    /// Outcomes that came after the first done event.
+    /// The number of outcomes after the first done event.
     pub after_done: usize,
-    /// Of those, the indices that had none before.
+    /// The indices whose first outcome came after the first done event.
     pub late: Vec<i64>,
-    /// Indices with an outcome before the job was opened.
+    /// Indices with an outcome before the opened event.
     pub early: Vec<i64>,
-    /// Whether a done event came before the job was sealed.
+    /// Whether a done event came before the sealed event.
     pub premature: bool,
 }
 
 impl JobRecord {
-    /// Asserts invariants 1 and 2: companies 0 to `total` have one counted outcome each, and one done event says so.
-    ///
-    /// # Panics
-    /// Where they do not hold.
+    /// Asserts invariants 1 and 2: companies 0 to `total` have one counted outcome each, and exactly one done event reports
+    /// that.
     pub fn assert_counted_once(&self, total: u64) {
         if let Err(fault) = self.check(total) {
             panic!("{fault}; events: {:?}, done: {:?}", self.events, self.done);
         }
     }
 
-    /// Whether invariants 1 and 2 hold of this job, as of one that ran to its end with `total` companies.
-    ///
-    /// # Errors
-    /// What does not hold, naming the company.
+    /// Checks invariants 1 and 2 for a job that ran to its end with `total` companies. The error names the company.
     pub fn check(&self, total: u64) -> Result<(), String> {
         self.check_events(total)?;
         self.check_companies(total)?;
@@ -69,7 +64,7 @@ impl JobRecord {
     fn check_events(&self, total: u64) -> Result<(), String> {
         expect("done events", &self.done.len(), &1)?;
         let named = |name: &str| self.events.iter().filter(move |(of, _)| of == name).map(|(_, data)| data).collect::<Vec<_>>();
-        // A lost connection may have an event said twice, in the same words.
+        // After a lost connection, the producer may publish an event again with the same content.
         expect("the job opened", &named("opened").is_empty(), &false)?;
         expect("the job cancelled", &named("cancelled").is_empty(), &true)?;
         expect("the job sealed", &named("sealed").is_empty(), &false)?;
@@ -98,12 +93,12 @@ impl JobRecord {
             let told = data["causes"].as_array().into_iter().flatten().find(|told| told["cause"] == cause);
             expect(&format!("the done event's count of {cause}"), &told.map(|told| &told["count"]), &Some(&count.into()))?;
         }
-        // It tells the duplicates that its aggregator had read by then.
+        // The done event counts only the duplicates that the aggregator had read by then.
         let duplicates = data["duplicates"].as_u64().unwrap_or(u64::MAX);
         expect("no more duplicates told than there are", &(duplicates <= self.duplicates() as u64), &true)
     }
 
-    /// How many outcomes came for companies that had one already.
+    /// The number of outcomes for companies that had one already.
     pub fn duplicates(&self) -> usize {
         self.outcomes.values().map(|outcomes| outcomes.len() - 1).sum()
     }
@@ -119,7 +114,7 @@ impl JobRecord {
         causes
     }
 
-    /// Whether what tells this opening, or none, is the job's.
+    /// Whether a record of this opening, or of none, belongs to the job.
     fn is_of(&self, opening: Option<&str>) -> bool {
         opening.is_none() || self.opening.is_none() || opening == self.opening.as_deref()
     }
@@ -158,19 +153,16 @@ fn expect<T: std::fmt::Debug + PartialEq>(what: &str, found: &T, expected: &T) -
     if found == expected { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
 }
 
-/// Whether to keep the bodies of results: those of a long ledger do not fit into memory.
+/// Whether to keep the bodies of results. Those of a long ledger do not fit into memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bodies {
-    /// Kept, as JSON.
+    /// Parsed as JSON.
     Kept,
-    /// Not even parsed.
+    /// Not parsed.
     Ignored,
 }
 
-/// Everything in the ledger by now, by job.
-///
-/// # Panics
-/// Where the ledger cannot be read, or holds something that the contract does not promise.
+/// Reads the ledger up to now, by job. Panics if a record breaks the contract.
 pub fn read_ledger(url: &str, ledger: &str, bodies: Bodies) -> BTreeMap<String, JobRecord> {
     tokio::runtime::Runtime::new().unwrap().block_on(read(url, ledger, bodies))
 }
@@ -182,7 +174,7 @@ async fn read(url: &str, ledger: &str, bodies: Bodies) -> BTreeMap<String, JobRe
     let mut from_first = FieldTable::default();
     from_first.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
     let mut records = channel.basic_consume(ledger.into(), "".into(), BasicConsumeOptions::default(), from_first).await.unwrap();
-    // What was there before this marker is what there is by now.
+    // Everything before this marker was in the ledger when the read began.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let marker = format!("checker/{}/{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let properties = BasicProperties::default().with_type("rollcall.marker.v1".into()).with_message_id(marker.as_str().into());
@@ -263,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    /// What the ledger should say of a job of two companies, the second of which failed.
+    /// A correct ledger of a job of two companies, of which the second failed.
     fn good() -> JobRecord {
         let mut record = JobRecord::default();
         record.take_in_event("opened".into(), json!({}));

@@ -1,4 +1,4 @@
-//! Real processes, with their output kept for when a test fails.
+//! Child processes whose output is kept, to be shown if the test fails.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::wait::{eventually, within};
 
-/// A process that ends with its test at the latest.
+/// A process that is killed when it is dropped.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -15,10 +15,10 @@ pub struct Process {
     output: PathBuf,
 }
 
-/// How a process ended, and what it said.
+/// How a process ended, and its output.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit code; nothing where a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -27,19 +27,13 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Standard output as the one JSON document that it must be.
-    ///
-    /// # Panics
-    /// Where it is anything else.
+    /// Standard output, which must be exactly one JSON document.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("expected one JSON document: {error}\n{self:?}"))
     }
 
-    /// The error for people: the one line on standard error that is no log line, no line about a job, and not the error document of
-    /// `--output json`.
-    ///
-    /// # Panics
-    /// Where there is none, or more than one.
+    /// The error message: the only line on standard error that is neither a log line, nor a progress line of a job, nor the error
+    /// document of `--output json`.
     pub fn error(&self) -> &str {
         let is_log_line = |line: &str| line.starts_with(|c: char| c.is_ascii_digit());
         let is_other = |line: &str| is_log_line(line) || line.starts_with("job ") || line.starts_with("{\"error\":");
@@ -55,10 +49,7 @@ impl Ended {
         document["error"]["code"].as_str().map(str::to_owned)
     }
 
-    /// Itself, if the process ended with `code`.
-    ///
-    /// # Panics
-    /// Where it ended with another.
+    /// Asserts the exit code.
     pub fn expect(self, code: i32) -> Ended {
         assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
@@ -67,14 +58,11 @@ impl Ended {
 
 impl Process {
     /// Starts a process whose output goes to files in `folder`.
-    ///
-    /// # Panics
-    /// Where it cannot be started.
     pub fn start(name: &str, mut command: Command, folder: &Path) -> Process {
         let output = folder.join(name);
         let file = |kind: &str| Stdio::from(File::create(output.with_extension(kind)).unwrap());
         let child = command.stdout(file("out")).stderr(file("err")).spawn();
-        let child = child.unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}; build it by `make test`"));
+        let child = child.unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
         Process { name: name.to_owned(), child, output }
     }
 
@@ -83,55 +71,52 @@ impl Process {
         self.child.id()
     }
 
-    /// What it has said on standard error so far.
+    /// Its standard error so far.
     pub fn stderr(&self) -> String {
-        self.said("err")
+        self.output("err")
     }
 
-    /// How often it has said `words` on standard error so far.
+    /// How often `words` occur on its standard error so far.
     pub fn times_it_says(&self, words: &str) -> usize {
         self.stderr().matches(words).count()
     }
 
-    fn said(&self, kind: &str) -> String {
+    fn output(&self, kind: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.output.with_extension(kind)).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until it has said `words` on standard error.
-    ///
-    /// # Panics
-    /// Where it does not within a minute.
+    /// Waits until `words` occur on its standard error.
     pub fn wait_until_it_says(&self, words: &str) {
         eventually(&format!("{} says {words:?}", self.name), || self.stderr().contains(words).then_some(()));
     }
 
-    /// Ends it as a power cut would.
+    /// Kills it with SIGKILL, and waits for its end.
     pub fn kill_9(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to stop.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
 
-    /// Interrupts it as Ctrl-C would.
+    /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal("INT");
     }
 
-    /// Hangs up on it, as a terminal does that is closed.
+    /// Sends SIGHUP, as a terminal does when it is closed.
     pub fn hang_up(&self) {
         self.signal("HUP");
     }
 
-    /// Stops it where it is, as a suspended machine would.
+    /// Stops it with SIGSTOP.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Continues it with SIGCONT.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
@@ -141,22 +126,19 @@ impl Process {
         assert!(kill.success(), "{} is not there to be signalled", self.name);
     }
 
-    /// Waits for its end.
-    ///
-    /// # Panics
-    /// Where it goes on for longer than `deadline`.
+    /// Waits until it has ended.
     pub fn wait(&mut self, deadline: Duration) -> Ended {
         let name = self.name.clone();
         within(deadline, &format!("{name} ends"), || self.ended())
     }
 
-    /// How it ended; nothing while it goes on.
+    /// How it ended; `None` while it runs.
     pub fn ended(&mut self) -> Option<Ended> {
         let status = self.child.try_wait().unwrap()?;
-        Some(Ended { code: status.code(), stdout: self.said("out"), stderr: self.said("err") })
+        Some(Ended { code: status.code(), stdout: self.output("out"), stderr: self.output("err") })
     }
 
-    /// The most memory it has had resident so far, in kB; nothing once it has ended.
+    /// Its peak resident memory so far, in kB; `None` once it has ended.
     pub fn peak_kb(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -170,7 +152,7 @@ impl Drop for Process {
             self.kill_9();
         }
         if std::thread::panicking() {
-            eprintln!("--- {} said:\n{}", self.name, self.stderr());
+            eprintln!("--- {} wrote:\n{}", self.name, self.stderr());
         }
     }
 }

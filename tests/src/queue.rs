@@ -1,11 +1,11 @@
-//! Queues as an operator sees them.
+//! Operations on queues, over a connection of their own.
 
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::runtime::Runtime;
 
-/// How many messages wait in a queue; nothing where there is no such queue.
+/// The number of ready messages in a queue; `None` if there is no such queue.
 pub(crate) fn waiting_in(url: &str, queue: &str) -> Option<u32> {
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     on_a_channel(url, async |channel| {
@@ -14,12 +14,11 @@ pub(crate) fn waiting_in(url: &str, queue: &str) -> Option<u32> {
     })
 }
 
-/// Empties a queue.
 pub(crate) fn purge(url: &str, queue: &str) {
     on_a_channel(url, async |channel| channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap());
 }
 
-/// Declares a subscriber's queue that takes so many messages and refuses any more, and binds it to all of an exchange.
+/// Declares a queue that holds `most` messages and refuses more, and binds it to all messages of an exchange.
 pub(crate) fn bind_bounded(url: &str, queue: &str, exchange: &str, most: u32) -> lapin::Result<()> {
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(i32::try_from(most).unwrap()));
@@ -32,7 +31,7 @@ pub(crate) fn bind_bounded(url: &str, queue: &str, exchange: &str, most: u32) ->
     })
 }
 
-/// Deletes a queue; says whether the broker did.
+/// Deletes a queue; returns whether the broker did.
 pub(crate) fn delete(url: &str, queue: &str) -> bool {
     try_on_a_channel(url, async |channel| channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await).is_ok()
 }
@@ -45,7 +44,7 @@ fn try_on_a_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> lapin::Resu
     })
 }
 
-/// Does something on a channel of its own.
+/// Runs `act` with a channel of a new connection.
 pub(crate) fn on_a_channel<T>(url: &str, act: impl AsyncFnOnce(&Channel) -> T) -> T {
     Runtime::new().unwrap().block_on(async {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();

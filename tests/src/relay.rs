@@ -1,6 +1,7 @@
-//! A relay in front of a broker, whose links can be cut, held and delayed: the faults of a network, made to order.
+//! A TCP relay in front of a broker that can cut, hold and delay its links, to simulate network faults.
 //!
-//! It knows a link by its connection's name (`rollcall consumer m: work`), which the client sends in the clear at the start.
+//! A link is identified by its connection's name (`rollcall consumer m: work`), which AMQP clients send unencrypted at the
+//! start.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Which way bytes go.
+/// A direction of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// From the client to the broker.
@@ -19,19 +20,19 @@ pub enum Way {
     ToClient,
 }
 
-/// Both ways.
+/// Both directions.
 pub const BOTH: &[Way] = &[Way::ToBroker, Way::ToClient];
 
-/// Bytes read at once.
+/// The size of a read, in bytes.
 const CHUNK: usize = 16 << 10;
 
-/// Chunks on their way in one direction: what a delayed link has under way, and all that a held one takes in.
-const UNDER_WAY: usize = 64;
+/// Chunks buffered in one direction: all that a delayed link has in flight, and all that a held link accepts.
+const IN_FLIGHT: usize = 64;
 
-/// A client says its name within so many of its first bytes.
+/// The client sends its connection's name within this many bytes.
 const NAMED_WITHIN: usize = 4 << 10;
 
-/// A relay that listens on a port of its own; its links are cut when it is dropped.
+/// A relay that listens on its own port. Its links are cut when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -41,20 +42,14 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay in front of the broker that `url` names.
-    ///
-    /// # Panics
-    /// Where `url` names no host and port.
+    /// Starts a relay in front of the broker at `url`.
     pub fn before(url: &str) -> Relay {
         Relay::listening(TcpListener::bind("127.0.0.1:0").unwrap(), url)
     }
 
-    /// The same, for those who connect to `listener`.
-    ///
-    /// # Panics
-    /// Where `url` names no host and port.
+    /// Starts a relay that accepts its clients from `listener`.
     pub fn listening(listener: TcpListener, url: &str) -> Relay {
-        let broker = Arc::new(Mutex::new(place(url).to_owned()));
+        let broker = Arc::new(Mutex::new(host_and_port(url).to_owned()));
         let address = listener.local_addr().unwrap();
         let relay = Relay { address, broker: Arc::clone(&broker), links: Arc::default(), closed: Arc::default() };
         let (links, closed) = (Arc::clone(&relay.links), Arc::clone(&relay.closed));
@@ -63,7 +58,7 @@ impl Relay {
                 if closed.load(Ordering::Relaxed) {
                     return;
                 }
-                // Where the broker does not answer, the client finds its connection closed.
+                // If the broker does not accept, the client's connection is closed.
                 let broker = lock(&broker).clone();
                 if let Ok(broker) = TcpStream::connect(broker) {
                     lock(&links).push(Link::between(client, broker));
@@ -73,57 +68,48 @@ impl Relay {
         relay
     }
 
-    /// Leads new links to the broker that `url` names, as a load balancer does when one behind it is gone.
-    pub fn lead_to(&self, url: &str) {
-        place(url).clone_into(&mut lock(&self.broker));
+    /// Connects new links to the broker at `url`, as a load balancer does after a failover.
+    pub fn redirect_to(&self, url: &str) {
+        host_and_port(url).clone_into(&mut lock(&self.broker));
     }
 
-    /// `url` by way of this relay.
+    /// The same URL with the relay's address.
     pub fn url(&self, url: &str) -> String {
-        url.replacen(place(url), &self.address.to_string(), 1)
+        url.replacen(host_and_port(url), &self.address.to_string(), 1)
     }
 
-    /// Closes every link whose name has `words` in it, on both sides at once.
-    ///
-    /// # Panics
-    /// Where there is none.
+    /// Closes every link whose name contains `words`, on both sides. Panics if there is none.
     pub fn cut(&self, words: &str) {
         self.each(words, Link::cut);
     }
 
-    /// Closes every link there is at this moment; says how many.
+    /// Closes every open link; returns their number.
     pub fn cut_all(&self) -> usize {
         let links = std::mem::take(&mut *lock(&self.links));
         let open = links.iter().filter(|link| !link.closed.load(Ordering::Relaxed));
         open.map(|link| link.cut()).count()
     }
 
-    /// Keeps every such link open, and passes nothing of `ways`.
-    ///
-    /// # Panics
-    /// Where there is none.
+    /// Stops forwarding in these directions on every matching link, without closing it. Panics if there is none.
     pub fn hold(&self, words: &str, ways: &[Way]) {
-        self.each(words, |link| ways.iter().for_each(|&way| link.set(way, |lane| lane.held = true)));
+        self.each(words, |link| ways.iter().for_each(|&way| link.set(way, |gate| gate.held = true)));
     }
 
-    /// Passes everything again, at once, on the links there are: what was held goes first.
+    /// Ends all holds and delays. Held data is forwarded first.
     pub fn pass(&self) {
         for link in lock(&self.links).iter() {
             for &way in BOTH {
-                link.set(way, |lane| *lane = Lane::default());
+                link.set(way, |gate| *gate = Gate::default());
             }
         }
     }
 
-    /// Delays what goes `ways` on every such link.
-    ///
-    /// # Panics
-    /// Where there is none.
+    /// Delays these directions of every matching link. Panics if there is none.
     pub fn delay(&self, words: &str, ways: &[Way], delay: Duration) {
-        self.each(words, |link| ways.iter().for_each(|&way| link.set(way, |lane| lane.delay = delay)));
+        self.each(words, |link| ways.iter().for_each(|&way| link.set(way, |gate| gate.delay = delay)));
     }
 
-    /// How many links with such a name are open.
+    /// The number of open links whose name contains `words`.
     pub fn links(&self, words: &str) -> usize {
         let mut links = lock(&self.links);
         links.retain(|link| !link.closed.load(Ordering::Relaxed));
@@ -140,13 +126,13 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
         lock(&self.links).iter().for_each(|link| link.cut());
-        // Wakes the listening thread, so that it sees that nobody needs it.
+        // Wakes the accepting thread, which then sees that the relay is closed.
         drop(TcpStream::connect(self.address));
     }
 }
 
-/// Host and port.
-fn place(url: &str) -> &str {
+/// The `host:port` of a URL.
+fn host_and_port(url: &str) -> &str {
     let (_, rest) = url.rsplit_once('@').expect("expected user and password in the URL");
     rest.split(['/', '?']).next().unwrap_or(rest)
 }
@@ -155,20 +141,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One connection through the relay.
+/// A client's connection through the relay.
 #[derive(Debug)]
 struct Link {
     client: TcpStream,
     broker: TcpStream,
-    first_words: Mutex<Vec<u8>>,
+    first_bytes: Mutex<Vec<u8>>,
     closed: AtomicBool,
-    lanes: Mutex<[Lane; 2]>,
+    gates: Mutex<[Gate; 2]>,
     changed: Condvar,
 }
 
-/// What happens to what goes one way.
+/// What happens to the data of one direction.
 #[derive(Debug, Default, Clone, Copy)]
-struct Lane {
+struct Gate {
     held: bool,
     delay: Duration,
 }
@@ -177,15 +163,15 @@ type Chunk = (Instant, Vec<u8>);
 
 impl Link {
     fn between(client: TcpStream, broker: TcpStream) -> Arc<Link> {
-        // What is delayed here is delayed on purpose.
+        // Only the delays that a test asks for.
         for stream in [&client, &broker] {
             stream.set_nodelay(true).unwrap();
         }
-        let (closed, lanes, changed) = Default::default();
-        let link = Arc::new(Link { client, broker, first_words: Mutex::default(), closed, lanes, changed });
+        let (closed, gates, changed) = Default::default();
+        let link = Arc::new(Link { client, broker, first_bytes: Mutex::default(), closed, gates, changed });
         for &way in BOTH {
             let (reader, writer) = (Arc::clone(&link), Arc::clone(&link));
-            let (to, chunks) = sync_channel(UNDER_WAY);
+            let (to, chunks) = sync_channel(IN_FLIGHT);
             thread::spawn(move || reader.read(way, &to));
             thread::spawn(move || writer.write(way, &chunks));
         }
@@ -204,7 +190,7 @@ impl Link {
         let mut buffer = vec![0; CHUNK];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             if way == Way::ToBroker {
-                self.listen(&buffer[..read]);
+                self.record_first_bytes(&buffer[..read]);
             }
             if to.send((Instant::now(), buffer[..read].to_vec())).is_err() {
                 return;
@@ -212,10 +198,10 @@ impl Link {
         }
     }
 
-    fn listen(&self, bytes: &[u8]) {
-        let mut words = lock(&self.first_words);
-        let room = NAMED_WITHIN.saturating_sub(words.len());
-        words.extend(bytes.iter().take(room));
+    fn record_first_bytes(&self, bytes: &[u8]) {
+        let mut first = lock(&self.first_bytes);
+        let missing = NAMED_WITHIN.saturating_sub(first.len());
+        first.extend(bytes.iter().take(missing));
     }
 
     fn write(&self, way: Way, chunks: &Receiver<Chunk>) {
@@ -225,46 +211,46 @@ impl Link {
                 break;
             }
         }
-        // The end of a stream is held like the rest of it.
+        // The end of the stream is held or delayed as its data is.
         self.may_pass(way, Instant::now());
         self.cut();
     }
 
-    /// Waits until what was read then may go on; says whether there is still a link to go on.
+    /// Waits until what was read at `read_at` may be forwarded; returns whether the link is still open.
     fn may_pass(&self, way: Way, read_at: Instant) -> bool {
-        let mut lanes = lock(&self.lanes);
+        let mut gates = lock(&self.gates);
         while !self.closed.load(Ordering::Relaxed) {
-            let Lane { held, delay } = lanes[way as usize];
+            let Gate { held, delay } = gates[way as usize];
             let early = (read_at + delay).saturating_duration_since(Instant::now());
-            lanes = if held {
-                self.changed.wait(lanes).unwrap_or_else(PoisonError::into_inner)
+            gates = if held {
+                self.changed.wait(gates).unwrap_or_else(PoisonError::into_inner)
             } else if early.is_zero() {
                 return true;
             } else {
-                self.changed.wait_timeout(lanes, early).unwrap_or_else(PoisonError::into_inner).0
+                self.changed.wait_timeout(gates, early).unwrap_or_else(PoisonError::into_inner).0
             };
         }
         false
     }
 
-    fn set(&self, way: Way, change: impl Fn(&mut Lane)) {
-        change(&mut lock(&self.lanes)[way as usize]);
+    fn set(&self, way: Way, change: impl Fn(&mut Gate)) {
+        change(&mut lock(&self.gates)[way as usize]);
         self.changed.notify_all();
     }
 
     fn cut(&self) {
-        let _lanes = lock(&self.lanes);
+        let _gates = lock(&self.gates);
         self.closed.store(true, Ordering::Relaxed);
         self.changed.notify_all();
         for stream in [&self.client, &self.broker] {
-            // One that is closed already is closed enough.
+            // It may be closed already.
             drop(stream.shutdown(Shutdown::Both));
         }
     }
 
     fn is_named(&self, words: &str) -> bool {
-        let said = lock(&self.first_words);
-        words.is_empty() || said.windows(words.len()).any(|part| part == words.as_bytes())
+        let first = lock(&self.first_bytes);
+        words.is_empty() || first.windows(words.len()).any(|part| part == words.as_bytes())
     }
 }
 
@@ -273,7 +259,7 @@ mod tests {
     use super::*;
     use crate::wait::eventually;
 
-    /// A link through a relay: the client's end, the broker's, and the relay.
+    /// A link through a relay: the client's end, the broker's end, and the relay.
     fn link() -> (TcpStream, TcpStream, Relay) {
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
         let relay = Relay::before(&format!("amqp://guest:guest@{}/%2f", broker.local_addr().unwrap()));

@@ -1,15 +1,15 @@
-//! What a process serves over HTTP.
+//! The HTTP endpoints of a process.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// An address on which nobody listens.
+/// An address with a free port.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// The status and the body that `GET path` gives; nothing where nobody listens.
+/// The status and the body of the response to `GET path`; `None` if the connection is refused.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -20,17 +20,14 @@ pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     Some((head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned()))
 }
 
-/// The text of `/metrics`.
-///
-/// # Panics
-/// Where nobody serves it.
+/// The body of `/metrics`.
 pub fn metrics(address: SocketAddr) -> String {
     let (status, text) = get(address, "/metrics").unwrap();
     assert_eq!(status, 200);
     text
 }
 
-/// The value of a series: a name, with its labels where it has any.
+/// The value of a series, which is a metric's name with its labels.
 pub fn value(metrics: &str, series: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }

@@ -3,21 +3,15 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Long enough for anything here on a busy machine; a test that needs less does not wait for more.
+/// Long enough for every wait on a busy machine. A condition that holds earlier ends the wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits until `condition` gives a value.
-///
-/// # Panics
-/// Where it has given none within a minute.
+/// Waits until `condition` returns a value. Panics after a minute.
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     within(DEADLINE, what, condition)
 }
 
-/// Waits until `condition` gives a value.
-///
-/// # Panics
-/// Where it has given none within `deadline`.
+/// Waits until `condition` returns a value. Panics after `deadline`.
 pub fn within<T>(deadline: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     const STEP: Duration = Duration::from_millis(20);
     let until = Instant::now() + deadline;

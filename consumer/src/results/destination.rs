@@ -29,7 +29,7 @@ impl Destination {
     pub(super) fn label(self) -> &'static str {
         match self {
             Destination::Retry(_) => "retry",
-            Destination::Quarantine => "suspects",
+            Destination::Quarantine => "quarantine",
             Destination::Recheck => "recheck",
             Destination::DeadLetter => "dead",
             Destination::Parked => "paused",

@@ -1,4 +1,4 @@
-//! What the bare loop does, in the order of a message's way: enqueue, answer, count.
+//! The roles of the bare loop, in the order of a message's way: enqueue, answer, count.
 
 use std::collections::VecDeque;
 use std::io::stdin;
@@ -19,32 +19,32 @@ use tokio::task::spawn_blocking;
 
 use crate::usage::Cpu;
 
-// Tried on two cores. No difference beyond chance: a window of 4,000, a prefetch of 2,000, acknowledgements of 64, one connection for
-// both ways of the one who answers. Slower, or more of the broker's CPU: 256 messages together, a window of 400, an enqueuer that
-// waits where 2,000 or 8,000 companies are ahead of the answers.
+// Tried on two cores. No significant difference: a window of 4,000, a prefetch of 2,000, acks of 64, one connection for both
+// directions of `answer`. Slower, or more CPU in the broker: 256 messages together, a window of 400, an enqueuer that waits
+// when 2,000 or 8,000 companies are ahead of the answers.
 
-/// Messages handed to lapin together, as Rollcall does it: it then writes them together.
+/// Messages handed to lapin together, as in Rollcall, so that it writes them together.
 const COALESCE: usize = 64;
 
-/// Confirms awaited at most.
+/// The maximum number of unconfirmed messages.
 const WINDOW: usize = 1_000;
 
-/// Companies that the broker sends ahead of their acknowledgements.
+/// Companies that the broker sends ahead of their acks.
 const PREFETCH: u16 = 512;
 
-/// Companies acknowledged together, unless nothing more is on its way.
-const ACKNOWLEDGED_TOGETHER: usize = 256;
+/// Companies acked together, unless none is outstanding.
+const ACK_TOGETHER: usize = 256;
 
-/// Results that the broker sends ahead of their acknowledgements.
+/// Results that the broker sends ahead of their acks.
 const READ_AHEAD: u16 = 2_000;
 
-/// Results acknowledged together.
+/// Results acked together.
 const READ_TOGETHER: u64 = 500;
 
-/// What the process says when everybody is connected; it begins when it is then given a line.
+/// Printed when all roles are connected. The process begins when it then reads a line from its standard input.
 pub const CONNECTED: &str = "connected";
 
-/// What all roles know.
+/// What all roles share.
 #[derive(Clone)]
 pub struct Loop {
     pub url: String,
@@ -52,9 +52,9 @@ pub struct Loop {
     pub job: Job,
     pub model: Model,
     pub companies: usize,
-    /// Of each result's body.
+    /// The length of a result's body.
     pub result_bytes: usize,
-    /// Nobody begins before everybody is connected.
+    /// Lets all roles begin together, after all are connected.
     pub ready: Arc<Barrier>,
 }
 
@@ -65,7 +65,7 @@ impl Loop {
         (connection, channel)
     }
 
-    /// Declares what Rollcall declares, all of it.
+    /// Declares the same topology as Rollcall.
     pub async fn declare(&self) {
         let (connection, channel) = self.connect().await;
         self.topology.declare(&channel).await.unwrap();
@@ -73,7 +73,7 @@ impl Loop {
         connection.close(200, "".into()).await.unwrap();
     }
 
-    /// Publishes every company; says when it began, and what the process had used by then.
+    /// Publishes every company; returns when it began, and the CPU time of the process by then.
     pub async fn enqueue(self, companies: Vec<Company>) -> (Instant, Cpu) {
         let (_connection, channel) = self.connect().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
@@ -94,7 +94,7 @@ impl Loop {
         began
     }
 
-    /// Waits until everybody is connected, and this process has been told to begin.
+    /// Waits until all roles are connected and this process is told to begin.
     async fn begin_together(&self) {
         if self.ready.wait().await.is_leader() {
             eprintln!("{CONNECTED}");
@@ -120,7 +120,7 @@ impl Loop {
         }
     }
 
-    /// The properties that all companies share, with what is each one's own.
+    /// The common properties, with those of one company added.
     fn of_company(&self, common: &BasicProperties, company: &Company) -> BasicProperties {
         let mut headers = common.headers().clone().unwrap();
         headers.insert("index".into(), AMQPValue::LongLongInt(company.index.into()));
@@ -129,7 +129,7 @@ impl Loop {
         common.clone().with_message_id(format!("{}/{}", self.job, company.index).into()).with_headers(headers)
     }
 
-    /// Takes every company and publishes a result for it; acknowledges it when that is confirmed.
+    /// Takes every company and publishes a result for it; acks it when the result is confirmed.
     pub async fn answer(self) {
         let (_consuming, work) = self.connect().await;
         let (_publishing, results) = self.connect().await;
@@ -137,7 +137,7 @@ impl Loop {
         let mut companies = consume(&work, &self.topology.work_queue(&self.model, Priority::Normal), PREFETCH, None).await;
         self.begin_together().await;
         let (mut unconfirmed, mut answered, mut confirmed, mut acknowledged) = (Unconfirmed::default(), 0, 0, 0);
-        let out = Out::new(&self, results);
+        let out = ResultPublisher::new(&self, results);
         while confirmed < self.companies {
             tokio::select! {
                 company = companies.next(), if unconfirmed.0.len() <= WINDOW - COALESCE && answered < self.companies => {
@@ -147,10 +147,10 @@ impl Loop {
                     unconfirmed.add(out.publish(&batch).await);
                 }
                 tag = unconfirmed.oldest(), if !unconfirmed.0.is_empty() => {
-                    let (more, last) = unconfirmed.settled_by_now();
+                    let (more, last) = unconfirmed.confirmed_already();
                     confirmed += 1 + more;
-                    // Companies come in order and are confirmed in order: one tag stands for all before it.
-                    if confirmed - acknowledged >= ACKNOWLEDGED_TOGETHER || unconfirmed.0.is_empty() {
+                    // Companies are delivered and confirmed in order, so one tag acks all before it.
+                    if confirmed - acknowledged >= ACK_TOGETHER || unconfirmed.0.is_empty() {
                         acknowledged = confirmed;
                         work.basic_ack(last.unwrap_or(tag), BasicAckOptions { multiple: true }).await.unwrap();
                     }
@@ -159,7 +159,7 @@ impl Loop {
         }
     }
 
-    /// Reads every result; says when it had read the last.
+    /// Reads every result; returns when it had read the last.
     pub async fn count(self) -> Instant {
         let (_connection, channel) = self.connect().await;
         let first = ("x-stream-offset", AMQPValue::LongString("first".into()));
@@ -190,8 +190,8 @@ async fn consume(channel: &Channel, queue: &str, prefetch: u16, argument: Option
     channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments).await.unwrap()
 }
 
-/// The way out of the one that answers.
-struct Out {
+/// Publishes results.
+struct ResultPublisher {
     results: Channel,
     exchange: ShortString,
     key: ShortString,
@@ -200,10 +200,10 @@ struct Out {
     body: Vec<u8>,
 }
 
-impl Out {
-    fn new(of: &Loop, results: Channel) -> Out {
+impl ResultPublisher {
+    fn new(of: &Loop, results: Channel) -> ResultPublisher {
         let outcome = Outcome::Succeeded.as_str();
-        Out {
+        ResultPublisher {
             results,
             exchange: of.topology.results().into(),
             key: format!("{}.{}.{outcome}", of.model, of.job).into(),
@@ -223,7 +223,7 @@ impl Out {
         tags.zip(confirms).map(|(tag, confirm)| (tag, confirm.unwrap())).collect::<Vec<_>>().into_iter()
     }
 
-    /// A result has all that its company had, and two headers more.
+    /// A result has its company's headers and two more.
     fn of_result(&self, company: &BasicProperties) -> BasicProperties {
         let mut headers = company.headers().clone().unwrap();
         headers.insert("model".into(), self.model.clone());
@@ -232,7 +232,7 @@ impl Out {
     }
 }
 
-/// Messages published and not yet confirmed, oldest first, each with a tag.
+/// Unconfirmed messages, oldest first, each with a tag.
 #[derive(Default)]
 struct Unconfirmed(VecDeque<(u64, PublisherConfirm)>);
 
@@ -247,21 +247,21 @@ impl Unconfirmed {
         }
     }
 
-    /// Waits for the oldest to be stored; returns its tag.
+    /// Waits until the oldest is confirmed; returns its tag.
     async fn oldest(&mut self) -> u64 {
         let confirmation = (&mut self.0.front_mut().unwrap().1).await;
         self.pop(confirmation)
     }
 
-    /// How many more are stored by now, and the tag of the last of them.
-    fn settled_by_now(&mut self) -> (usize, Option<u64>) {
-        let (mut settled, mut last) = (0, None);
+    /// How many more are confirmed already, and the tag of the last of them.
+    fn confirmed_already(&mut self) -> (usize, Option<u64>) {
+        let (mut confirmed, mut last) = (0, None);
         while let Some((_, oldest)) = self.0.front_mut() {
             let Some(confirmation) = oldest.now_or_never() else { break };
             last = Some(self.pop(confirmation));
-            settled += 1;
+            confirmed += 1;
         }
-        (settled, last)
+        (confirmed, last)
     }
 
     fn pop(&mut self, confirmation: lapin::Result<Confirmation>) -> u64 {

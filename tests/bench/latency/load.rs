@@ -1,4 +1,4 @@
-//! A large job that goes on for as long as it is needed.
+//! A large job that runs until it is stopped.
 
 use std::io::{PipeWriter, Write, pipe};
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use rollcall_tests::{Fleet, Process, eventually};
 
 use crate::job::companies_file;
 
-/// A model of its own: what is measured is not how long its queue is.
+/// A model of its own, so that its queue does not delay the measured companies.
 pub const MODEL: &str = "load";
 
 const JOB: &str = "load";
 
-/// Rows that are written again and again.
+/// The rows that are written repeatedly.
 const ROWS: u32 = 10_000;
 
-/// A producer that is given rows without end.
+/// A producer with an endless input.
 pub struct Load {
     fleet: Fleet,
     producer: Process,
@@ -28,7 +28,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts it, and waits until its companies go through.
+    /// Starts it, and waits until its companies are counted.
     pub fn start(fleet: &Fleet) -> Load {
         let file = std::fs::read_to_string(companies_file(fleet, ROWS)).unwrap();
         let (input, rows) = pipe().unwrap();
@@ -44,12 +44,12 @@ impl Load {
         Load { fleet: fleet.clone(), producer, rows, enough, began: (Instant::now(), answered(fleet)) }
     }
 
-    /// Stops it; returns how many of its companies a second went through.
+    /// Stops it; returns its rate in companies per second.
     pub fn stop(mut self) -> f64 {
         let rate = (answered(&self.fleet) - self.began.1) / self.began.0.elapsed().as_secs_f64();
         assert!(self.producer.ended().is_none(), "the load has ended by itself");
         self.enough.store(true, Ordering::Relaxed);
-        // Who waits to write goes on when nobody is there to read.
+        // The thread that writes rows fails when its pipe has no reader.
         self.producer.kill_9();
         self.rows.join().unwrap();
         rate

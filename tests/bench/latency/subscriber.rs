@@ -1,4 +1,4 @@
-//! A subscriber as any service may be one, that notes when it hears of what; and a publisher of single companies.
+//! A subscriber, as any service may be one, that records when messages arrive; and a publisher of single companies.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -17,29 +17,29 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::job::MODEL;
 
-/// Longest that anything here may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than any of these waits takes.
+const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What was heard of.
+/// A received message.
 #[derive(Debug)]
-enum Heard {
+enum Received {
     Result { job: String, index: usize },
     Done { job: String },
 }
 
-/// What was heard of one job, and when.
+/// The messages of one job, with the times of their arrival.
 pub struct Followed {
-    /// With the index of each, in the order in which they came.
+    /// The index and the time of each, in the order of arrival.
     pub results: Vec<(usize, Instant)>,
     pub done: Option<Instant>,
 }
 
-/// A queue of its own, bound to the model's results and to every done event.
+/// A subscriber with a queue of its own, bound to the model's results and to every done event.
 pub struct Subscriber {
     runtime: Runtime,
     topology: Topology,
     publishing: Channel,
-    heard: Receiver<(Heard, Instant)>,
+    received: Receiver<(Received, Instant)>,
     _connections: [Connection; 2],
 }
 
@@ -48,26 +48,26 @@ impl Subscriber {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let prefix = fleet.name("");
         let topology = Topology::new(prefix.trim_end_matches('.'));
-        let (hear, heard) = channel();
+        let (sender, received) = channel();
         let connections = runtime.block_on(async {
             let connect = || Connection::connect(fleet.url(), ConnectionProperties::default());
             let (subscribing, publishing) = (connect().await.unwrap(), connect().await.unwrap());
-            subscribe(subscribing.create_channel().await.unwrap(), &topology, hear).await;
+            subscribe(subscribing.create_channel().await.unwrap(), &topology, sender).await;
             [subscribing, publishing]
         });
         let publishing = runtime.block_on(connections[1].create_channel()).unwrap();
-        Subscriber { runtime, topology, publishing, heard, _connections: connections }
+        Subscriber { runtime, topology, publishing, received, _connections: connections }
     }
 
-    /// Listens until so many results of `job`, and its done event if there is to be one, have come.
+    /// Waits until so many results of `job`, and its done event if `to_the_end`, have arrived.
     pub fn follow(&self, job: &str, results: usize, to_the_end: bool) -> Followed {
         let mut followed = Followed { results: Vec::with_capacity(results), done: None };
         // Either may come first: the last result and the done event come from two exchanges.
         while followed.results.len() < results || (to_the_end && followed.done.is_none()) {
-            match self.heard.recv_timeout(PATIENCE).unwrap() {
-                (Heard::Result { job: of, index }, at) if of == job => followed.results.push((index, at)),
-                (Heard::Done { job: of }, at) if of == job => followed.done = Some(at),
-                (heard, _) => panic!("expected to hear of job {job}, heard of {heard:?}"),
+            match self.received.recv_timeout(DEADLINE).unwrap() {
+                (Received::Result { job: of, index }, at) if of == job => followed.results.push((index, at)),
+                (Received::Done { job: of }, at) if of == job => followed.done = Some(at),
+                (other, _) => panic!("expected a message of job {job}, received {other:?}"),
             }
         }
         followed
@@ -86,7 +86,7 @@ impl Subscriber {
         self.publish(&Event::now(JobEvent::Opened(opened)).message(self.topology.events()).unwrap());
     }
 
-    /// Publishes one company of a job that is open.
+    /// Publishes one company of an open job.
     pub fn publish_company(&self, job: &str, index: u32) {
         let work = Work {
             job: job.parse().unwrap(),
@@ -112,7 +112,7 @@ impl Subscriber {
         let (exchange, key) = (message.exchange.as_str().into(), message.routing_key.as_str().into());
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let publish = self.publishing.basic_publish(exchange, key, options, &message.body, message.properties.clone());
-        // Without a confirm: whether it arrived shows by its result.
+        // Unconfirmed: a lost message would show as a missing result.
         drop(self.runtime.block_on(publish).unwrap());
     }
 }
@@ -122,7 +122,7 @@ fn record(index: u32) -> Vec<u8> {
     format!("{:<500}", format!("{{\"company_id\":\"{index}\"}}")).into_bytes()
 }
 
-async fn subscribe(channel: Channel, topology: &Topology, hear: Sender<(Heard, Instant)>) {
+async fn subscribe(channel: Channel, topology: &Topology, sender: Sender<(Received, Instant)>) {
     let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let queue = channel.queue_declare("".into(), own, FieldTable::default()).await.unwrap().name().clone();
     for (exchange, key) in [(topology.results(), format!("{MODEL}.#")), (topology.events(), "job.*.done".to_owned())] {
@@ -135,20 +135,20 @@ async fn subscribe(channel: Channel, topology: &Topology, hear: Sender<(Heard, I
         let _lives_as_long = channel;
         while let Some(Ok(delivery)) = deliveries.next().await {
             let at = Instant::now();
-            if hear.send((read(&delivery), at)).is_err() {
+            if sender.send((read(&delivery), at)).is_err() {
                 return;
             }
         }
     });
 }
 
-fn read(delivery: &Delivery) -> Heard {
+fn read(delivery: &Delivery) -> Received {
     if delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == RESULT_TYPE) {
         let ResultHeaders { job, index, .. } = ResultHeaders::read(&delivery.properties).unwrap();
-        return Heard::Result { job: job.to_string(), index: usize::try_from(index.0).unwrap() };
+        return Received::Result { job: job.to_string(), index: usize::try_from(index.0).unwrap() };
     }
     match Event::read(&delivery.data).unwrap().event {
-        JobEvent::Done(done) => Heard::Done { job: done.job.to_string() },
+        JobEvent::Done(done) => Received::Done { job: done.job.to_string() },
         other => panic!("expected a done event, found {other:?}"),
     }
 }

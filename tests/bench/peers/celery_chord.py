@@ -1,8 +1,8 @@
-"""Celery: a chord of one task a company, whose callback counts the answers.
+"""Celery: a chord of one task per company, whose callback counts the answers.
 
-RabbitMQ carries the tasks, Redis keeps the answers. One task has one company, as Rollcall's message has: of a chunk of companies,
-which Celery can do as well, one that fails would fail all. The last answer has the callback sent off, with all answers in one
-message: RabbitMQ takes no more than 128 MiB, or 16 MiB from its fourth version on, and 10,000 answers of 1,500 bytes are 15.
+RabbitMQ carries the tasks, Redis stores the answers. A task has one company, as Rollcall's messages have: Celery also supports chunks,
+but one failing company would fail its whole chunk. The last answer triggers the callback, with all answers in one message: RabbitMQ
+accepts at most 128 MiB, or 16 MiB since version 4, and 10,000 answers of 1,500 bytes are 15 MB.
 """
 import os
 import sys
@@ -15,16 +15,16 @@ import stores
 from stage import Stage
 
 DURABLE = {
-    # A task is acknowledged when it is done, and done again by another worker where its own was lost.
+    # A task is acked after it has run, and runs again on another worker if its own is lost.
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
-    # Messages are persistent by default. The rest is the documentation's example of quorum queues, topic exchange and all.
-    # Classic queues, the default, took about a fifth less time; they are as safe as the one node that they are on.
+    # Messages are persistent by default. The rest follows the documentation's example for quorum queues, with a topic
+    # exchange. Classic queues, the default, took about a fifth less time; they are as safe as their single node.
     "task_default_queue_type": os.environ.get("PEER_QUEUE_TYPE", "quorum"),
     "task_default_exchange_type": "topic",
     "broker_transport_options": {"confirm_publish": True},
 }
-# What a worker does beside its tasks, and can leave out.
+# Optional activity of workers, turned off.
 LEAN = {
     "worker_enable_remote_control": False,
     "worker_disable_rate_limits": True,
@@ -45,15 +45,16 @@ def count(answers):
 
 
 def main():
-    # Tried on two cores: one, two or three workers of pool solo; one with pool prefork or threads of two, or two of prefork; 1,
-    # 4 or 64 messages ahead. They differ little, 1 ahead aside, since submitting takes the longest: each task is sent when the
-    # one before it is confirmed.
+    # Tried on two cores: one, two or three workers of pool solo; one with pool prefork or threads of two, or two of prefork;
+    # 1, 4 or 64 messages ahead. Except for 1 ahead, they differ little, since submitting takes the longest: each task is sent
+    # when the one before it is confirmed.
     given = contest.arguments(__doc__, workers=os.cpu_count(), pool="solo", concurrency=1, prefetch_multiplier=4)
     companies = contest.read(given.file)
     with Stage() as stage:
         stores.start_redis(stage)
         stores.forget_at_the_end(stage, *left_on_the_broker())
-        # Results take leave of Redis when they are forgotten, and would wait for it, each in its turn, once it is stopped.
+        # When a result object is deleted, it unsubscribes from Redis, and would wait for that although Redis has been
+        # stopped.
         stage.stack.callback(app.backend.result_consumer.subscribed_to.clear)
         for number in range(given.workers):
             stage.start(f"worker-{number}", worker(number, given))
@@ -77,16 +78,16 @@ def worker(number, given):
 
 
 def count_all(companies, stage):
-    # Celery would else write out each company once more, for its logs.
+    # Without argsrepr, Celery would also format each company for its logs.
     tasks = [score.s(company).set(argsrepr="a company") for company in companies]
     counted = celery.chord(tasks)(count.s())
-    # get() would first read what Redis has told of each task, which nobody here asks for.
+    # get() would first read the result of each task from Redis, which is not needed here.
     stage.wait_until(counted.ready, "the chord's callback had run")
     return lambda: counted.result
 
 
 def left_on_the_broker():
-    """Queues and exchanges: its own, and those that Celery puts beside quorum queues to delay tasks, unless they were there."""
+    """Queues and exchanges to delete: the run's own, and those that Celery adds to delay tasks, unless they existed before."""
     delays = [f"celery_delayed_{level}" for level in range(28)]
     try:
         with stores.channel() as there:

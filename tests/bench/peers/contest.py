@@ -1,4 +1,4 @@
-"""What is the same for every peer: the companies, a scorer that costs nothing, the clock, and the line that is printed."""
+"""What all peers share: the companies, a scorer that costs nothing, the clock, and the line that is printed."""
 import argparse
 import csv
 import importlib.metadata
@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-# So many go the whole way before the clock starts: then every worker is up, connected, and has done all it does but once.
+# Companies that are scored before the clock starts, so that every worker is started, connected, and initialised.
 WARM_UP = 500
-# What is started inherits it.
+# The workers inherit the environment variable.
 PREDICTION = "x" * (int(os.environ.get("PEER_ANSWER_BYTES", 0)) - len('{"company_id": "synthetic-0000001", "prediction": ""}'))
 
 
 def arguments(description, **tuned):
-    """What a peer is told: the companies, the size of an answer, and what was tuned, which anyone may tune again."""
+    """A peer's arguments: the companies, the size of an answer, and the tuned settings, with the best values as defaults."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("file", type=Path, help="companies, as `producer generate` writes them")
     parser.add_argument("--answer-bytes", type=int, default=1_500, help="size of the answer for a company (default %(default)s)")
@@ -28,18 +28,18 @@ def arguments(description, **tuned):
 
 
 def read(file):
-    """The companies of a CSV file, a dict each."""
+    """The companies of a CSV file, as dicts."""
     with file.open(encoding="utf-8", newline="") as rows:
         return list(csv.DictReader(rows))
 
 
 def score(company):
-    """A scorer that costs nothing: there is nothing to work out, and the answer is as long as Rollcall's result is."""
+    """A scorer that costs nothing. Its answer is as long as Rollcall's result."""
     return {"company_id": company["company_id"], "prediction": PREDICTION}
 
 
 def measure(count, companies):
-    """The seconds from the submission of all companies until they are counted. What `count` gives back, then, tells how many."""
+    """The seconds from the submission of all companies until they are counted. `count` returns a function that returns the count."""
     expect(count(companies[:WARM_UP]), companies[:WARM_UP])
     start = time.perf_counter()
     tell = count(companies)
@@ -55,7 +55,7 @@ def expect(tell, companies):
 
 
 def report(peer, versions, companies, workers, seconds, durable, settings):
-    """The one line on stdout. `measure` has seen to it that all companies were counted."""
+    """Prints the result as one line of JSON. `measure` has checked that all companies were counted."""
     line = {
         "peer": peer,
         "versions": versions,

@@ -1,4 +1,4 @@
-"""Dramatiq: a group of one message a company, with a completion callback.
+"""Dramatiq: a group of one message per company, with a completion callback.
 
 RabbitMQ carries the messages, Redis keeps the answers and the count.
 """
@@ -16,8 +16,8 @@ import contest
 import stores
 from stage import Stage
 
-# The rest is so by itself: messages are persistent and acknowledged when they are done, and queues are durable. They are classic
-# ones, unless the broker makes others by default.
+# The rest is the default: messages are persistent and acked after processing, and queues are durable. They are classic
+# queues, unless the broker's default is another type.
 DURABLE = {"confirm_delivery": True}
 
 broker = RabbitmqBroker(url=stores.AMQP_URL, **DURABLE)

@@ -1,13 +1,13 @@
-"""Ray: one task a company, and a count of the answers.
+"""Ray: one task per company, and a count of the answers.
 
-Nothing of it is durable: tasks and answers are in memory, and end with the program that submitted them.
+Nothing is durable: tasks and answers are in memory, and are lost when the program that submitted them ends.
 """
 import os
 import secrets
 import sys
 
-# Ray looks at these as it is imported. It listens on the network and runs what it is sent, so it asks for a token: one of this
-# run's own, not one that it would keep in the home folder. And it reports to nobody.
+# Ray reads these when it is imported. It listens on the network and runs what it receives, so it gets a token for this run,
+# instead of one stored in the home folder; and it must not report usage statistics.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
 
 import ray
@@ -31,14 +31,14 @@ def main():
         stage.wait_until(lambda: "Ray runtime started" in stage.log("ray").read_text(), "Ray was up")
         ray.init(f"127.0.0.1:{port}", log_to_driver=False, logging_level="warning")
         stage.stack.callback(ray.shutdown)
-        obey_signals()  # which Ray has just taken over
+        obey_signals()  # ray.init() has replaced the handlers
         seconds = contest.measure(count_all, companies)
     settings = {"num_cpus": given.workers}
     contest.report("ray", contest.versions_of("ray"), companies, given.workers, seconds, durable=False, settings=settings)
 
 
 def head(port, workers, folder):
-    """What ray.init() starts by itself, in a group of its own: so it can be stopped whole."""
+    """The processes that ray.init() would start, in a process group of their own, so that all can be stopped."""
     return [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port", str(port),
         "--num-cpus", str(workers), "--include-dashboard", "false", "--temp-dir", str(folder),

@@ -1,4 +1,4 @@
-"""A place for one run to put up what it needs, which leaves nothing behind: no process and no file."""
+"""The processes and the folder of one run, which are removed at its end."""
 import contextlib
 import os
 import signal
@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# Whatever takes longer has gone wrong.
+# A wait that takes longer has failed.
 PATIENCE_SECONDS = 1_800
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stage:
-    """What one run puts up: a folder and processes. Leaving it takes all down again, in the opposite order, whatever happened."""
+    """A folder and processes for one run. On exit, all are removed in reverse order, whatever has happened."""
 
     def __enter__(self):
         obey_signals()
@@ -27,12 +27,12 @@ class Stage:
 
     def __exit__(self, kind, error, trace):
         ignore_signals()
-        with self.stack:  # is closed even if there is nobody left to read the logs
+        with self.stack:  # closes the stack even if the logs cannot be printed
             if error and not (isinstance(error, SystemExit) and isinstance(error.code, int)):
                 self.show_logs()
 
     def start(self, name, command, **environment):
-        """A process in a group of its own: what it starts in turn is stopped with it. It ends with this one, kill -9 or not."""
+        """Starts a process in a group of its own, which is stopped with its children. It ends with this process, even after kill -9."""
         with self.log(name).open("w") as log:
             process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", *command], cwd=HERE, env={**os.environ, **environment},
@@ -42,7 +42,7 @@ class Stage:
         self.stack.callback(stop, process)
 
     def wait_until(self, condition, what):
-        """Asks again and again, every 5 ms: it is long beside a look at Redis, and short beside any run."""
+        """Polls every 5 ms: long compared with a query to Redis, and short compared with any run."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             for name, process in self.processes.items():
@@ -71,13 +71,13 @@ def leave(number, _frame):
 
 
 def ignore_signals():
-    """What is being taken down is taken down whole."""
+    """A second signal must not interrupt the clean-up."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def stop(process):
-    """Without asking, and all that it has started with it: what they hold, nobody wants any more."""
+    """Kills a process and its children. Their data are not needed any more."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,6 +1,6 @@
-"""Where the durable peers keep what must not be lost: the RabbitMQ that AMQP_URL names, and a Redis of the run's own.
+"""The stores of the durable peers: the RabbitMQ that AMQP_URL names, and a Redis of the run's own.
 
-The names in here are made up by the program that runs, and inherited by the workers that it starts.
+The program chooses the names; the workers that it starts inherit them.
 """
 import contextlib
 import os
@@ -12,11 +12,11 @@ import redis
 from stage import free_port
 
 AMQP_URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f")
-# Peers and runs may share a broker.
+# Peers and runs may share a broker, so each run has its own queue.
 QUEUE = os.environ.setdefault("PEER_QUEUE", f"rollcall-peer-{uuid.uuid4().hex[:12]}")
 REDIS_URL = os.environ.setdefault("PEER_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
-# What Redis's documentation suggests for data to be kept: what was written is on disk within a second. To wait for the disk each
-# time (`always`) would be nearer to what Rollcall does, and slower. Snapshots would be work beside the log, and no safer.
+# Redis's documentation suggests these for durable data: a write is on disk within a second. `always` would be closer to what
+# Rollcall does, and slower. Snapshots would add work, and no safety.
 REDIS_SETTINGS = {"appendonly": "yes", "appendfsync": "everysec", "save": ""}
 
 
@@ -34,7 +34,7 @@ def answers(client):
 
 
 def forget_at_the_end(stage, queues, exchanges=()):
-    """Whatever else is on the broker stays there."""
+    """Deletes these queues and exchanges at the end of the run, and nothing else."""
 
     def forget():
         with channel() as there:
@@ -49,7 +49,7 @@ def forget_at_the_end(stage, queues, exchanges=()):
 @contextlib.contextmanager
 def channel():
     with kombu.Connection(AMQP_URL) as connection:
-        connection.connect()  # by itself, it would try for ever where there is no broker
+        connection.connect()  # otherwise it would retry for ever if there is no broker
         yield connection.default_channel
 
 

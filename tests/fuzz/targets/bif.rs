@@ -1,4 +1,4 @@
-//! A network file can be sampled, or parsing it ends in an error.
+//! A network file is parsed into a network that can be sampled, or refused with a line number and a message.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A line that a child prints is an answer with an outcome for each company, log output, or an error.
+//! A line from a command scorer is parsed as one outcome per company, or refused with an error.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ fuzz_target!(|line: &[u8]| {
         Ok(Line::Answer(outcomes)) => {
             assert_eq!(outcomes.len(), COMPANIES);
             for prediction in outcomes.into_iter().flatten() {
-                // The result message includes it as it is.
+                // The prediction is copied into the result unchanged, so it must be valid JSON.
                 serde_json::from_str::<&serde_json::value::RawValue>(prediction.json.as_str()).unwrap();
             }
         }

@@ -1,4 +1,4 @@
-//! A body is an order, a question or an answer, which is written and read back the same, or it is refused.
+//! A body is parsed as a control message, a query or a reply that survives a round trip, or it is refused.
 
 #![no_main]
 

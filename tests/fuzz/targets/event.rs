@@ -1,4 +1,4 @@
-//! A body is a job event, which is written and read back the same, or it is malformed.
+//! A body is parsed as a job event that survives a round trip, or it is refused as malformed.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A company's record is evidence that gives a prediction, or fails that company with a cause.
+//! A company's record is scored, or fails with one of the causes for bad evidence.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use rollcall_score::{Company, Scorer};
 use rollcall_fuzz::assert_one_line;
 use serde_json::{Map, Value};
 
-/// The known one, and a variable with names that JSON writes in several ways.
+/// The `asia` network, and a variable whose name and states need quotes or escapes in JSON.
 const NETWORK: &str = concat!(
     include_str!("../../../consumer/score/src/bayes/asia.bif"),
     r#"variable "a b" { type discrete [ 4 ] { 5, true, "größe", "q\n" }; } probability ( "a b" ) { default 0.25, 0.25, 0.25, 0.25; }"#

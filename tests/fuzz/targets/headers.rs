@@ -1,4 +1,4 @@
-//! Messages under any headers are work or results, or malformed; what is read is written and read back the same.
+//! Messages with any headers are parsed as work or results, or refused as malformed. What is parsed survives a round trip.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use rollcall_fuzz::assert_one_line;
 use rollcall_shared::message::{ResultHeaders, Work, earlier_deliveries, offset};
 
-/// The keys that are read, and one that is not.
+/// The keys that Rollcall reads, and one that it does not.
 const KEYS: [&str; 15] = [
     "job",
     "index",
@@ -27,7 +27,7 @@ const KEYS: [&str; 15] = [
     "x-delivery-count",
     "other",
 ];
-/// Texts that get past the first check.
+/// Values that pass the first check.
 const TEXTS: [&str; 7] = ["j", "succeeded", "failed", "high", "3;1s,1m30s", "0190163d-8694-739b-aea5-966c26f8ad91", ""];
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Checks that several targets share.
+//! Assertions and readers that several targets share.
 
 use std::cell::LazyCell;
 use std::fs;
@@ -7,19 +7,19 @@ use rollcall_producer::companies::{Companies, Format, ReadOptions};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-/// Asserts that a message is not empty and has no line break.
+/// Asserts that an error message is not empty and has one line.
 pub fn assert_one_line(message: &str) {
     assert!(!message.is_empty() && !message.contains('\n'), "{message:?}");
 }
 
-/// Reads `bytes` as a file of companies: each row becomes a JSON object, or an error on one line.
+/// Reads `bytes` as a file of companies. Each must be a JSON object, or its row must be refused with a one-line error.
 pub fn read_companies(format: Format, bytes: &[u8]) {
     thread_local! {
         static FOLDER: LazyCell<TempDir> = LazyCell::new(|| TempDir::new().unwrap());
     }
     let path = FOLDER.with(|folder| folder.path().join("companies"));
     fs::write(&path, bytes).unwrap();
-    // The options depend on the length, which varies with the input and uses none of its bytes.
+    // The options depend on the length of the input, so that no bytes of it are needed to choose them.
     let options = ReadOptions {
         format: Some(format),
         delimiter: bytes.len().is_multiple_of(7).then(|| ";".parse().unwrap()),

@@ -1,4 +1,4 @@
-//! A checkpoint is a count that goes on, and is written and read back the same, or it is refused.
+//! A checkpoint is parsed into a state that survives a round trip, or it is refused.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A word is a set of indices, a retry policy or a tolerance, which is written and read back the same, or it is refused.
+//! A text is parsed as a set of indices, a retry policy or a tolerance that survives a round trip, or it is refused.
 
 #![no_main]
 

@@ -41,7 +41,7 @@ fn asia_agrees_with_its_exact_posteriors() {
 fn networks_of_the_bnlearn_repository_agree_with_their_exact_posteriors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/networks");
     if !folder.is_dir() {
-        eprintln!("skipped: there is no folder {}", folder.display());
+        super::skip(&format!("{} does not exist", folder.display()));
         return;
     }
     let mut worst = Worst::default();

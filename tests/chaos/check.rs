@@ -1,19 +1,19 @@
-//! What the ledger says in the end.
+//! The final check of the ledger, and the summary of a run.
 
 use std::fmt;
 
 use rollcall_tests::{Bodies, JobRecord, read_ledger};
 
-use crate::crew::{Crew, Kills};
 use crate::jobs::{FAST, SLOW};
+use crate::processes::{Kills, Processes};
 
-/// What a run came to.
+/// The summary of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Figures {
+pub(crate) struct Summary {
     jobs: u64,
     resumed: u64,
     taken: u64,
-    too_early: u64,
+    broker_was_down: u64,
     submitted: u64,
     counted: u64,
     duplicates: u64,
@@ -25,43 +25,37 @@ pub(crate) struct Figures {
     closed: u64,
 }
 
-/// Checks every job in the ledger.
-///
-/// # Errors
-/// The first thing that does not hold, naming the job and the company.
-pub(crate) fn judge(crew: &Crew) -> Result<Figures, String> {
-    let (said_by_aggregators, said_by_consumers) = (crew.fleet.said_by_all("aggregator"), crew.fleet.said_by_all("consumer"));
-    let started: u64 = crew.lanes.iter().map(|lane| lane.started).sum();
-    let mut figures = Figures {
-        too_early: crew.too_early + crew.lanes.iter().map(|lane| lane.too_early).sum::<u64>(),
-        // The first to take it takes it from nobody.
-        takeovers: said_by_aggregators.matches("event=\"became_leader\"").count().saturating_sub(1),
-        outages: [said_by_aggregators, said_by_consumers].iter().map(|said| said.matches("lost the connection").count()).sum(),
-        taken: crew.lanes.iter().map(|lane| lane.taken).sum(),
-        resumed: crew.lanes.iter().map(|lane| lane.resumed).sum(),
-        operator_restarts: crew.operator_restarts,
-        kills: crew.kills,
-        submitted: crew.lanes.iter().map(|lane| lane.started * u64::from(lane.kind.companies)).sum(),
-        subscriptions: crew.strangers.subscriptions,
-        closed: crew.strangers.closed,
-        ..Figures::default()
+/// Checks every job in the ledger. The error is the first violation, with its job and company.
+pub(crate) fn check_ledger(processes: &Processes) -> Result<Summary, String> {
+    let (aggregators, consumers) = (processes.fleet.stderr_of_all("aggregator"), processes.fleet.stderr_of_all("consumer"));
+    let started: u64 = processes.series.iter().map(|series| series.started).sum();
+    let mut summary = Summary {
+        broker_was_down: processes.broker_was_down + processes.series.iter().map(|series| series.broker_was_down).sum::<u64>(),
+        // The first leader takes over from none.
+        takeovers: aggregators.matches("event=\"became_leader\"").count().saturating_sub(1),
+        outages: [aggregators, consumers].iter().map(|said| said.matches("lost the connection").count()).sum(),
+        taken: processes.series.iter().map(|series| series.taken).sum(),
+        resumed: processes.series.iter().map(|series| series.resumed).sum(),
+        operator_restarts: processes.operator_restarts,
+        kills: processes.kills,
+        submitted: processes.series.iter().map(|series| series.started * u64::from(series.kind.companies)).sum(),
+        subscriptions: processes.disturbances.subscriptions,
+        closed: processes.disturbances.closed,
+        ..Summary::default()
     };
-    for (job, record) in read_ledger(crew.fleet.url(), &crew.fleet.name("ledger"), Bodies::Ignored) {
+    for (job, record) in read_ledger(processes.fleet.url(), &processes.fleet.name("ledger"), Bodies::Ignored) {
         let companies = if job.starts_with(SLOW.name) { SLOW.companies } else { FAST.companies };
-        figures.add(&record, companies.into()).map_err(|fault| format!("job {job}: {fault}"))?;
+        summary.add(&record, companies.into()).map_err(|fault| format!("job {job}: {fault}"))?;
     }
-    if figures.jobs != started {
-        return Err(format!("expected the {started} jobs that were started in the ledger, found {}", figures.jobs));
+    if summary.jobs != started {
+        return Err(format!("expected the {started} jobs that were started in the ledger, found {}", summary.jobs));
     }
-    Ok(figures)
+    Ok(summary)
 }
 
-impl Figures {
-    /// Checks that everybody who was to make trouble did.
-    ///
-    /// # Errors
-    /// Who did not.
-    pub(crate) fn check_that_all_acted(&self) -> Result<(), String> {
+impl Summary {
+    /// Checks that every kind of fault has happened; the error names one that has not.
+    pub(crate) fn check_every_fault_happened(&self) -> Result<(), String> {
         let Kills { consumers, aggregators, producers, brokers, restarts } = self.kills;
         let acts = [
             ("consumers killed", consumers),
@@ -90,13 +84,13 @@ impl Figures {
     }
 }
 
-impl fmt::Display for Figures {
+impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures {
+        let Summary {
             jobs,
             resumed,
             taken,
-            too_early,
+            broker_was_down,
             submitted,
             counted,
             duplicates,
@@ -122,7 +116,7 @@ impl fmt::Display for Figures {
         writeln!(f, "consumers restarted with less grace than a score takes: {restarts}")?;
         writeln!(f, "subscribers with full queues: {subscriptions}; connections closed by the operator: {closed}")?;
         writeln!(f, "the broker started once more, because it had left a queue down: {operator_restarts}")?;
-        writeln!(f, "started while there was no broker, and started again: {too_early}")?;
+        writeln!(f, "started while there was no broker, and started again: {broker_was_down}")?;
         write!(f, "takeovers: {takeovers}; connections lost by consumers and aggregators: {outages}")
     }
 }

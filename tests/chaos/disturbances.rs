@@ -1,32 +1,32 @@
-//! What others do to the fleet without killing anything: a subscriber who does not read, and an operator who closes connections.
+//! Faults that kill no process: a subscriber that does not read, and an operator who closes connections.
 
 use rollcall_tests::{Broker, Fleet};
 
-/// A subscriber's queues, which refuse what they have no room for.
+/// The subscriber's queues, which refuse messages when they are full.
 const QUEUES: [(&str, &str); 2] = [("subscriber-of-results", "results"), ("subscriber-of-events", "events")];
 
-/// The strangers, and what they have done.
+/// The disturbances, and their counts.
 #[derive(Debug, Default)]
-pub(crate) struct Strangers {
+pub(crate) struct Disturbances {
     subscribed: bool,
-    /// Times that the subscriber came, with room for few messages, and read none.
+    /// How often the subscriber bound its queues, each with a small limit.
     pub(crate) subscriptions: u64,
     /// Connections that the operator closed.
     pub(crate) closed: u64,
 }
 
-impl Strangers {
-    /// One of them does something. Where the broker is away, nothing comes of it.
+impl Disturbances {
+    /// Causes one disturbance at random; does nothing if the broker is down.
     pub(crate) fn act(&mut self, broker: &Broker, fleet: &Fleet, random: &mut fastrand::Rng) {
         if random.bool() {
-            self.come_or_go(fleet, random);
+            self.bind_or_delete_queues(fleet, random);
         } else {
             self.close_connections(broker, random);
         }
     }
 
-    /// The subscriber comes, or goes with its queues.
-    pub(crate) fn come_or_go(&mut self, fleet: &Fleet, random: &mut fastrand::Rng) {
+    /// Declares or deletes the subscriber's queues.
+    pub(crate) fn bind_or_delete_queues(&mut self, fleet: &Fleet, random: &mut fastrand::Rng) {
         let room = random.u32(1..100);
         let done =
             QUEUES.iter().all(
@@ -40,7 +40,7 @@ impl Strangers {
         }
     }
 
-    /// The subscriber goes for good.
+    /// Deletes the subscriber's queues for good.
     pub(crate) fn leave(&mut self, fleet: &Fleet) {
         for (queue, _) in QUEUES {
             fleet.delete(queue);

@@ -1,19 +1,19 @@
-//! The processes that are killed and started anew.
+//! The fleet's processes, which are killed and restarted.
 
 use std::time::{Duration, Instant};
 
 use rollcall_tests::{Fleet, Process, SCORER};
 use serde_json::Value;
 
-use crate::jobs::{FAST, Lane, SLOW};
-use crate::strangers::Strangers;
+use crate::disturbances::Disturbances;
+use crate::jobs::{FAST, JobSeries, SLOW};
 
-/// The demo's network of 255 questions; few particles, since this is not about precision.
+/// A consumer of the demo's network of 255 questions. Few particles suffice, since precision is not checked.
 const CONSUMER: [&str; 8] =
     ["--model", "questionnaire", "--scorer", "bayes:deploy/demo/questionnaire.bif", "--particles", "20", "--threads", "1"];
 
-/// One that holds so little that it subscribes for more and for less all the time.
-const CHANGING: [&str; 10] = [
+/// A consumer that holds so little work that it resubscribes all the time.
+const RESUBSCRIBING: [&str; 10] = [
     "--model",
     "questionnaire",
     "--scorer",
@@ -26,7 +26,7 @@ const CHANGING: [&str; 10] = [
     "2ms",
 ];
 
-/// One that needs longer for a company than it is given to stop.
+/// A consumer whose companies take longer than its `--grace`.
 const SLOW_CONSUMER: [&str; 8] = ["--model", "slow", "--scorer", SCORER, "--threads", "1", "--grace", "1s"];
 
 const CONSUMERS: usize = 2;
@@ -34,16 +34,16 @@ const AGGREGATORS: usize = 2;
 
 const SLOW_CONSUMERS: usize = 2;
 
-/// Jobs under way at any time, beside one of the slow model.
-const LANES: usize = 2;
+/// Concurrent jobs of the fast model. There is one more of the slow model.
+const FAST_SERIES: usize = 2;
 
-/// A consumer that is asked to stop has its grace, and a little.
-const STOPS_WITHIN: Duration = Duration::from_secs(15);
+/// The grace period of a consumer, and a little.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often to look whether a process has ended by itself.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often to check whether a process has ended by itself.
+const POLL: Duration = Duration::from_millis(200);
 
-/// A process that is to run all the time.
+/// A process that is restarted whenever it ends.
 struct Slot {
     program: &'static str,
     arguments: &'static [&'static str],
@@ -51,8 +51,8 @@ struct Slot {
 }
 
 impl Slot {
-    /// Whether it is restarted as a deployment does, and not killed.
-    fn is_deployed(&self) -> bool {
+    /// Whether it is stopped with SIGTERM, as in a deployment, and not killed.
+    fn is_stopped_gently(&self) -> bool {
         self.arguments == SLOW_CONSUMER
     }
 }
@@ -64,52 +64,53 @@ pub(crate) struct Kills {
     pub(crate) aggregators: u64,
     pub(crate) producers: u64,
     pub(crate) brokers: u64,
-    /// Consumers that were asked to stop while they were scoring a company for longer than their grace.
+    /// Consumers that were stopped while they were scoring a company for longer than their `--grace`.
     pub(crate) restarts: u64,
 }
 
 /// All of the fleet's processes.
-pub(crate) struct Crew<'a> {
+pub(crate) struct Processes<'a> {
     pub(crate) fleet: &'a Fleet,
     slots: Vec<Slot>,
-    pub(crate) lanes: Vec<Lane<'a>>,
+    pub(crate) series: Vec<JobSeries<'a>>,
     pub(crate) kills: Kills,
-    pub(crate) strangers: Strangers,
-    /// Processes that found no broker at their start, and were started again.
-    pub(crate) too_early: u64,
-    /// How often the broker had to be started once more, because it had left a queue down.
+    pub(crate) disturbances: Disturbances,
+    /// Processes that found the broker down at their start, and were started again.
+    pub(crate) broker_was_down: u64,
+    /// How often the broker was restarted because a queue was down.
     pub(crate) operator_restarts: u64,
 }
 
-impl<'a> Crew<'a> {
+impl<'a> Processes<'a> {
     /// Starts everything and waits until it works.
-    pub(crate) fn start(fleet: &'a Fleet) -> Result<Crew<'a>, String> {
+    pub(crate) fn start(fleet: &'a Fleet) -> Result<Processes<'a>, String> {
         let slot = |program, arguments| Slot { program, arguments, process: fleet.program(program, arguments) };
         let aggregators = (0..AGGREGATORS).map(|_| slot("aggregator", &[]));
-        let slots = aggregators.chain((0..CONSUMERS).map(|_| slot("consumer", &CONSUMER))).chain([slot("consumer", &CHANGING)]);
+        let slots =
+            aggregators.chain((0..CONSUMERS).map(|_| slot("consumer", &CONSUMER))).chain([slot("consumer", &RESUBSCRIBING)]);
         let slots: Vec<Slot> = slots.chain((0..SLOW_CONSUMERS).map(|_| slot("consumer", &SLOW_CONSUMER))).collect();
         for slot in &slots {
             let ready = if slot.program == "consumer" { "taking_work" } else { "event=\"standing_by\"" };
             slot.process.wait_until_it_says(ready);
         }
         let file = fleet.companies(FAST.companies);
-        let fast = (0..LANES).map(|number| Lane::start(fleet, &FAST, number, file.clone()));
+        let fast = (0..FAST_SERIES).map(|number| JobSeries::start(fleet, &FAST, number, file.clone()));
         let rows: String = (0..SLOW.companies).map(|index| format!("c{index},long\n")).collect();
         let long = fleet.file("slow.csv", format!("company_id,do\n{rows}"));
-        let lanes = fast.chain([Lane::start(fleet, &SLOW, LANES, long)]).collect();
-        let (kills, strangers) = (Kills::default(), Strangers::default());
-        Ok(Crew { fleet, slots, lanes, kills, strangers, too_early: 0, operator_restarts: 0 })
+        let series = fast.chain([JobSeries::start(fleet, &SLOW, FAST_SERIES, long)]).collect();
+        let (kills, disturbances) = (Kills::default(), Disturbances::default());
+        Ok(Processes { fleet, slots, series, kills, disturbances, broker_was_down: 0, operator_restarts: 0 })
     }
 
-    /// Lets everything work for so long, and starts what has ended by itself.
-    pub(crate) fn go_on_for(&mut self, time: Duration) -> Result<(), String> {
+    /// Lets the processes run for this long, and restarts any that has ended.
+    pub(crate) fn run_for(&mut self, time: Duration) -> Result<(), String> {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.keep_alive()?;
-            for lane in &mut self.lanes {
-                lane.go_on()?;
+            for series in &mut self.series {
+                series.advance()?;
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL);
         }
         Ok(())
     }
@@ -117,26 +118,26 @@ impl<'a> Crew<'a> {
     fn keep_alive(&mut self) -> Result<(), String> {
         for slot in &mut self.slots {
             let Some(ended) = slot.process.ended() else { continue };
-            // A broker that is away at the start is reported, not waited for: whoever runs the fleet starts it again.
+            // A process that finds the broker down at its start ends with exit code 3, and an orchestrator restarts it.
             if ended.code != Some(3) {
                 return Err(format!("{} ended by itself: {ended:?}", slot.program));
             }
-            self.too_early += 1;
+            self.broker_was_down += 1;
             slot.process = self.fleet.program(slot.program, slot.arguments);
         }
         Ok(())
     }
 
-    /// Kills one of them with signal 9, and starts it anew.
+    /// Kills one process, and restarts it.
     pub(crate) fn kill_one(&mut self, random: &mut fastrand::Rng) {
-        let chosen = random.usize(..self.slots.len() + self.lanes.len());
+        let chosen = random.usize(..self.slots.len() + self.series.len());
         let Some(slot) = self.slots.get_mut(chosen) else {
             self.kills.producers += 1;
-            return self.lanes[chosen - self.slots.len()].kill();
+            return self.series[chosen - self.slots.len()].kill();
         };
-        if slot.is_deployed() {
+        if slot.is_stopped_gently() {
             slot.process.terminate();
-            slot.process.wait(STOPS_WITHIN).expect(0);
+            slot.process.wait(STOP_TIMEOUT).expect(0);
             slot.process = self.fleet.program(slot.program, slot.arguments);
             self.kills.restarts += 1;
             return;
@@ -149,21 +150,21 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Starts no more jobs, and lets those under way end.
+    /// Waits until the jobs in progress have ended, without starting new ones.
     pub(crate) fn finish(&mut self, deadline: Duration) -> Result<(), String> {
         let until = Instant::now() + deadline;
-        self.lanes.iter_mut().for_each(Lane::last);
-        while self.lanes.iter().any(Lane::is_busy) {
-            self.go_on_for(LOOK_EVERY)?;
+        self.series.iter_mut().for_each(JobSeries::last);
+        while self.series.iter().any(JobSeries::is_busy) {
+            self.run_for(POLL)?;
             if Instant::now() > until {
-                // The ledger says what is missing.
+                // The check of the ledger reports what is missing.
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Whether the aggregator knows of no job that goes on.
+    /// Whether the aggregator lists every job as done.
     pub(crate) fn every_job_ended(&mut self) -> bool {
         let asked = self.fleet.producer(&["status", "--output", "json"]);
         let jobs = if asked.code == Some(0) { asked.json() } else { Value::Null };
