@@ -10,6 +10,9 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
+# End-to-end tests wait most of the time, for timeouts, retries and brokers that start: more at a time than there are cores.
+test-threads = $(or $(RUST_TEST_THREADS),$(shell expr 3 '*' "$$(nproc)"))
+
 .PHONY: help build man completions demo test test-formats chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
 
 help: ## say what the targets are
@@ -32,7 +35,7 @@ demo: build ## score 10,000 made-up companies with a model of 255 questions, in 
 	@deploy/local/with-broker demo deploy/demo/run
 
 test: pika faketime build ## run all tests, against a real broker
-	deploy/local/with-broker test cargo test --release --workspace
+	RUST_TEST_THREADS=$(test-threads) deploy/local/with-broker test cargo test --release --workspace
 
 test-formats: compiler ## compare what is read of tables and networks with what their writers say; pip installs those into .rollcall
 	tests/formats/run
@@ -43,12 +46,12 @@ chaos: build ## kill processes and the broker at random for SECONDS=60, and chec
 
 cluster: build ## kill and cut off a node of a RabbitMQ cluster of three while jobs run
 	env -u AMQP_URL deploy/local/with-broker cluster \
-	  cargo test --release --workspace --test faults -- --ignored cluster::
+	  cargo test --release --workspace --test end_to_end -- --ignored faults::cluster::
 
 test-next: pika faketime build ## run the scenarios against another RabbitMQ, such as the newest, that AMQP_URL names
 	@[ -n "$$AMQP_URL" ] || { echo "expected AMQP_URL to name a RabbitMQ, found none; start one, such as by" \
 	  "\`docker run -p 5672:5672 rabbitmq:4\`, and set AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f" >&2; exit 2; }
-	env -u ROLLCALL_TEST_BROKER cargo test --release --workspace --test scenarios
+	env -u ROLLCALL_TEST_BROKER cargo test --release --workspace --test end_to_end -- scenarios:: faults::stalled::
 
 bench: ## all benchmarks, one after another
 	@for name in seed overhead peers scale scaleout overtake parallel latency takeover jobs; do $(MAKE) --no-print-directory "bench-$$name" || exit; done

@@ -1,8 +1,9 @@
 //! Takes companies from the broker, scores them, and publishes the results.
 
-pub mod error;
 pub mod cli;
-pub mod run;
+pub mod error;
+pub mod process;
+mod run;
 mod session;
 mod intake;
 mod workers;

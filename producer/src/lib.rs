@@ -3,7 +3,8 @@
 pub mod cli;
 pub mod error;
 pub mod output;
-pub mod run;
+pub mod process;
+mod run;
 
 pub mod companies;
 pub mod enqueue;

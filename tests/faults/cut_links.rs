@@ -138,18 +138,18 @@ fn a_producer_whose_link_is_cut_in_mid_file_goes_on_where_it_stopped() {
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let _running = [fleet.aggregator(&[]), fleet.demo_consumer()];
-    let companies = fleet.companies(20_000);
+    let companies = fleet.companies(40_000);
     let mut producer = fleet.behind(&relay).start_enqueue(&companies, "questionnaire", "j", &[]);
     for _ in 0..3 {
         eventually("it is connected", || (relay.links(PRODUCER) > 0).then_some(()));
-        // At most 1,000 messages are unconfirmed, so enqueuing takes ten seconds more: it cannot end before the cut.
+        // At most 1,000 messages are unconfirmed, so enqueuing takes 20 seconds more: it cannot end before the cut.
         relay.delay(PRODUCER, BOTH, Duration::from_millis(300));
         let before = fleet.answered("j");
         eventually("more companies have come", || (fleet.answered("j") > before).then_some(()));
         relay.cut(PRODUCER);
     }
     producer.wait(DEADLINE).expect(0);
-    fleet.finished("j").assert_counted_once(20_000);
+    fleet.finished("j").assert_counted_once(40_000);
     assert!(producer.times_it_says("lost the connection") > 0, "the fault has not struck");
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rollcall_tests::{Fleet, JobRecord, SCORER, eventually, free_address, get, metrics, value};
 
-use crate::command_scorer::companies;
+use super::command_scorer::companies;
 
 /// Much longer than three starts of a scorer take on a busy machine.
 const SOON: Duration = Duration::from_secs(60);

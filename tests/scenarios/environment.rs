@@ -47,7 +47,7 @@ fn an_empty_variable_is_an_unset_one_for_every_flag_of_every_command() {
     assert!(variables.len() > 30, "{variables:?}");
     // This process must not change its own environment, so the test runs itself again with every variable empty.
     if variables.iter().any(|variable| env::var_os(variable).is_none_or(|value| !value.is_empty())) {
-        let test = "environment::an_empty_variable_is_an_unset_one_for_every_flag_of_every_command";
+        let test = "scenarios::environment::an_empty_variable_is_an_unset_one_for_every_flag_of_every_command";
         let mut again = process::Command::new(env::current_exe().unwrap());
         let again = again.args(["--exact", test]).envs(variables.iter().map(|variable| (variable, ""))).output().unwrap();
         let said = String::from_utf8_lossy(&again.stdout);

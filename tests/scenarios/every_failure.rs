@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rollcall_tests::Fleet;
 
-use crate::poison::keep_alive;
-use crate::redrive::MENDED;
+use super::poison::keep_alive;
+use super::redrive::MENDED;
 
 const COMPANIES: u64 = 100_000;
 

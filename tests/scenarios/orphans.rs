@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollcall_tests::{Fleet, eventually, within};
 
-use crate::command_scorer::{companies, lives, noted, pids};
+use super::command_scorer::{companies, lives, noted, pids};
 
 /// Longer than the kernel takes to kill a process on a busy machine; much shorter than such a scorer runs by itself.
 const SOON: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rollcall_tests::{Broker, Fleet, Process, eventually};
 
-use crate::command_scorer::{assert_no_scorer_lives, companies, noted, pids};
+use super::command_scorer::{assert_no_scorer_lives, companies, noted, pids};
 
 /// The consumer's `--grace`, and the fixed grace period of the others.
 const GRACE: &str = "5s";

@@ -15,7 +15,7 @@ use crate::broker::{self, Broker};
 use crate::environment::{project, require_python, test_broker};
 use crate::ledger::{Bodies, JobRecord, read_ledger};
 use crate::process::{Ended, Process};
-use crate::programs::program;
+use crate::programs::programs;
 use crate::relay::Relay;
 use crate::report::skip;
 use crate::vhost::Vhost;
@@ -126,7 +126,7 @@ impl Fleet {
     /// children ignore the one, `nohup` the other.
     fn own_command(&self, name: &str) -> Command {
         let mut command = self.command("env");
-        command.arg("--default-signal=INT,HUP").arg(program(name));
+        command.arg("--default-signal=INT,HUP").arg(programs().join(name));
         command
     }
 

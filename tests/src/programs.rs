@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 use crate::environment::project;
 use crate::report::give_up;
 
-/// The path of `producer`, `consumer` or `aggregator`. The first call builds what is not up to date.
-pub(crate) fn program(name: &str) -> PathBuf {
+/// The folder of `producer`, `consumer` and `aggregator`. The first call builds what is not up to date; if that fails, it ends the test
+/// process.
+pub(crate) fn programs() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(build).join(name)
+    FOLDER.get_or_init(build)
 }
 
 /// Builds the programs with the profile and into the target folder of this test, as `make build` does; if they are up to date, Cargo

@@ -16,6 +16,6 @@ pub(crate) fn give_up(error: &str) -> ! {
 }
 
 fn write_line(line: &str) {
-    // In one write, so that lines of concurrent tests do not mix. Nobody can be told if standard error is closed.
+    // In one write, so that lines of concurrent tests do not mix. If standard error is closed, the line is lost.
     drop(std::io::stderr().write_all(format!("{line}\n").as_bytes()));
 }

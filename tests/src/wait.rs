@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 /// Long enough for every wait on a busy machine. A condition that holds earlier ends the wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The pause between two checks of a condition is twice as long as a check takes. Many checks start a process or read the whole ledger,
+/// and would take the cores away from other tests otherwise.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Waits until `condition` returns a value. Panics after a minute.
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     within(DEADLINE, what, condition)
@@ -13,13 +18,13 @@ pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
 
 /// Waits until `condition` returns a value. Panics after `deadline`.
 pub fn within<T>(deadline: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    const STEP: Duration = Duration::from_millis(20);
     let until = Instant::now() + deadline;
     loop {
+        let began = Instant::now();
         if let Some(value) = condition() {
             return value;
         }
         assert!(Instant::now() < until, "after {deadline:?}, still not so: {what}");
-        sleep(STEP);
+        sleep((began.elapsed() * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
 }

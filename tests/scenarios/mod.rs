@@ -1,7 +1,5 @@
 //! What Rollcall promises, one sentence per test, tried on a real broker with real processes.
 
-#![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
-
 mod attempts;
 mod bad_input;
 mod broken_scorer;
@@ -35,7 +33,6 @@ mod resume;
 mod same_name;
 mod scale_in;
 mod shutdown;
-mod stalled;
 mod takeover;
 mod telemetry;
 mod terminal;

@@ -1,0 +1,38 @@
+//! An aggregator from its start to its end: one session with the broker after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_shared::broker::supervise;
+use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::telemetry::{self, AggregatorMetrics, Readiness};
+
+use crate::cli::AggregatorArgs;
+use crate::error::AggregatorError;
+use crate::leader;
+
+/// How long an aggregator may take for its last checkpoint after it is asked to stop.
+const LAST_CHECKPOINT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Runs an aggregator until `shutdown`.
+///
+/// # Errors
+/// If the broker refuses, or the address for metrics cannot be listened on.
+pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), AggregatorError> {
+    let metrics = Arc::new(AggregatorMetrics::new().map_err(|error| AggregatorError::Metrics(Box::new(error)))?);
+    let ready = Readiness::default();
+    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone())
+        .await
+        .map_err(|error| AggregatorError::Usage(error.to_string()))?;
+    let reconnecting = || {
+        ready.set(false);
+        metrics.active.set(0);
+        metrics.reconnections.inc();
+    };
+    let mut unreadable = leader::UnreadableRecord::default();
+    supervise(&args.broker, &shutdown, LAST_CHECKPOINT_WITHIN, reconnecting, async || {
+        leader::session(&args, &shutdown, &metrics, &ready, &mut unreadable).await
+    })
+    .await?;
+    Ok(())
+}
