@@ -23,6 +23,9 @@ fn build() -> PathBuf {
     let (target, profile) = (folder.parent().unwrap(), profile(folder));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--bins", "--profile", profile, "--target-dir"]).arg(target).current_dir(project());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_this_package(&name.to_string_lossy())) {
+        cargo.env_remove(name);
+    }
     match cargo.status() {
         Ok(status) if status.success() => folder.to_owned(),
         Ok(status) => {
@@ -32,6 +35,12 @@ fn build() -> PathBuf {
             give_up(&format!("cannot build the programs under test: cannot run {}: {error}", cargo.get_program().display()))
         }
     }
+}
+
+/// Whether Cargo sets a variable for the package whose test this is. The build script of `ring` runs again if one of them changes, and
+/// then nearly everything is compiled again, here and at the next build outside of a test.
+fn is_of_this_package(variable: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// The profile that builds into a folder: only that of the profile `dev` has another name.
@@ -50,5 +59,12 @@ mod tests {
     fn the_folder_tells_the_profile() {
         let profiles = ["target/debug", "target/release", "/x/y/fast"].map(|folder| profile(Path::new(folder)).to_owned());
         assert_eq!(profiles, ["dev", "release", "fast"]);
+    }
+
+    #[test]
+    fn variables_of_the_test_are_left_out_and_settings_are_kept() {
+        let left_out =
+            ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_HOME", "CARGO_PROFILE_RELEASE_LTO"].map(is_of_this_package);
+        assert_eq!(left_out, [true, true, false, false]);
     }
 }
