@@ -9,11 +9,12 @@ use std::thread;
 use anstream::{AutoStream, ColorChoice};
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::{RecordFields, VisitOutput};
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::message::Timestamp;
 use crate::terminal::{Stderr, escape_controls, escape_json, escape_lines, flush_unless_stalled, use_json_notices};
@@ -33,14 +34,15 @@ pub struct LogArgs {
     /// How log lines on stderr look
     #[arg(long, env = "ROLLCALL_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug or trace, or a tracing filter
+    /// What is logged: off, error, warn, info, debug or trace, and different ones for some modules after it, as in
+    /// info,rollcall_consumer=debug
     #[arg(long, env = "ROLLCALL_LOG", default_value = "info", global = true)]
     pub log: String,
 }
 
 /// A filter that does not parse.
 #[derive(Debug, thiserror::Error)]
-#[error("expected a level or a tracing filter for --log, found {found:?}: {error}")]
+#[error("expected a level, and TARGET=LEVEL for some modules, for --log, found {found:?}: {error}")]
 pub struct BadLogFilter {
     found: String,
     error: ParseError,
@@ -53,19 +55,20 @@ impl LogArgs {
     /// If the filter does not parse.
     pub fn start(&self) -> Result<(), BadLogFilter> {
         // lapin logs each lost connection as an error; supervise logs it once, with what it does about it.
-        let filter = EnvFilter::try_new(format!("{},lapin=off,async_rs=off", self.log))
+        let filter: Targets = format!("{},lapin=off,async_rs=off", self.log)
+            .parse()
             .map_err(|error| BadLogFilter { found: self.log.clone(), error })?;
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+        let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_target(false);
         // It would report a failed write on standard error, and panic if that fails too.
         let lines = lines.log_internal_errors(false);
         match self.log_format {
             LogFormat::Text => {
                 let in_colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-                lines.with_writer(|| Stderr).with_ansi(in_colour).fmt_fields(EscapedFields).init();
+                lines.with_writer(|| Stderr).with_ansi(in_colour).fmt_fields(EscapedFields).finish().with(filter).init();
             }
             LogFormat::Json => {
                 use_json_notices();
-                lines.with_writer(|| EscapedJson(Stderr)).json().flatten_event(true).init();
+                lines.with_writer(|| EscapedJson(Stderr)).json().flatten_event(true).finish().with(filter).init();
             }
         }
         log_panics(self.log_format);
