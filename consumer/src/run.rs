@@ -131,7 +131,7 @@ async fn settle_handover(handover: &mut Handover, mut session: impl AsyncFnMut(&
     let mut backoff = Backoff::new();
     while !handover.is_empty() {
         if let Err(error) = session(handover).await {
-            tracing::debug!(%error, "still without a connection that holds");
+            tracing::debug!(event = "reconnection_failed", %error, "cannot connect again; trying until --grace ends");
             tokio::time::sleep(backoff.pause()).await;
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn check_ledger(processes: &Processes) -> Result<Summary, String> {
         broker_was_down: processes.broker_was_down + processes.series.iter().map(|series| series.broker_was_down).sum::<u64>(),
         // The first leader takes over from none.
         takeovers: aggregators.matches("event=\"became_leader\"").count().saturating_sub(1),
-        outages: [aggregators, consumers].iter().map(|said| said.matches("lost the connection").count()).sum(),
+        outages: [aggregators, consumers].iter().map(|said| said.matches("event=\"connection_lost\"").count()).sum(),
         taken: processes.series.iter().map(|series| series.taken).sum(),
         resumed: processes.series.iter().map(|series| series.resumed).sum(),
         operator_restarts: processes.operator_restarts,

@@ -10,7 +10,7 @@ const COMPANIES: u32 = 40_000;
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a process logs when it loses its connection.
-const OUTAGE: &str = "lost the connection";
+const OUTAGE: &str = "event=\"connection_lost\"";
 
 /// The node to which the fleet connects first, so that it leads the fleet's queues.
 const LEADER: usize = 0;

@@ -43,7 +43,7 @@ fn a_made_up_done_event_ends_neither_a_job_nor_those_who_wait_for_it() {
     }
     let ignored = || value(&metrics(address), r#"rollcall_ignored_records_total{why="contradiction"}"#);
     eventually("they are counted as what they are", || (ignored() == Some(3.0)).then_some(()));
-    assert_eq!(aggregator.times_it_says("cannot be true"), 1, "one line of log for many");
+    assert_eq!(aggregator.times_it_says("event=\"record_ignored\""), 1, "one line of log for many");
     assert_eq!((&fleet.status("j")["state"], &fleet.status("j")["done_at"]), (&"running".into(), &Value::Null));
     assert!(waiting.ended().is_none() && watching.ended().is_none());
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
@@ -89,7 +89,7 @@ fn what_is_said_of_a_job_that_nobody_opened_makes_no_job_and_counts_once_it_is_o
     somebodys_event(&fleet, "other", "done", a_done_event(1));
     somebodys_result(&fleet, "j", 0);
     somebodys_event(&fleet, "j", "sealed", json!({ "total": 2 }));
-    aggregator.wait_until_it_says("a record of a job that has not been opened");
+    aggregator.wait_until_it_says("why=\"not_opened\"");
     assert_eq!(fleet.producer(&["status", "--output", "json"]).expect(0).json(), json!([]));
     for command in ["status", "watch", "cancel"] {
         assert!(fleet.producer(&[command, "other"]).expect(2).error().contains("\"other\""));
@@ -121,6 +121,6 @@ fn an_opening_whose_deadline_is_no_time_is_refused_and_says_so() {
         opened.as_object_mut().unwrap().extend(deadline.as_object().unwrap().clone());
         somebodys_event(&fleet, "j", "opened", opened);
     }
-    eventually("each is refused", || (aggregator.times_it_says("is none of ours") == 3).then_some(()));
+    eventually("each is refused", || (aggregator.times_it_says("event=\"record_malformed\"") == 3).then_some(()));
     assert_eq!(fleet.producer(&["status", "--output", "json"]).expect(0).json(), json!([]));
 }

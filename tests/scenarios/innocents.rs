@@ -116,7 +116,7 @@ fn a_subscriber_whose_queue_is_full_misses_results_and_nobody_else_does() {
         let done = &record.done[0]["data"];
         assert_eq!((&done["retries"], &done["failed"], &done["duplicates"]), (&json!(0), &json!(0), &json!(0)));
     }
-    assert!(consumer.stderr().contains("subscriber_refuses") && !consumer.stderr().contains("lost the connection"));
+    assert!(consumer.stderr().contains("subscriber_refuses") && !consumer.stderr().contains("event=\"connection_lost\""));
     for queue in ["work.m", "work.m.express", "quarantine.m", "dead.m"] {
         eventually("nothing is left", || (fleet.waiting_in(&fleet.name(queue)) == Some(0)).then_some(()));
     }
@@ -137,7 +137,7 @@ fn a_work_message_that_no_header_of_a_result_can_hold_costs_no_other_company_any
     wait(fleet.start_enqueue(&fleet.file("c.csv", format!("company_id\n{rows}")), "m", "j", &["--wait"]));
     fleet.finished("j").assert_counted_once(50);
     assert_eq!(consumer.times_it_says("event=\"malformed_work\""), 3);
-    assert_eq!(consumer.times_it_says("lost the connection"), 0);
+    assert_eq!(consumer.times_it_says("event=\"connection_lost\""), 0);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_company_whose_retry_queue_cannot_be_declared_waits_for_it_and_nobody_else_d
     assert!(fleet.refuse_queues(false));
     let record = fleet.finished("j");
     record.assert_counted_once(50);
-    assert_eq!((&record.done[0]["data"]["failed"], consumer.times_it_says("lost the connection")), (&json!(0), 0));
+    assert_eq!((&record.done[0]["data"]["failed"], consumer.times_it_says("event=\"connection_lost\"")), (&json!(0), 0));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_subscriber_whose_queue_confirms_nothing_holds_up_its_results_for_some_secon
     assert_eq!(record.done[0]["data"]["duplicates"], 0);
     consumer.wait_until_it_says("event=\"subscriber_refuses\"");
     for process in [&aggregator, &consumer] {
-        assert_eq!(process.times_it_says("lost the connection"), 0, "{}", process.stderr());
+        assert_eq!(process.times_it_says("event=\"connection_lost\""), 0, "{}", process.stderr());
     }
     eventually("the work is acknowledged", || (fleet.waiting_in(&fleet.name("work.m")) == Some(0)).then_some(()));
 }
@@ -269,7 +269,7 @@ fn a_consumer_that_is_stopped_while_a_batch_fails_gives_its_companies_back_uncha
     consumer.wait_until_it_says("event=\"stopping\"");
     std::fs::write(fleet.path("go"), "").unwrap();
     consumer.wait(Duration::from_secs(15)).expect(0);
-    assert_eq!(consumer.times_it_says("stopping in the middle"), 0, "{}", consumer.stderr());
+    assert_eq!(consumer.times_it_says("event=\"session_dropped\""), 0, "{}", consumer.stderr());
     assert_nobody_is_charged(&fleet, &scorer, producer, 40);
 }
 
@@ -286,7 +286,7 @@ fn a_consumer_that_is_stopped_while_its_connection_is_lost_says_what_it_held() {
     // Nothing listens there, so the consumer's pauses between connection attempts grow. It is stopped during such a pause.
     relay.redirect_to("amqp://guest:guest@127.0.0.1:1/%2f");
     relay.cut_all();
-    let attempts = || consumer.times_it_says("still without a connection that holds");
+    let attempts = || consumer.times_it_says("event=\"reconnection_failed\"");
     eventually("it has tried in vain, and pauses for seconds", || (attempts() >= 4).then_some(()));
     consumer.terminate();
     relay.redirect_to(fleet.url());

@@ -73,7 +73,7 @@ fn asked_to_stop_while_the_broker_is_away_each_process_ends_and_leaves_no_scorer
     broker.kill_9();
     // The producer waits for its file and does not use its connection.
     for process in [&busy.consumer, &busy.aggregator] {
-        process.wait_until_it_says("lost the connection");
+        process.wait_until_it_says("event=\"connection_lost\"");
     }
     for process in busy.each() {
         process.terminate();

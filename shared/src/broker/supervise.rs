@@ -124,7 +124,7 @@ pub async fn supervise(
         if outage.should_log(&error, Instant::now()) {
             log(&error);
         } else {
-            tracing::debug!(%error, pause_ms = pause.as_millis(), "still without a connection that holds");
+            tracing::debug!(event = "reconnection_failed", %error, pause_ms = pause.as_millis(), "cannot connect again; trying later");
         }
         on_reconnect();
         if shutdown.within(pause).await {
