@@ -89,10 +89,12 @@ bench-jobs: build ## 10,000 jobs of three companies: how much memory, how fast a
 fuzz: compiler ## give each reader of outside bytes made-up input for SECONDS=10, up to the first that brings it down
 	tests/fuzz/run $(or $(SECONDS),10)
 
-lint: compiler ## check format, lints, docs, licences and advisories
+lint: compiler ## check format, lints, imports, docs, licences and advisories
 	cargo fmt --all --check
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
+	@command -v python3 >/dev/null || deploy/local/install python3
+	tests/imports shared/src producer/src consumer/src consumer/score/src consumer/aggregator/src tests/src
 	RUSTDOCFLAGS="$(rustdoc)" cargo doc --release --no-deps --workspace --document-private-items
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check bans licenses sources

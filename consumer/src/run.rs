@@ -51,10 +51,10 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), ConsumerE
         shutdown.requested().await;
         requested.stop();
     });
-    let (scored, mut outcomes) = unbounded_channel();
-    let context = Arc::new(worker_context(&args, scored, metrics, Arc::clone(&health))?);
+    let (scored_sender, mut scored) = unbounded_channel();
+    let context = Arc::new(worker_context(&args, scored_sender, metrics, Arc::clone(&health))?);
     let pool = WorkerPool::start(scorers, Arc::clone(&context), start_scorer, ready.clone());
-    let ended = run_sessions(&args, &context, &ready, &mut outcomes, &stopping).await;
+    let ended = run_sessions(&args, &context, &ready, &mut scored, &stopping).await;
     abandon.store(true, Ordering::Relaxed);
     context.queue.close();
     pool.stop(STOP_WORKERS_WITHIN).await;
@@ -96,7 +96,7 @@ async fn run_sessions(
     args: &ConsumerArgs,
     context: &WorkerContext,
     ready: &Readiness,
-    outcomes: &mut UnboundedReceiver<Vec<ScoredItem>>,
+    scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
     stopping: &Shutdown,
 ) -> Result<(), BrokerError> {
     let patience = args.grace.saturating_sub(STOP_WORKERS_WITHIN);
@@ -108,13 +108,13 @@ async fn run_sessions(
         context.metrics.reconnections.inc();
     };
     let ended = supervise(&args.broker, stopping, patience, reconnecting, async || {
-        new_session().run(outcomes, &mut handover, stopping).await
+        new_session().run(scored, &mut handover, stopping).await
     })
     .await;
     if ended.is_ok() && context.health.given_up().is_none() {
         let settled = tokio::time::timeout(
             patience,
-            settle_handover(&mut handover, async |handover| new_session().run(outcomes, handover, stopping).await),
+            settle_handover(&mut handover, async |handover| new_session().run(scored, handover, stopping).await),
         );
         if settled.await.is_err() {
             tracing::warn!(

@@ -3,7 +3,7 @@
 pub(crate) mod state;
 mod arrivals;
 mod holding;
-mod outcomes;
+mod scored_batches;
 mod ending;
 pub(crate) mod handover;
 

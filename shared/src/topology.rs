@@ -1,4 +1,4 @@
-//! The exchanges and queues: their names, and how each is declared. Declaring is idempotent; every process does it at its start.
+//! The exchanges and queues: their names, and how each is declared. Declaring is idempotent; every process declares what it needs at its start, and a consumer further queues when it first needs them.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Topology {
         }
     }
 
-    /// Quorum queue: a model's companies that were delivered without an acknowledgement, to be scored one at a time.
+    /// Quorum queue: a model's companies whose consumers died twice, to be scored one at a time.
     pub fn quarantine_queue(&self, model: &Model) -> String {
         format!("{}.quarantine.{model}", self.prefix)
     }

@@ -1,4 +1,4 @@
-//! Declares the queues that exist only while work items have to wait in them.
+//! Declares retry queues and queues of paused jobs when they are first needed.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

@@ -57,10 +57,10 @@ pub(crate) struct Hold {
     measured: Mutex<Measured>,
 }
 
-/// How many companies to hold now.
+/// How many companies of each work queue to hold now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// In total, including those that are being scored.
+    /// All of them, including those that are being scored.
     pub(crate) companies: usize,
     /// Of those, the ones that no worker has begun.
     pub(crate) waiting: usize,
@@ -154,7 +154,7 @@ impl Hold {
         measured.batch.most().min(measured.bytes.most_in_a_call())
     }
 
-    /// How many companies to hold now.
+    /// How many companies of each work queue to hold now.
     pub(crate) fn target(&self) -> Target {
         self.lock().target(&self.limits, Instant::now())
     }

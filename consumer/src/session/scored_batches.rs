@@ -1,4 +1,4 @@
-//! What comes from the workers: publishes it.
+//! Publishes the batches that the workers have scored.
 
 use rollcall_shared::broker::{BrokerError, COALESCE};
 use tokio::sync::mpsc::UnboundedReceiver;
