@@ -44,7 +44,7 @@ chaos: build ## kill processes and the broker at random for SECONDS=60, and chec
 	CHAOS_SECONDS=$(or $(SECONDS),60) CHAOS_SEED=$(SEED) env -u AMQP_URL deploy/local/with-broker chaos \
 	  cargo test --release -p rollcall-tests --test chaos
 
-cluster: build ## kill and cut off a node of a RabbitMQ cluster of three while jobs run
+cluster: pika build ## kill and cut off a node of a RabbitMQ cluster of three while jobs run
 	env -u AMQP_URL deploy/local/with-broker cluster \
 	  cargo test --release --workspace --test end_to_end -- --ignored faults::cluster::
 
@@ -80,7 +80,7 @@ bench-parallel: build ## 100,000 companies that only wait, 10,000 of them at a t
 bench-latency: build ## from submit to first result, from a company to its result, from the last result to the done event
 	$(bench) latency
 
-bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger; how long does nobody count?
+bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 results in the ledger: time until a standby counts
 	$(bench) takeover
 
 bench-jobs: build ## 10,000 jobs of three companies: how much memory, how fast a status and a takeover?

@@ -155,8 +155,7 @@ impl AggregatorClient {
             let reply = self.replies.next().await?;
             // An earlier query that was sent twice may be answered twice.
             if reply.properties.correlation_id().as_ref().is_some_and(|found| found.as_str() == id) {
-                return read_json(&reply.data)
-                    .map_err(|error| ProducerError::AggregatorRefused(format!("its reply cannot be read: {error}")));
+                return read_json(&reply.data).map_err(|error| ProducerError::UnreadableReply(error.to_string()));
             }
         }
     }
@@ -173,6 +172,8 @@ fn not_as_expected(status: &JobStatus, words: &str) -> ProducerError {
 fn unexpected(reply: Reply) -> ProducerError {
     match reply {
         Reply::Refused(why) => ProducerError::AggregatorRefused(why),
-        other => ProducerError::AggregatorRefused(format!("expected a reply to the query, found {other:?}")),
+        Reply::Job(_) | Reply::Jobs(_) | Reply::Companies(_) => {
+            ProducerError::UnreadableReply("a reply to another query".to_owned())
+        }
     }
 }

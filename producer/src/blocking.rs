@@ -1,4 +1,4 @@
-//! Blocking work, such as reading a large file or writing to a pipe that nobody reads.
+//! Blocking work, such as reading a large file or writing to a pipe without a reader.
 
 use tokio::sync::oneshot;
 

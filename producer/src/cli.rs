@@ -86,7 +86,7 @@ pub enum Command {
         /// The job
         job: Job,
     },
-    /// Enqueue companies of a job that has ended once more: the failed ones, or selected ones
+    /// Enqueue some companies of an ended job again: the failed ones, or selected ones
     #[command(after_help = "Examples:
   producer redrive nightly-0131 --cause timeout --wait
   producer redrive nightly-0131 --missing --file companies.csv")]
@@ -151,8 +151,12 @@ pub struct GenerateArgs {
     #[arg(long)]
     pub to: Option<PathBuf>,
     /// The same seed gives the same companies, on every machine
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = Self::SEED)]
     pub seed: u64,
+}
+
+impl GenerateArgs {
+    pub(crate) const SEED: u64 = 1;
 }
 
 impl ProducerArgs {

@@ -68,7 +68,7 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     })
 }
 
-/// Reads the first rows, and where a job that is continued stands; publishes nothing.
+/// Reads the first rows, and the position of a continued job; publishes nothing.
 async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Scope, Rows), ProducerError> {
     let content_hash = content_hash(&args.file).await?;
     let continued = match &args.continue_job {
@@ -154,7 +154,7 @@ async fn publish_and_follow(
     ended
 }
 
-/// Prints which values and rows of the file were not taken as they stand.
+/// Prints which values and rows of the file were read differently from how they are written.
 fn print_remarks(job: &Job, progress: &Progress) {
     for remark in progress.remarks() {
         to_stderr(format_args!("job {job}: {remark}"));

@@ -78,7 +78,10 @@ pub enum ProducerError {
     /// The aggregator does not answer this query.
     #[error("the aggregator refuses to answer: {0}")]
     AggregatorRefused(String),
-    /// The broker cannot be reached, or refuses.
+    /// The aggregator's reply has a form that this version does not know.
+    #[error("expected a reply that this version can read, found {0}; run the same version of producer and aggregator")]
+    UnreadableReply(String),
+    /// The broker cannot be reached, or refuses; or its URL is bad, or this machine cannot open a connection.
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// A person or a signal interrupted the command.
@@ -114,8 +117,13 @@ impl ProducerError {
             ProducerError::RedriveIncomplete { .. } => "redrive_incomplete",
             ProducerError::LedgerIncomplete(_) => "ledger_incomplete",
             ProducerError::NoAggregator => "no_aggregator",
-            ProducerError::AggregatorRefused(_) => "aggregator_refused",
-            ProducerError::Broker(_) => "broker",
+            ProducerError::AggregatorRefused(_) | ProducerError::UnreadableReply(_) => "aggregator_refused",
+            // A code has one exit code.
+            ProducerError::Broker(error) => match error.exit() {
+                Exit::BadInput => "usage",
+                Exit::Broker => "broker",
+                Exit::Success | Exit::Failure | Exit::Interrupted => "system",
+            },
             ProducerError::Interrupted(_) => "interrupted",
             ProducerError::Write { .. } => "cannot_write",
             ProducerError::System(_) => "system",
@@ -143,6 +151,7 @@ impl ProducerError {
             | ProducerError::LedgerIncomplete(_)
             | ProducerError::NoAggregator
             | ProducerError::AggregatorRefused(_)
+            | ProducerError::UnreadableReply(_)
             | ProducerError::Write { .. }
             | ProducerError::System(_) => Exit::Failure,
         }
@@ -191,13 +200,26 @@ mod tests {
             ProducerError::LedgerIncomplete(text()),
             ProducerError::NoAggregator,
             ProducerError::AggregatorRefused(text()),
+            ProducerError::UnreadableReply(text()),
             ProducerError::Broker(BrokerError::Lost(text())),
+            ProducerError::Broker(BrokerError::BadUrl { found: text() }),
+            ProducerError::Broker(BrokerError::OutOfResources(text())),
+            ProducerError::Broker(BrokerError::NotJson(serde_json::from_str::<u8>("").unwrap_err())),
             ProducerError::Interrupted(text()),
             ProducerError::Write { file: text(), error: io::ErrorKind::StorageFull.into() },
             ProducerError::System(text()),
         ];
-        for code in errors.iter().map(ProducerError::code).chain(["bad_input"]) {
-            assert!(readme.contains(&format!("| `{code}` |")), "{code}");
+        let bad_input = ("bad_input", "2".to_owned());
+        let documented = errors.iter().map(|error| {
+            let code = error.code();
+            let exit = match error {
+                ProducerError::RedriveIncomplete { .. } => "as its cause".to_owned(),
+                _ => error.exit().code().to_string(),
+            };
+            (code, exit)
+        });
+        for (code, exit) in documented.chain([bad_input]) {
+            assert!(readme.contains(&format!("| `{code}` | {exit} |")), "{code} {exit}");
         }
     }
 }

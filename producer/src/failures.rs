@@ -121,8 +121,8 @@ mod tests {
         for (index, cause) in [(0, "busy"), (1, "the 101st"), (2, "the 102nd")] {
             counted_as(&mut examples, cause).unwrap().push(example(index));
         }
-        let told: Vec<(&str, usize)> = examples.iter().map(|(cause, of_cause)| (cause.as_str(), of_cause.len())).collect();
-        assert_eq!(told, [("busy", 1), (OTHER_CAUSES, 2)]);
+        let counts: Vec<(&str, usize)> = examples.iter().map(|(cause, of_cause)| (cause.as_str(), of_cause.len())).collect();
+        assert_eq!(counts, [("busy", 1), (OTHER_CAUSES, 2)]);
         examples.remove(OTHER_CAUSES);
         assert!(counted_as(&mut examples, "the 101st").is_none(), "of a job that has no others");
     }

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod error;
 pub mod output;
 pub mod process;
+mod removed_variables;
 mod run;
 
 pub mod companies;

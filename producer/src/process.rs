@@ -10,6 +10,7 @@ use tokio::runtime::Builder;
 use crate::cli::ProducerArgs;
 use crate::error::ProducerError;
 use crate::output::print_error;
+use crate::removed_variables::refuse_removed_variables;
 use crate::run::run;
 
 /// The whole process: parses the arguments, runs, prints the error if there is one, and returns the exit code.
@@ -29,6 +30,7 @@ async fn produce() -> ExitCode {
 }
 
 async fn start(args: ProducerArgs) -> Result<(), ProducerError> {
+    refuse_removed_variables(&args, |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty()))?;
     args.logs.start().map_err(|error| ProducerError::Usage(error.to_string()))?;
     let shutdown = if args.may_be_killed() {
         Shutdown::never()

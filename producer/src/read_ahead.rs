@@ -63,7 +63,7 @@ pub(crate) fn read_ahead<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Sends an item of so many bytes once there is room for it. An item larger than all the room waits until the channel is empty.
+    /// Sends an item of this many bytes once there is room for it. An item larger than all the room waits until the channel is empty.
     pub(crate) async fn send(&self, item: T, bytes: usize) -> Result<(), Gone> {
         let kilobytes = u32::try_from(bytes / 1_024).unwrap_or(u32::MAX).clamp(1, KILOBYTES);
         let permit = Arc::clone(&self.room).acquire_many_owned(kilobytes).await.map_err(|_| Gone)?;

@@ -88,7 +88,7 @@ fn opened(status: &JobStatus) -> Result<Opened, ProducerError> {
     let JobStatus { job, opening, model, source, opened_at, settings, .. } = status.clone();
     let missing = || {
         ProducerError::LedgerIncomplete(format!(
-            "expected the ledger to tell of which model job {job} is, found that its beginning is gone; enqueue its file as a new job"
+            "expected the ledger to have the opening of job {job}, found none; enqueue its file as a new job"
         ))
     };
     Ok(Opened {

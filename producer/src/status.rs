@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use indicatif::{HumanCount, HumanDuration};
+use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, Stall, State};
 use rollcall_shared::terminal::{escape_controls, escape_lines};
@@ -141,7 +141,7 @@ pub(crate) fn stalled_in_words(status: &JobStatus) -> Option<String> {
     let Stall { since, companies } = status.stalled.as_ref()?;
     let job = &status.job;
     let redrive = format!("`producer redrive {job} --missing --file FILE`");
-    // CompanySet companies are missing is known only once the file's end is.
+    // Which companies are missing is known only once the file's end is.
     let first = if status.sealed.is_some() || status.redrives > 0 {
         String::new()
     } else {
@@ -156,7 +156,7 @@ pub(crate) fn stalled_in_words(status: &JobStatus) -> Option<String> {
 fn unsealed_in_words(status: &JobStatus) -> String {
     let JobStatus { job, enqueued, duration_seconds, .. } = status;
     let age = duration_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let age = age.map(|age| HumanDuration(age).to_string());
+    let age = age.map(|age| humantime::format_duration(Duration::from_secs(age.as_secs())).to_string());
     let age = age.unwrap_or_else(|| "longer than this aggregator has counted".to_owned());
     let enqueued = HumanCount(*enqueued);
     format!(

@@ -240,7 +240,7 @@ impl JobWatcher<'_> {
         }
     }
 
-    /// Another producer may have taken the name while no aggregator could tell.
+    /// Another producer may have taken the name while no aggregator answered.
     fn refuse_other_opening(&self, status: &JobStatus) -> Result<(), ProducerError> {
         match &self.enqueue {
             Some(enqueue) => refuse_other_opening(status, enqueue.opening, enqueue.enqueued()),

@@ -25,15 +25,22 @@ pub enum Exit {
     Interrupted,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(match exit {
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
             Exit::Success => 0,
             Exit::Failure => 1,
             Exit::BadInput => 2,
             Exit::Broker => 3,
             Exit::Interrupted => 130,
-        })
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        exit.code().into()
     }
 }
 
@@ -125,7 +132,7 @@ impl Shutdown {
     }
 }
 
-/// Whether SIGHUP is not ignored, by `/proc/self/status`; false if that does not tell.
+/// Whether SIGHUP is not ignored, by `/proc/self/status`; false if it cannot be read.
 fn handles_hangup(status: &io::Result<String>) -> bool {
     let Ok(status) = status else { return false };
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

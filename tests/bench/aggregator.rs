@@ -15,7 +15,7 @@ impl Aggregator {
     pub(crate) fn start(fleet: &Fleet) -> Aggregator {
         let address = free_address();
         let process = fleet.aggregator(&["--metrics-addr", &address.to_string()]);
-        process.wait_until_it_says("event=\"standing_by\"");
+        process.wait_until_event("standing_by");
         Aggregator { process, address }
     }
 

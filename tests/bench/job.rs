@@ -41,7 +41,7 @@ impl Consumers {
 /// Starts an aggregator and waits until it leads.
 pub fn leading_aggregator(fleet: &Fleet) -> Process {
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("event=\"counting\"");
+    aggregator.wait_until_event("counting");
     aggregator
 }
 

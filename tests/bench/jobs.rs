@@ -51,12 +51,12 @@ pub fn run() {
     report(jobs, done_seconds, &moments);
 }
 
-/// Waits until the aggregator counts so many jobs as running; it updates the metric once a second.
+/// Waits until the aggregator counts this many jobs as running; it updates the metric once a second.
 fn wait_until_known(aggregator: &Aggregator, jobs: u32) {
     within(DEADLINE, "all jobs are known", || (jobs_that_are("running", aggregator) >= f64::from(jobs)).then_some(()));
 }
 
-/// Opens, enqueues and seals so many jobs, each as its producer would.
+/// Opens, enqueues and seals this many jobs, each as its producer would.
 fn publish(fleet: &Fleet, jobs: u32) {
     let topology = Topology::new(fleet.name("").trim_end_matches('.'));
     tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -159,5 +159,5 @@ fn jobs_that_are(state: &str, aggregator: &Aggregator) -> f64 {
 
 /// Whether it has read the ledger up to its own marker.
 fn has_read_the_ledger(aggregator: &Aggregator) -> bool {
-    aggregator.process.stderr().contains("event=\"counting\"")
+    aggregator.process.times_event("counting") > 0
 }

@@ -111,7 +111,7 @@ fn report(companies: u32, idle: &Measured, loaded: &Measured, load_rate: f64) {
         format!("under load: beside a job of another model, whose companies went through at {load_rate:.0}/s meanwhile{trial}");
     let companies_due = format!("companies are due at {RATE}/s, and the time of each runs from when it was due");
     print_head(
-        "Latency: how soon somebody hears of it",
+        "Latency: time to delivery",
         &["one consumer a model, one scoring thread, a scorer that costs nothing".to_owned(), companies_due, load],
     );
     let mut rows = Vec::new();

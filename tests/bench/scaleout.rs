@@ -20,9 +20,9 @@ use crate::scorers::waits_for_each;
 /// What a case does to its fleet.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// Starts so many consumers, whose scorers are slower than the companies' times by this factor.
+    /// Starts this many consumers, whose scorers are slower than the companies' times by this factor.
     Start(usize, u32),
-    /// Stops so many of the consumers that started last.
+    /// Stops this many of the consumers that started last.
     Stop(usize),
 }
 
@@ -83,7 +83,7 @@ impl Case {
         // Consumers that start at time 0 are ready before the clock starts.
         while let Some((_, step)) = steps.next_if(|(at, _)| *at == 0.0) {
             self.take(step, &fleet, &mut consumers, &mut stopping);
-            consumers.iter().for_each(|consumer: &Process| consumer.wait_until_it_says("taking_work"));
+            consumers.iter().for_each(|consumer: &Process| consumer.wait_until_event("taking_work"));
         }
         let began = Instant::now();
         let mut producer = fleet.start_enqueue(&file, MODEL, JOB, &["--wait", "--output", "json"]);

@@ -40,26 +40,26 @@ pub fn run() {
             (offset(&active) > f64::from(size.companies + takeover * BEYOND)).then_some(())
         });
         let next = Aggregator::start(&fleet);
-        let told = offset(&active);
+        let reported = offset(&active);
         active.process.kill_9();
         let killed = Instant::now();
-        within(DEADLINE, "the standby counts on", || (standby.counts() && offset(&standby) > told).then_some(()));
-        takeovers.push((told, killed.elapsed().as_secs_f64()));
+        within(DEADLINE, "the standby counts on", || (standby.counts() && offset(&standby) > reported).then_some(()));
+        takeovers.push((reported, killed.elapsed().as_secs_f64()));
         active = std::mem::replace(&mut standby, next);
     }
     report(size, &takeovers);
 }
 
 fn report(size: Size, takeovers: &[(f64, f64)]) {
-    let counts_on = "a standby counts on when it has read the ledger up to its own marker, and tells an offset beyond the last that \
-        its predecessor told; aggregators tell it as soon as they count, and then once a second";
+    let counts_on = "a standby counts on when it has read the ledger up to its own marker, and reports an offset beyond the last that \
+        its predecessor reported; aggregators report it as soon as they count, and then once a second";
     let title = "Takeover: the aggregator that counts is killed, and a standby counts on";
     print_head(title, &[size.in_words(), counts_on.to_owned()]);
-    let rows: Vec<_> = takeovers.iter().map(|(told, seconds)| vec![format!("{told}"), format!("{seconds:.2}")]).collect();
-    table(&["offset told last", "seconds from kill -9 until the standby counts on"], &rows);
+    let rows: Vec<_> = takeovers.iter().map(|(reported, seconds)| vec![format!("{reported}"), format!("{seconds:.2}")]).collect();
+    table(&["last reported offset", "seconds from kill -9 until the standby counts on"], &rows);
     let each = takeovers
         .iter()
-        .map(|(told, seconds)| json!({ "offset_told_last": told, "seconds_until_the_standby_counts_on": seconds }));
+        .map(|(reported, seconds)| json!({ "offset_told_last": reported, "seconds_until_the_standby_counts_on": seconds }));
     let settings = json!({ "companies": size.companies, "full_size": size.is_full(), "takeovers": takeovers.len() });
     write("takeover", settings, json!({ "takeovers": each.collect::<Vec<_>>() }));
 }

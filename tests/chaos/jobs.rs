@@ -102,7 +102,7 @@ impl<'a> JobSeries<'a> {
         self.resumed += u64::from(went_on);
         self.broker_was_down += u64::from(ended.code == Some(3));
         // The opened event of the killed producer was still in flight when the next producer opened the job.
-        let name_in_use = self.killed && ended.code == Some(2) && ended.stderr.contains("another producer opened first");
+        let name_in_use = self.killed && ended.code == Some(2) && ended.error_code().as_deref() == Some("job_name_taken");
         self.taken += u64::from(name_in_use);
         match self.next_command(&ended) {
             Some(command) => self.run(command),

@@ -123,7 +123,7 @@ fn check_queues_are_empty(broker: &Broker) -> Result<(), String> {
 }
 
 /// Lets the jobs in progress end. Returns whether they did not, and the operator's failure, if any. The caller checks the
-/// ledger first, since that tells which companies are missing.
+/// ledger first, since it shows which companies are missing.
 fn drain(broker: &Broker, processes: &mut Processes) -> Result<(bool, Result<(), String>), String> {
     std::thread::scope(|scope| {
         let (drained, end) = channel();

@@ -90,8 +90,8 @@ impl<'a> Processes<'a> {
             aggregators.chain((0..CONSUMERS).map(|_| slot("consumer", &CONSUMER))).chain([slot("consumer", &RESUBSCRIBING)]);
         let slots: Vec<Slot> = slots.chain((0..SLOW_CONSUMERS).map(|_| slot("consumer", &SLOW_CONSUMER))).collect();
         for slot in &slots {
-            let ready = if slot.program == "consumer" { "taking_work" } else { "event=\"standing_by\"" };
-            slot.process.wait_until_it_says(ready);
+            let ready = if slot.program == "consumer" { "taking_work" } else { "standing_by" };
+            slot.process.wait_until_event(ready);
         }
         let file = fleet.companies(FAST.companies);
         let fast = (0..FAST_SERIES).map(|number| JobSeries::start(fleet, &FAST, number, file.clone()));

@@ -49,7 +49,7 @@ fn a_memory_alarm_blocks_a_job_and_loses_nothing_and_who_is_asked_to_stop_meanwh
     producer.wait(Duration::from_secs(60)).expect(0);
     fleet.finished("held").assert_counted_once(COMPANIES.into());
     for process in [&aggregator, &first] {
-        assert_eq!(process.times_it_says("event=\"connection_lost\""), 0, "{}", process.stderr());
+        assert_eq!(process.times_event("connection_lost"), 0, "{}", process.stderr());
     }
 
     let mut producer = start_job(&fleet, "stopped");

@@ -10,14 +10,14 @@ const COMPANIES: u32 = 40_000;
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a process logs when it loses its connection.
-const OUTAGE: &str = "event=\"connection_lost\"";
+const OUTAGE: &str = "connection_lost";
 
 /// Starts two aggregators and two consumers.
 fn start_all(fleet: &Fleet) -> Vec<Process> {
     let active = fleet.aggregator(&[]);
-    active.wait_until_it_says("event=\"counting\"");
+    active.wait_until_event("counting");
     let standby = fleet.aggregator(&[]);
-    standby.wait_until_it_says("event=\"standing_by\"");
+    standby.wait_until_event("standing_by");
     vec![active, standby, fleet.demo_consumer(), fleet.demo_consumer()]
 }
 
@@ -44,12 +44,12 @@ fn a_job_outlives_the_kill_of_the_broker_and_each_process_tells_of_it_once() {
     let producer = start_job(&fleet);
     broker.kill_9();
     for process in &processes {
-        process.wait_until_it_says(OUTAGE);
+        process.wait_until_event(OUTAGE);
     }
     broker.restart();
     assert_it_ends(&fleet, producer);
     for process in &processes {
-        assert_eq!(process.times_it_says(OUTAGE), 1, "{}", process.stderr());
+        assert_eq!(process.times_event(OUTAGE), 1, "{}", process.stderr());
     }
 }
 
@@ -74,7 +74,7 @@ fn a_job_outlives_a_broker_that_freezes_for_a_while_and_then_for_longer_than_a_h
     eventually("the broker answers again", || answers(&broker).then_some(()));
     broker.freeze();
     for process in &processes {
-        process.wait_until_it_says(OUTAGE);
+        process.wait_until_event(OUTAGE);
     }
     broker.thaw();
     assert_it_ends(&fleet, producer);
@@ -85,7 +85,7 @@ fn a_process_that_is_told_how_long_to_wait_for_the_broker_waits_no_longer() {
     let Some(broker) = Broker::private() else { return };
     let fleet = Fleet::on(&broker);
     let mut aggregator = fleet.aggregator(&["--max-downtime", "2s"]);
-    aggregator.wait_until_it_says("event=\"counting\"");
+    aggregator.wait_until_event("counting");
     broker.kill_9();
     let ended = aggregator.wait(DEADLINE).expect(3);
     assert!(ended.stderr.lines().last().unwrap().contains("--max-downtime"), "{ended:?}");

@@ -10,7 +10,7 @@ const COMPANIES: u32 = 40_000;
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a process logs when it loses its connection.
-const OUTAGE: &str = "event=\"connection_lost\"";
+const OUTAGE: &str = "connection_lost";
 
 /// The node to which the fleet connects first, so that it leads the fleet's queues.
 const LEADER: usize = 0;
@@ -18,13 +18,13 @@ const OTHER: usize = 1;
 
 fn active_aggregator(fleet: &Fleet) -> Process {
     let active = fleet.aggregator(&[]);
-    active.wait_until_it_says("event=\"counting\"");
+    active.wait_until_event("counting");
     active
 }
 
 fn standby_aggregator(fleet: &Fleet) -> Process {
     let standby = fleet.aggregator(&[]);
-    standby.wait_until_it_says("event=\"standing_by\"");
+    standby.wait_until_event("standing_by");
     standby
 }
 
@@ -64,7 +64,7 @@ fn a_job_outlives_the_kill_of_the_node_that_leads_every_queue_and_has_every_clie
     cluster[LEADER].kill_9();
     relay.redirect_to(cluster[OTHER].url());
     for process in processes.iter().chain([&producer]) {
-        process.wait_until_it_says(OUTAGE);
+        process.wait_until_event(OUTAGE);
     }
     producer.wait(DEADLINE).expect(0);
     fleet.finished("j").assert_counted_once(COMPANIES.into());
@@ -82,15 +82,15 @@ fn a_job_outlives_a_partition_with_clients_on_both_sides_and_nothing_that_the_mi
     let mut producer = start_job(&few, &relay);
     cluster.cut_off(LEADER);
     for process in cut_off.iter().chain([&producer]) {
-        process.wait_until_it_says(OUTAGE);
+        process.wait_until_event(OUTAGE);
     }
-    standby.wait_until_it_says("event=\"counting\"");
+    standby.wait_until_event("counting");
     assert!(!cluster.takes_part(LEADER), "a node that is cut off goes on alone");
     assert_unsealed(&many);
     cluster.heal(LEADER);
     eventually("those who were cut off are back", || {
-        let again = |process: &Process, words: &str| process.times_it_says(words) == 2;
-        (again(&cut_off[0], "event=\"standing_by\"") && again(&cut_off[1], "taking_work")).then_some(())
+        let again = |process: &Process, event: &str| process.times_event(event) == 2;
+        (again(&cut_off[0], "standing_by") && again(&cut_off[1], "taking_work")).then_some(())
     });
     producer.wait(DEADLINE).expect(0);
     many.finished("j").assert_counted_once(COMPANIES.into());

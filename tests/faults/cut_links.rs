@@ -65,7 +65,7 @@ fn results_that_are_lost_with_their_link_are_scored_again() {
     });
     assert_eq!(fleet.answered("j"), 0, "the link is held, and results get through");
     relay.cut(RESULTS);
-    consumer.wait_until_it_says("event=\"connection_lost\"");
+    consumer.wait_until_event("connection_lost");
     producer.wait(DEADLINE).expect(0);
     fleet.finished("j").assert_counted_once(3_000);
 }
@@ -76,7 +76,7 @@ fn results_whose_confirms_are_lost_with_their_link_are_published_again_and_count
     let (relay, [_aggregator, consumer]) = begin(&fleet, RESULTS, Way::ToClient);
     let (producer, answered) = start_job(&fleet);
     relay.cut(RESULTS);
-    consumer.wait_until_it_says("event=\"connection_lost\"");
+    consumer.wait_until_event("connection_lost");
     assert_counted_once_in_spite_of(&fleet, producer, answered);
 }
 
@@ -86,7 +86,7 @@ fn results_whose_acknowledgements_are_lost_with_their_link_are_published_again_a
     let (relay, [_aggregator, consumer]) = begin(&fleet, WORK, Way::ToBroker);
     let (producer, answered) = start_job(&fleet);
     relay.cut(WORK);
-    consumer.wait_until_it_says("event=\"connection_lost\"");
+    consumer.wait_until_event("connection_lost");
     assert_counted_once_in_spite_of(&fleet, producer, answered);
 }
 
@@ -150,7 +150,7 @@ fn a_producer_whose_link_is_cut_in_mid_file_goes_on_where_it_stopped() {
     }
     producer.wait(DEADLINE).expect(0);
     fleet.finished("j").assert_counted_once(40_000);
-    assert!(producer.times_it_says("event=\"connection_lost\"") > 0, "the fault has not struck");
+    assert!(producer.times_event("connection_lost") > 0, "the fault has not struck");
 }
 
 #[test]
@@ -158,14 +158,14 @@ fn a_producer_whose_link_is_cut_after_it_has_read_its_file_seals_its_job_all_the
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("event=\"counting\"");
-    // At the end of its file, the producer waits some seconds for the aggregator to tell which producer owns the name.
+    aggregator.wait_until_event("counting");
+    // At the end of its file, the producer waits some seconds for the aggregator to say which producer owns the name.
     aggregator.freeze();
     let companies = fleet.companies(50);
     let mut producer = fleet.behind(&relay).start_enqueue(&companies, "questionnaire", "j", &[]);
     eventually("it has enqueued its file", || (fleet.waiting_in(&fleet.name("work.questionnaire")) == Some(50)).then_some(()));
     relay.cut("rollcall producer j");
-    producer.wait_until_it_says("event=\"connection_lost\"");
+    producer.wait_until_event("connection_lost");
     aggregator.thaw();
     let _consumer = fleet.demo_consumer();
     producer.wait(DEADLINE).expect(0);
@@ -184,7 +184,7 @@ fn a_consumer_behind_a_frozen_link_loses_its_work_to_another_and_comes_back() {
     fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
     fleet.finished("j").assert_counted_once(3_000);
     relay.pass();
-    eventually("it takes work again", || (frozen.times_it_says("taking_work") == 2).then_some(()));
+    eventually("it takes work again", || (frozen.times_event("taking_work") == 2).then_some(()));
 }
 
 #[test]

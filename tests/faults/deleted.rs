@@ -26,7 +26,7 @@ fn a_queue_that_is_deleted_under_its_consumer_is_declared_anew_and_the_next_job_
         channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     });
     consumer.wait_until_it_says(&format!("the broker cancelled the consumer of {queue}"));
-    eventually("it takes work again", || (consumer.times_it_says("taking_work") == 2).then_some(()));
+    eventually("it takes work again", || (consumer.times_event("taking_work") == 2).then_some(()));
     let companies = fleet.companies(500);
     fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
     fleet.finished("j").assert_counted_once(500);

@@ -1,4 +1,4 @@
-//! Companies that are lost from the broker: whoever waits is told so, and how to enqueue them again. A job that only has to
+//! Companies that are lost from the broker: commands that wait report it, and how to enqueue them again. A job that only has to
 //! wait is not reported.
 
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn companies(fleet: &Fleet, count: usize, what: &str) -> PathBuf {
 
 /// The job's `stalled` status, once it has one.
 fn stalled(fleet: &Fleet, job: &str) -> Value {
-    within(NOTICED, &format!("{job} is told as stalled"), || {
+    within(NOTICED, &format!("{job} is reported as stalled"), || {
         let stalled = fleet.status(job)["stalled"].clone();
         stalled.is_object().then_some(stalled)
     })
@@ -36,35 +36,35 @@ fn a_job_whose_queue_was_purged_is_told_everywhere_and_mended_by_the_command_tha
     let event = fleet.name("events");
     fleet.on_a_channel(async |channel| {
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-        channel.queue_declare("heard".into(), durable, FieldTable::default()).await.unwrap();
+        channel.queue_declare("stalled-events".into(), durable, FieldTable::default()).await.unwrap();
         let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-        channel.queue_bind("heard".into(), event.into(), "job.*.stalled".into(), options, none).await.unwrap();
+        channel.queue_bind("stalled-events".into(), event.into(), "job.*.stalled".into(), options, none).await.unwrap();
     });
     fleet.enqueue(&file, "m", "j", &[]).expect(0);
     let mut watch = fleet.start_producer(&["watch", "j"]);
     fleet.mid_job("j", 200);
     fleet.purge(&fleet.name("work.m"));
-    let told = stalled(&fleet, "j");
-    let (lost, succeeded) = (told["companies"].as_u64().unwrap(), fleet.status("j")["succeeded"].as_u64().unwrap());
-    assert_eq!(lost + succeeded, 200, "{told}");
+    let stall = stalled(&fleet, "j");
+    let (lost, succeeded) = (stall["companies"].as_u64().unwrap(), fleet.status("j")["succeeded"].as_u64().unwrap());
+    assert_eq!(lost + succeeded, 200, "{stall}");
     let text = fleet.producer(&["status", "j"]).expect(0).stdout;
     assert!(text.contains("stalled since 2") && text.contains("`producer redrive j --missing --file FILE`"), "{text}");
     watch.wait_until_it_says("`producer redrive j --missing --file FILE`");
-    aggregator.wait_until_it_says("event=\"job_stalled\"");
+    aggregator.wait_until_event("job_stalled");
     eventually("the gauge says so", || (value(&metrics(address), "rollcall_jobs_stalled") == Some(1.0)).then_some(()));
-    let heard = fleet.on_a_channel(async |channel| {
+    let event = fleet.on_a_channel(async |channel| {
         let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-        let mut heard = channel.basic_consume("heard".into(), "".into(), options, FieldTable::default()).await.unwrap();
-        heard.next().await.unwrap().unwrap().data
+        let mut events = channel.basic_consume("stalled-events".into(), "".into(), options, FieldTable::default()).await.unwrap();
+        events.next().await.unwrap().unwrap().data
     });
-    let heard: Value = serde_json::from_slice(&heard).unwrap();
-    assert_eq!((&heard["type"], &heard["data"]["companies"]), (&"rollcall.job.stalled".into(), &told["companies"]));
+    let event: Value = serde_json::from_slice(&event).unwrap();
+    assert_eq!((&event["type"], &event["data"]["companies"]), (&"rollcall.job.stalled".into(), &stall["companies"]));
     fleet.producer(&["redrive", "j", "--missing", "--file", file.to_str().unwrap()]).expect(0);
     watch.wait(Duration::from_secs(120)).expect(0);
     drop(consumer);
     fleet.finished("j").assert_counted_once(200);
     eventually("the gauge says so", || (value(&metrics(address), "rollcall_jobs_stalled") == Some(0.0)).then_some(()));
-    assert_eq!(aggregator.times_it_says("event=\"job_stalled\""), 1);
+    assert_eq!(aggregator.times_event("job_stalled"), 1);
     assert!(fleet.status("j")["stalled"].is_null());
     assert!(fleet.ledger("j").events.iter().all(|(name, _)| name != "stalled"), "it is not recorded");
 }
@@ -93,7 +93,7 @@ fn a_job_that_has_only_to_wait_is_not_told_as_stalled_though_one_that_came_later
     // All companies wait for a retry, after a delay that only a consumer knows which has ended.
     let retrying = fleet.consumer("retrying", SCORER, &["--threads", "1", "--retry-delays", "7m"]);
     enqueue("busy", "retrying", &[]);
-    // All wait for a retry, after a delay that the job's settings tell.
+    // All wait for a retry, after a delay from the job's settings.
     let _later = fleet.consumer("later", SCORER, &["--threads", "1"]);
     enqueue("busy", "later", &["--retry-delays", "8m", "--max-attempts", "3"]);
     // The job is paused.
@@ -127,7 +127,7 @@ fn a_job_that_has_only_to_wait_is_not_told_as_stalled_though_one_that_came_later
         let status = fleet.status(job);
         assert!(status["stalled"].is_null() && status["done_at"].is_null(), "{job}: {status}");
     }
-    assert_eq!(aggregator.times_it_says("event=\"job_stalled\""), 1);
+    assert_eq!(aggregator.times_event("job_stalled"), 1);
     frozen.thaw();
 }
 
@@ -152,7 +152,7 @@ fn results_that_only_a_subscriber_got_are_told_as_lost_and_the_binding_comes_bac
     let recorded = fleet.answered("j");
     eventually("the binding is back", || (fleet.answered("j") > recorded + 2).then_some(()));
     // If consumers publish to the ledger directly what was not routed there, nothing is lost.
-    let status = within(NOTICED, "the job is done, or told as stalled", || {
+    let status = within(NOTICED, "the job is done, or reported as stalled", || {
         let status = fleet.status("j");
         (status["stalled"].is_object() || status["done_at"].is_string()).then_some(status)
     });

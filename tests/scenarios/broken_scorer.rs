@@ -1,4 +1,4 @@
-//! A scorer that fails on every company costs no company an attempt: its consumer ends or pauses, and whoever waits is told
+//! A scorer that fails on every company costs no company an attempt: its consumer ends or pauses, and commands that wait say
 //! why.
 
 use std::fs;
@@ -137,7 +137,7 @@ fn a_scorer_that_breaks_after_it_has_worked_pauses_its_consumer_which_says_so_an
         eventually("it is ready", || get(address, "/readyz").filter(|(status, _)| *status == 200));
         assert_none_charged(&fleet.ledger(job), 300);
         assert_eq!(
-            (consumer.times_it_says("event=\"scorer_broken\""), consumer.times_it_says("event=\"scorer_works\"")),
+            (consumer.times_event("scorer_broken"), consumer.times_event("scorer_works")),
             (1, 1),
             "it is said once a change"
         );

@@ -33,7 +33,7 @@ fn twelve_models_with_paused_and_resumed_jobs_are_counted_on_connections_of_ten_
     for number in [0, 11] {
         fleet.finished(&models[number]).assert_counted_once(5);
     }
-    assert_eq!(aggregator.times_it_says("event=\"became_leader\""), 1, "it took over from itself: {}", aggregator.stderr());
+    assert_eq!(aggregator.times_event("became_leader"), 1, "it took over from itself: {}", aggregator.stderr());
 }
 
 fn consumers_of(fleet: &Fleet, queue: &str) -> u32 {

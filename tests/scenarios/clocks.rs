@@ -28,7 +28,7 @@ fn aggregator(fleet: &Fleet, library: &PathBuf, by: &str) -> Process {
     let mut command = fleet.program_command::<&str>("aggregator", &[]);
     set(&mut command, library, by);
     let aggregator = fleet.start("aggregator", command);
-    aggregator.wait_until_it_says("event=\"counting\"");
+    aggregator.wait_until_event("counting");
     aggregator
 }
 

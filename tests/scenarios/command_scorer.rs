@@ -80,7 +80,7 @@ fn a_consumer_that_stops_leaves_no_scorer_behind() {
     let file = companies(&fleet, 100, &[]);
     let mut consumer = fleet.consumer("m", &noted(&fleet, ""), &SHARED);
     fleet.enqueue(&file, "m", "j", &["--wait"]).expect(0);
-    assert!(pids(&fleet).iter().any(|pid| lives(pid)), "the test cannot tell whether a scorer lives");
+    assert!(pids(&fleet).iter().any(|pid| lives(pid)), "no scorer runs that the test knows");
     stop(&mut consumer, Duration::from_secs(5));
     assert_no_scorer_lives(&fleet);
 }

@@ -35,14 +35,14 @@ fn a_cancelled_job_ends_within_seconds_and_what_waits_is_not_scored() {
     let mut waiting = fleet.start_producer(&["watch", "j"]);
     fleet.mid_job("j", 5_000);
     let asked = Instant::now();
-    let told = fleet.producer(&["cancel", "j", "--output", "json"]).expect(0).json();
+    let cancelled = fleet.producer(&["cancel", "j", "--output", "json"]).expect(0).json();
     assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
-    assert_eq!(told["state"], "cancelled");
-    assert_adds_up(&told, 5_000);
+    assert_eq!(cancelled["state"], "cancelled");
+    assert_adds_up(&cancelled, 5_000);
     waiting.wait(Duration::from_secs(5)).expect(1);
     drained(&fleet, "m");
     let record = fleet.finished("j");
-    assert_eq!((record.done.len(), &record.done[0]["data"]), (1, &told));
+    assert_eq!((record.done.len(), &record.done[0]["data"]), (1, &cancelled));
     assert!(record.outcomes.len() < 1_000, "{} companies were scored", record.outcomes.len());
     let again = fleet.producer(&["cancel", "j"]).expect(1);
     assert!(again.error().contains("that j ended as cancelled"), "{again:?}");
@@ -90,8 +90,8 @@ fn failures_are_tolerated_as_far_as_the_job_says() {
     for (job, tolerated, code, state) in
         [("none", "0", 1, "failed"), ("two", "2", 0, "succeeded"), ("part", "10%", 0, "succeeded"), ("less", "9%", 1, "failed")]
     {
-        let told = ["--wait", "--output", "json", "--tolerate-failures", tolerated];
-        let done = fleet.enqueue(&file, "m", job, &told).expect(code).json();
+        let flags = ["--wait", "--output", "json", "--tolerate-failures", tolerated];
+        let done = fleet.enqueue(&file, "m", job, &flags).expect(code).json();
         assert_eq!((&done["state"], &done["failed"], &done["succeeded"]), (&state.into(), &2.into(), &18.into()), "{done}");
     }
     assert!(fleet.enqueue(&file, "m", "x", &["--tolerate-failures", "few"]).expect(2).stderr.contains("1%"));

@@ -152,7 +152,7 @@ fn is_up(process: &Process) -> Option<()> {
 fn status_shows_every_job_and_each_alone() {
     let fleet = Fleet::fresh();
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("event=\"counting\"");
+    aggregator.wait_until_event("counting");
     assert!(fleet.producer(&["status"]).expect(0).stdout.contains("no jobs yet"));
     assert_eq!(fleet.producer(&["status", "--output", "json"]).expect(0).json(), serde_json::json!([]));
     fleet.enqueue(&three(&fleet), "m", "waiting", &[]).expect(0);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const CALM: &str = "command:/usr/bin/python3 tests/fixtures/scorer.py /dev/null calm";
 
-/// A file of companies whose column `do` tells the scorer what to do with each.
+/// A file of companies whose column `do` says what the scorer does with each.
 fn companies(fleet: &Fleet, name: &str, what: &[(u32, &str)]) -> std::path::PathBuf {
     let mut file = "company_id,do\n".to_owned();
     let each = what.iter().flat_map(|&(companies, what)| (0..companies).map(move |_| what));
@@ -101,7 +101,7 @@ fn a_consumer_that_was_stopped_for_longer_than_its_heartbeat_loses_its_work_to_o
     let mut other = fleet.consumer("m", SCORER, &["--threads", "1"]);
     fleet.finished("j").assert_counted_once(60);
     frozen.thaw();
-    eventually("it takes work again", || (frozen.times_it_says("taking_work") == 2).then_some(()));
+    eventually("it takes work again", || (frozen.times_event("taking_work") == 2).then_some(()));
     other.terminate();
     other.wait(Duration::from_secs(30)).expect(0);
     fleet.enqueue(&companies(&fleet, "d.csv", &[(20, "")]), "m", "k", &["--wait"]).expect(0);

@@ -25,7 +25,7 @@ fn peak_kb_of(mut process: Process) -> u64 {
     peak
 }
 
-/// The peak memory of enqueueing so many companies, in kB.
+/// The peak memory of enqueueing this many companies, in kB.
 fn peak_kb(fleet: &Fleet, companies: usize) -> u64 {
     let file = rows(fleet, companies);
     peak_kb_of(fleet.start_enqueue(&file, "m", &format!("j{companies}"), &[]))
@@ -82,7 +82,7 @@ fn of_large_records_no_process_holds_many() {
     // A standby that takes over reads all of the ledger at once.
     let later = fleet.aggregator(&[]);
     drop(aggregator);
-    later.wait_until_it_says("event=\"counting\"");
+    later.wait_until_event("counting");
     assert_small("the next aggregator", later.peak_kb().unwrap());
 }
 

@@ -1,4 +1,4 @@
-//! A paused job: none of it is scored, nothing is lost, and other jobs go on.
+//! A paused job: none of it is scored, nothing is lost, and other jobs continue.
 
 use std::path::PathBuf;
 

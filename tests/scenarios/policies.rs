@@ -15,7 +15,7 @@ fn set_policy(fleet: &Fleet, definition: &str) -> bool {
     fleet.rabbitmqctl("set_policy", &["--apply-to", "queues", "everything", "^rollcall\\.", definition]).is_some()
 }
 
-/// Asserts that all failures of `job` have this cause, and that the message tells how to find the policy.
+/// Asserts that all failures of `job` have this cause, and that the message says how to find the policy.
 fn assert_all_failed_for(fleet: &Fleet, job: &str, cause: &str) {
     let failures = fleet.producer(&["failures", job, "--output", "json"]).expect(0).json();
     let causes: Vec<&str> = failures.as_array().unwrap().iter().map(|cause| cause["cause"].as_str().unwrap()).collect();
@@ -36,8 +36,8 @@ fn companies_that_a_policy_lets_expire_fail_for_that_and_one_line_of_log_tells_h
     assert_eq!(done["causes"][0]["cause"], "expired_in_queue", "{done}");
     assert_all_failed_for(&fleet, "j", "expired_in_queue");
     fleet.finished("j").assert_counted_once(60);
-    aggregator.wait_until_it_says("event=\"dead_letters\"");
-    assert!((1..=2).contains(&aggregator.times_it_says("event=\"dead_letters\"")), "not a line for each");
+    aggregator.wait_until_event("dead_letters");
+    assert!((1..=2).contains(&aggregator.times_event("dead_letters")), "not a line for each");
     assert_eq!(aggregator.times_it_says("consumer_crashed"), 0);
 }
 
@@ -108,7 +108,7 @@ fn a_dead_letter_that_no_result_can_carry_is_answered_for_and_one_that_nobody_kn
         (counted("malformed_work") == Some(1.0) && counted("dropped") == Some(1.0)).then_some(())
     });
     aggregator.wait_until_it_says("cause=\"dropped\"");
-    assert_eq!(aggregator.times_it_says("event=\"became_leader\""), 1);
+    assert_eq!(aggregator.times_event("became_leader"), 1);
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     fleet.enqueue(&companies(&fleet, 5, ""), "m", "next", &["--wait"]).expect(0);
 }
@@ -147,14 +147,14 @@ fn companies_that_a_full_queue_of_retries_refuses_are_held_and_other_jobs_go_on(
     let consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
     let retry = ["--retry-delays", "3s", "--max-attempts", "2"];
     fleet.enqueue(&companies(&fleet, 8, "busy"), "m", "refused", &retry).expect(0);
-    consumer.wait_until_it_says("event=\"queue_full\"");
+    consumer.wait_until_event("queue_full");
     let slow = fleet.file("slow.csv", "company_id,do\nacme,slow\n");
     fleet.enqueue(&slow, "m", "other", &["--wait"]).expect(0);
     let record = fleet.finished("refused");
     record.assert_counted_once(8);
     assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("busy", 8)]);
     assert!(record.bodies.iter().all(|body| body["attempt"] == 2), "each has had both of its attempts");
-    assert_eq!(consumer.times_it_says("event=\"connection_lost\""), 0);
+    assert_eq!(consumer.times_event("connection_lost"), 0);
 }
 
 #[test]
@@ -171,11 +171,8 @@ fn resumed_companies_that_a_full_queue_of_work_refuses_are_put_back_when_it_has_
         return;
     }
     fleet.producer(&["resume", "j"]).expect(0);
-    aggregator.wait_until_it_says("event=\"queue_full\"");
+    aggregator.wait_until_event("queue_full");
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     fleet.finished("j").assert_counted_once(3_000);
-    assert_eq!(
-        (aggregator.times_it_says("event=\"became_leader\""), aggregator.times_it_says("event=\"connection_lost\"")),
-        (1, 0)
-    );
+    assert_eq!((aggregator.times_event("became_leader"), aggregator.times_event("connection_lost")), (1, 0));
 }

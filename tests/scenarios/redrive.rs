@@ -97,7 +97,7 @@ fn a_job_that_was_cancelled_in_mid_file_is_whole_only_when_it_is_redriven_from_t
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
     let (mut producer, _rest) = fleet.unfinished_enqueue("j", 3_000, &[]);
-    eventually("the ledger is told how far it is", || (fleet.status("j")["enqueued"].as_u64() > Some(10)).then_some(()));
+    eventually("the ledger has a position", || (fleet.status("j")["enqueued"].as_u64() > Some(10)).then_some(()));
     fleet.producer(&["cancel", "j"]).expect(0);
     producer.kill_9();
     let missing = |rows: usize| {
@@ -189,7 +189,7 @@ fn what_a_too_short_retention_has_taken_from_the_ledger_is_told_once_and_can_be_
     let _consumer = fleet.demo_consumer();
     eventually("all are scored", || (fleet.waiting_in(&fleet.name("work.questionnaire")) == Some(0)).then_some(()));
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("event=\"ledger_gap\"");
+    aggregator.wait_until_event("ledger_gap");
     assert!(fleet.status("j")["succeeded"].as_u64().unwrap() < 4_000);
     assert_eq!(fleet.stderr_of_all("aggregator").matches("ERROR").count(), 1);
     assert!(fleet.set_ledger_policy(r#"{"max-length-bytes":1000000000}"#), "retention is mended first");

@@ -14,7 +14,8 @@ fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
     let file = fleet.file("companies.txt", companies.replacen("company_id", "id", 1));
     let asked = ["--max-attempts", "2", "--format", "csv", "--id-column", "id"];
     let mut killed = fleet.start_enqueue(&file, "m", "j", &asked);
-    let told = eventually("the ledger is told how far it is", || fleet.status("j")["enqueued"].as_u64().filter(|&told| told > 0));
+    let enqueued =
+        eventually("the ledger has a position", || fleet.status("j")["enqueued"].as_u64().filter(|&enqueued| enqueued > 0));
     killed.kill_9();
     assert_eq!(fleet.status("j")["state"], "unsealed", "the job was sealed before the test has begun: make it longer");
     let path = file.to_str().unwrap();
@@ -40,7 +41,7 @@ fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
     record.assert_counted_once(40_000);
     let id_of_the_file = |body: &Value| body["company_id"].as_str().unwrap().starts_with("synthetic-");
     assert!(record.bodies.iter().all(id_of_the_file), "its rows were not read as they were");
-    assert!(told < 40_000);
+    assert!(enqueued < 40_000);
     let again = resume(path, &[]).expect(2);
     assert!(again.error().contains("has ended") || again.error().contains("rest of its file"), "{again:?}");
 }

@@ -8,7 +8,7 @@ use rollcall_tests::{Fleet, Process, SCORER, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// A file of so many companies, whose ids begin with the file's name.
+/// A file of this many companies, whose ids begin with the file's name.
 fn file(fleet: &Fleet, name: &str, companies: usize) -> PathBuf {
     let rows: String = (0..companies).map(|row| format!("{name}{row},\n")).collect();
     fleet.file(&format!("{name}.csv"), format!("company_id,do\n{rows}"))
@@ -30,7 +30,7 @@ fn assert_is_of(fleet: &Fleet, job: &str, name: &str, companies: u64) {
 fn of_two_producers_that_choose_the_same_name_at_the_same_time_one_has_it_and_the_other_enqueues_nothing() {
     let fleet = Fleet::fresh();
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_it_says("event=\"counting\"");
+    aggregator.wait_until_event("counting");
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     let files = [("a", 50), ("b", 70)].map(|(name, companies)| (name, companies, file(&fleet, name, companies)));
     for round in 0..4 {

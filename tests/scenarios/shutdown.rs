@@ -14,7 +14,7 @@ const GRACE: &str = "5s";
 /// The grace period, two seconds to close connections, and a little for a busy machine.
 const GRACE_AND_MORE: Duration = Duration::from_secs(8);
 
-/// The exit code that tells a script that the command was interrupted.
+/// The exit code by which a script knows that the command was interrupted.
 const INTERRUPTED: i32 = 130;
 
 /// An aggregator, a consumer and a producer, all busy.
@@ -73,7 +73,7 @@ fn asked_to_stop_while_the_broker_is_away_each_process_ends_and_leaves_no_scorer
     broker.kill_9();
     // The producer waits for its file and does not use its connection.
     for process in [&busy.consumer, &busy.aggregator] {
-        process.wait_until_it_says("event=\"connection_lost\"");
+        process.wait_until_event("connection_lost");
     }
     for process in busy.each() {
         process.terminate();

@@ -10,16 +10,16 @@ use rollcall_tests::{Fleet, eventually};
 fn a_job_outlives_the_kill_of_a_consumer_and_of_the_active_aggregator() {
     let fleet = Fleet::fresh();
     let mut active = fleet.aggregator(&[]);
-    active.wait_until_it_says("event=\"counting\"");
+    active.wait_until_event("counting");
     let standby = fleet.aggregator(&[]);
-    standby.wait_until_it_says("event=\"standing_by\"");
+    standby.wait_until_event("standing_by");
     let (mut doomed, _other) = (fleet.demo_consumer(), fleet.demo_consumer());
     let companies = fleet.companies(60_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     fleet.mid_job("j", 60_000);
     doomed.kill_9();
     active.kill_9();
-    standby.wait_until_it_says("event=\"counting\"");
+    standby.wait_until_event("counting");
     producer.wait(Duration::from_secs(60)).expect(0);
     fleet.finished("j").assert_counted_once(60_000);
 }
@@ -83,15 +83,15 @@ fn a_ledger_that_was_replaced_and_has_grown_past_the_checkpoint_is_counted_from_
     fleet.enqueue(&many, "questionnaire", "after", &[]).expect(0);
     eventually("every result is in the new ledger", || (fleet.answered("after") == 500).then_some(()));
     let mut second = fleet.aggregator(&[]);
-    second.wait_until_it_says("event=\"counting\"");
-    assert_eq!(second.times_it_says("event=\"ledger_replaced\""), 1);
+    second.wait_until_event("counting");
+    assert_eq!(second.times_event("ledger_replaced"), 1);
     fleet.producer(&["watch", "after"]).expect(0);
     fleet.finished("after").assert_counted_once(500);
     second.terminate();
     second.wait(Duration::from_secs(10)).expect(0);
     let third = fleet.aggregator(&[]);
-    third.wait_until_it_says("event=\"counting\"");
-    assert_eq!(third.times_it_says("event=\"ledger_replaced\""), 0, "it is the same ledger");
+    third.wait_until_event("counting");
+    assert_eq!(third.times_event("ledger_replaced"), 0, "it is the same ledger");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_ledger_that_was_deleted_and_declared_anew_is_counted_from_its_beginning() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(delete_queue(fleet.url(), &fleet.name("ledger")));
     let second = fleet.aggregator(&[]);
-    second.wait_until_it_says("event=\"ledger_replaced\"");
+    second.wait_until_event("ledger_replaced");
     run("after").expect(0);
     fleet.finished("after").assert_counted_once(200);
 }

@@ -70,10 +70,10 @@ fn assert_aggregator_counted(metrics: &str) {
 fn a_standby_is_ready_and_says_that_it_is_not_the_one_that_counts() {
     let fleet = Fleet::fresh();
     let active = fleet.aggregator(&[]);
-    active.wait_until_it_says("event=\"counting\"");
+    active.wait_until_event("counting");
     let address = free_address();
     let standby = fleet.aggregator(&["--metrics-addr", &address.to_string()]);
-    standby.wait_until_it_says("event=\"standing_by\"");
+    standby.wait_until_event("standing_by");
     assert_eq!(get(address, "/readyz").unwrap().0, 200);
     assert_eq!(value(&metrics(address), "rollcall_aggregator_active"), Some(0.0));
     drop(active);

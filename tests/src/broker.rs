@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::environment::{broker_url, project, require_python, test_broker};
-use crate::programs::programs;
+use crate::environment::{broker_url, project, test_broker};
+use crate::prerequisites::require_all;
 use crate::report::skip;
 use crate::wait::eventually;
 
@@ -34,7 +34,6 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker of this test's own. Returns `None`, and reports the test as skipped, if RabbitMQ is not installed.
     pub fn private() -> Option<Broker> {
-        require_python();
         Broker::start(1)
     }
 
@@ -44,9 +43,7 @@ impl Broker {
     }
 
     fn start(permits: usize) -> Option<Broker> {
-        // What ends the test process must do so before a broker runs, which would be left running.
-        broker_url();
-        programs();
+        require_all();
         if !is_installed() {
             skip("RabbitMQ is not installed, and this test kills or stops its broker");
             return None;

@@ -12,14 +12,15 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::broker::{self, Broker};
-use crate::environment::{project, require_python, test_broker};
+use crate::environment::{project, test_broker};
 use crate::ledger::{Bodies, JobRecord, read_ledger};
+use crate::prerequisites::require_all;
 use crate::process::{Ended, Process};
 use crate::programs::programs;
 use crate::relay::Relay;
 use crate::report::skip;
 use crate::vhost::Vhost;
-use crate::wait::eventually;
+use crate::wait::{eventually, soon};
 
 /// The time limit for a producer command.
 const PRODUCER_DEADLINE: Duration = Duration::from_secs(120);
@@ -43,7 +44,7 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet without processes.
     pub fn fresh() -> Fleet {
-        require_python();
+        require_all();
         Fleet::of(Vhost::fresh())
     }
 
@@ -148,7 +149,7 @@ impl Fleet {
         let mut command = self.own_command("consumer");
         command.args(["--model", model, "--scorer", scorer]).args(arguments).current_dir(project());
         let consumer = self.start("consumer", command);
-        consumer.wait_until_it_says("taking_work");
+        consumer.wait_until_event("taking_work");
         consumer
     }
 
@@ -319,16 +320,19 @@ impl Fleet {
 
     /// The aggregator's status of `job`, once the aggregator knows it.
     pub fn status(&self, job: &str) -> serde_json::Value {
-        eventually(&format!("the aggregator knows job {job}"), || {
-            let asked = self.producer(&["status", job, "--output", "json"]);
-            (asked.code == Some(0)).then(|| asked.json())
-        })
+        eventually(&format!("the aggregator knows job {job}"), || self.known_status(job))
+    }
+
+    /// The aggregator's status of `job`; `None` if the aggregator does not know it yet.
+    fn known_status(&self, job: &str) -> Option<serde_json::Value> {
+        let queried = self.producer(&["status", job, "--output", "json"]);
+        (queried.code == Some(0)).then(|| queried.json())
     }
 
     /// Waits until some companies of a job are counted. Panics if all of them are by then.
     pub fn mid_job(&self, job: &str, companies: u64) {
         let counted =
-            eventually("some companies are counted", || self.status(job)["succeeded"].as_u64().filter(|&counted| counted > 0));
+            soon("some companies are counted", || self.known_status(job)?["succeeded"].as_u64().filter(|&counted| counted > 0));
         assert!(counted < companies, "the job is over before the test has begun: make it longer");
     }
 }

@@ -90,12 +90,16 @@ impl JobRecord {
             expect(&format!("the done event's {key}"), &data[key], &expected.into())?;
         }
         for (cause, count) in self.causes() {
-            let told = data["causes"].as_array().into_iter().flatten().find(|told| told["cause"] == cause);
-            expect(&format!("the done event's count of {cause}"), &told.map(|told| &told["count"]), &Some(&count.into()))?;
+            let counted = data["causes"].as_array().into_iter().flatten().find(|counted| counted["cause"] == cause);
+            expect(
+                &format!("the done event's count of {cause}"),
+                &counted.map(|counted| &counted["count"]),
+                &Some(&count.into()),
+            )?;
         }
         // The done event counts only the duplicates that the aggregator had read by then.
         let duplicates = data["duplicates"].as_u64().unwrap_or(u64::MAX);
-        expect("no more duplicates told than there are", &(duplicates <= self.duplicates() as u64), &true)
+        expect("no more duplicates counted than there are", &(duplicates <= self.duplicates() as u64), &true)
     }
 
     /// The number of outcomes for companies that had one already.

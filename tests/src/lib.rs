@@ -11,6 +11,7 @@ mod cluster;
 mod environment;
 mod fleet;
 mod ledger;
+mod prerequisites;
 mod process;
 mod programs;
 mod queue;

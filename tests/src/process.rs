@@ -76,6 +76,11 @@ impl Process {
         self.output("err")
     }
 
+    /// How often it has logged an event so far, as text or as JSON.
+    pub fn times_event(&self, event: &str) -> usize {
+        self.times_it_says(&format!("event=\"{event}\"")) + self.times_it_says(&format!("\"event\":\"{event}\""))
+    }
+
     /// How often `words` occur on its standard error so far.
     pub fn times_it_says(&self, words: &str) -> usize {
         self.stderr().matches(words).count()
@@ -83,6 +88,11 @@ impl Process {
 
     fn output(&self, kind: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.output.with_extension(kind)).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it has logged an event, as text or as JSON.
+    pub fn wait_until_event(&self, event: &str) {
+        eventually(&format!("{} logs event {event}", self.name), || (self.times_event(event) > 0).then_some(()));
     }
 
     /// Waits until `words` occur on its standard error.
@@ -154,5 +164,24 @@ impl Drop for Process {
         if std::thread::panicking() {
             eprintln!("--- {} wrote:\n{}", self.name, self.stderr());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_found_in_text_and_in_json_and_not_by_a_part_of_its_name() {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            r#"printf '%s\n' 'INFO event="counting" x' '{"event":"counting"}' 'counting event="counting_more"' >&2"#,
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Process::start("sh", command, folder.path());
+        process.wait(Duration::from_secs(10)).expect(0);
+        process.wait_until_event("counting");
+        assert_eq!([process.times_event("counting"), process.times_event("count")], [2, 0]);
     }
 }

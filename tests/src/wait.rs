@@ -17,7 +17,16 @@ pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits until `condition` returns a value. Panics after `deadline`.
-pub fn within<T>(deadline: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn within<T>(deadline: Duration, what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    poll(deadline, LONGEST_PAUSE, what, condition)
+}
+
+/// Waits until `condition` returns a value, with short pauses: for a state that soon passes. Panics after a minute.
+pub(crate) fn soon<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    poll(DEADLINE, Duration::from_millis(100), what, condition)
+}
+
+fn poll<T>(deadline: Duration, longest_pause: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + deadline;
     loop {
         let began = Instant::now();
@@ -25,6 +34,6 @@ pub fn within<T>(deadline: Duration, what: &str, mut condition: impl FnMut() -> 
             return value;
         }
         assert!(Instant::now() < until, "after {deadline:?}, still not so: {what}");
-        sleep((began.elapsed() * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        sleep((began.elapsed() * 2).clamp(SHORTEST_PAUSE, longest_pause));
     }
 }

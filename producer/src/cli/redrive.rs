@@ -10,7 +10,7 @@ use super::column_name::column_name;
 const COMPANIES: &str = "Companies";
 const RECORDS: &str = "Records";
 
-/// Which companies to enqueue once more, and where their records are.
+/// Which companies to enqueue again, and where their records are.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RedriveArgs {
     /// The job

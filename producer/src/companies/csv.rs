@@ -137,7 +137,7 @@ impl CsvRows {
 }
 
 /// The whole number that pandas wrote as `70.0`, because its column lacks a value in another row. Other text, such as `70.50` or
-/// `7e1`, is an id as it stands.
+/// `7e1`, is an id as it is written.
 fn whole_number(text: &str) -> Option<String> {
     let whole = text.strip_suffix(".0")?;
     let has_digits_only = whole.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());

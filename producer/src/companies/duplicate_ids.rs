@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::source::temporary;
 
-/// Duplicates within so many ids are found at once. 32,768 ids take about 1.5 MB.
+/// Duplicates within this many ids are found at once. 32,768 ids take about 1.5 MB.
 const WINDOW_IDS: usize = 32 * 1024;
 
 /// The read buffers of all runs together while they are merged.

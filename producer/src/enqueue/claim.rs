@@ -1,4 +1,4 @@
-//! CompanySet producer a job's name belongs to. If two producers choose the same name, the one whose `opened` event comes first in the ledger
+//! Which producer a job's name belongs to. If two producers choose the same name, the one whose `opened` event comes first in the ledger
 //! has it; the other must find out before its companies are taken for companies of that job.
 
 use std::time::{Duration, Instant};

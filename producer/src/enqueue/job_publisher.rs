@@ -1,4 +1,4 @@
-//! Publishes a job's companies and events. A session ends with the job or with the connection; the next session goes on from there.
+//! Publishes a job's companies and events. A session ends with the job or with the connection; the next session continues from there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,10 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the position is published to the ledger.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// CompanySet companies are enqueued.
+/// Which companies are enqueued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// All companies of a new job. A name that somebody gave may belong to another producer.
+    /// All companies of a new job. A name that the user gave may belong to another producer.
     Whole { name_is_given: bool },
     /// Companies from this index on: the job is open, and the companies before it are enqueued.
     From(u64),

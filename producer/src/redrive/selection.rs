@@ -8,8 +8,8 @@ use crate::aggregator_client::AggregatorClient;
 use crate::cli::RedriveArgs;
 use crate::error::ProducerError;
 
-/// How many companies the job has. A job that ended before the end of its file has at least its `total`; a file with `rows` tells
-/// exactly.
+/// How many companies the job has. A job that ended before the end of its file has at least its `total`; `rows` of a
+/// file is exact.
 ///
 /// # Errors
 /// [`ProducerError::Usage`] if the number is unknown, or the file contradicts it.

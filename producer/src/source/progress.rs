@@ -48,7 +48,7 @@ impl Progress {
         u64::try_from(estimate).ok()
     }
 
-    /// Sentences for people on what was read otherwise than it stands in the file.
+    /// Notes on values that were read differently from how they are written.
     pub fn remarks(&self) -> Vec<String> {
         let (blank, whole) = (self.blank_rows(), self.whole_ids());
         let skipped = match self.index_as_id.load(Ordering::Relaxed) {

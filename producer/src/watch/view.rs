@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rollcall_shared::message::Job;
 use rollcall_shared::terminal::to_stderr;
 use screen::Screen;
@@ -157,7 +157,7 @@ fn time_left(companies: u64, rate: f64) -> String {
         return String::new();
     }
     let seconds = (companies as f64 / rate).ceil().min(1e9);
-    format!(", {} left", HumanDuration(Duration::from_secs_f64(seconds)))
+    format!(", {} left", humantime::format_duration(Duration::from_secs_f64(seconds)))
 }
 
 #[cfg(test)]
@@ -178,6 +178,12 @@ mod tests {
         for (expected, done, part) in cases {
             assert_eq!(expected.part(done), part, "{expected:?}");
         }
+    }
+
+    #[test]
+    fn the_time_left_is_exact_to_the_second() {
+        assert_eq!(time_left(4_325, 1.0), ", 1h 12m 5s left");
+        assert_eq!(time_left(4_325, 0.0), "");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The status of a consumer, which it sends to whoever asks, over AMQP's direct reply-to.
+//! The status of a consumer, which it sends in reply to a query, over AMQP's direct reply-to.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub struct ConsumerStatus {
     /// Why it cannot score, for people; `None` if it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// Companies taken from the broker since the consumer started: two equal values show that it stands still.
+    /// Companies taken from the broker since the consumer started: two equal values show that it makes no progress.
     #[serde(default)]
     pub taken: u64,
     /// Its retry policy for companies whose job has none: its delays name queues.

@@ -90,7 +90,7 @@ impl fmt::Display for Delimiter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reading {
-    /// The format of the file; `None` if its name tells it.
+    /// The format of the file; `None` if it follows from the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// The delimiter of CSV; `None` if it is detected.

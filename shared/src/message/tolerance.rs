@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Tolerance {
-    /// At most so many companies.
+    /// At most this many companies.
     Companies(u64),
     /// At most this part of the total.
     Percent(Percentage),

@@ -94,7 +94,7 @@ impl Loop {
         began
     }
 
-    /// Waits until all roles are connected and this process is told to begin.
+    /// Waits until all roles are connected and the benchmark lets this process begin.
     async fn begin_together(&self) {
         if self.ready.wait().await.is_leader() {
             eprintln!("{CONNECTED}");

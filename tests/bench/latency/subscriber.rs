@@ -59,7 +59,7 @@ impl Subscriber {
         Subscriber { runtime, topology, publishing, received, _connections: connections }
     }
 
-    /// Waits until so many results of `job`, and its done event if `to_the_end`, have arrived.
+    /// Waits until this many results of `job`, and its done event if `to_the_end`, have arrived.
     pub fn follow(&self, job: &str, results: usize, to_the_end: bool) -> Followed {
         let mut followed = Followed { results: Vec::with_capacity(results), done: None };
         // Either may come first: the last result and the done event come from two exchanges.

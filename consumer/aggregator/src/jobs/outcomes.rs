@@ -1,4 +1,4 @@
-//! CompanySet companies of a job have an outcome, and which of them failed: a bit a company, not its result.
+//! Which companies of a job have an outcome, and which of them failed: a bit a company, not its result.
 
 use std::collections::BTreeMap;
 

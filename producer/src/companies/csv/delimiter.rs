@@ -11,7 +11,7 @@ use crate::source::SourceError;
 /// The delimiters that are tried if none is given.
 const CANDIDATES: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// How much of a file is looked at: at least so many lines or bytes, if it has them.
+/// How much of a file is looked at: at least this many lines or bytes, if it has them.
 const SAMPLE_LINES: usize = 20;
 const SAMPLE_BYTES: usize = 64 * 1024;
 

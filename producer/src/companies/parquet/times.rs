@@ -82,7 +82,7 @@ fn timestamps<T: ArrowTimestampType>(
     let zone: Option<Tz> = array.timezone().map(str::parse).transpose().ok()?;
     Some(Box::new(move |index, out| {
         let count = array.value(index);
-        // DuckDB writes its infinities so, where they would pass for times in 2262 and 1677.
+        // DuckDB writes infinities as these values; they would look like years 2262 and 1677.
         if T::UNIT == TimeUnit::Nanosecond && count.unsigned_abs() >= i64::MAX.unsigned_abs() {
             return Err(unrepresentable("an infinite time"));
         }

@@ -113,8 +113,8 @@ fn the_delimiter_is_found_or_told_or_named_by_the_first_line_or_the_name_of_the_
     for name in ["a.csv", "a.tsv", "A.TSV.gz"] {
         assert_eq!(read(name, semicolons.replace(';', "\t")).records(), companies, "{name}");
     }
-    let told = ReadOptions { delimiter: "^".parse().ok(), ..ReadOptions::default() };
-    assert_eq!(read_with("a.csv", semicolons.replace(';', "^"), &told).records(), companies);
+    let given = ReadOptions { delimiter: "^".parse().ok(), ..ReadOptions::default() };
+    assert_eq!(read_with("a.csv", semicolons.replace(';', "^"), &given).records(), companies);
 }
 
 #[test]
@@ -221,9 +221,9 @@ fn rows_without_any_value_before_the_header_are_skipped() {
 
 #[test]
 fn a_delimiter_that_does_not_cut_the_header_is_refused_where_another_would() {
-    let told = ReadOptions { delimiter: "tab".parse().ok(), ..ReadOptions::default() };
+    let given = ReadOptions { delimiter: "tab".parse().ok(), ..ReadOptions::default() };
     assert_eq!(
-        refusal_with("a.csv", "company_id;name\nx;y\n", &told),
+        refusal_with("a.csv", "company_id;name\nx;y\n", &given),
         "a.csv, line 1: expected a tab between the names of the columns, found one name with a semicolon in it; say with --delimiter what \
          stands between fields, or rename the column"
     );

@@ -161,13 +161,13 @@ pub fn assert_first_is_bad(values: &ArrayRef, found: &str) {
     let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
     let list: ArrayRef = Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([1, 1]), Arc::clone(values), None));
     for column in [Arc::clone(values), list] {
-        let told = column.data_type().to_string();
+        let column_type = column.data_type().to_string();
         let reading = read("a.parquet", beside_names(column, ["x", "y"]));
         let [error] = reading.errors.try_into().unwrap();
         let expected =
             format!("a.parquet, row 1, field \"value\": expected a value that JSON can hold, found {found}; write null");
-        assert!(error.starts_with(&expected), "{told}: {error}");
-        assert_eq!(reading.companies.iter().map(|company| company.index).collect::<Vec<_>>(), [1], "{told}");
+        assert!(error.starts_with(&expected), "{column_type}: {error}");
+        assert_eq!(reading.companies.iter().map(|company| company.index).collect::<Vec<_>>(), [1], "{column_type}");
     }
 }
 
@@ -217,8 +217,8 @@ fn uuids_are_told_as_people_write_them_at_any_depth() {
     let list = ListArray::new(Arc::new(field()), OffsetBuffer::from_lengths([1]), Arc::clone(&uuids), None);
     let schema = Schema::new(vec![field(), Field::new("l", list.data_type().clone(), true)]);
     let batch = RecordBatch::try_new(Arc::new(schema), vec![uuids, Arc::new(list)]).unwrap();
-    let told = "01234567-89ab-cdef-ffff-000000000001";
-    assert_eq!(read("a.parquet", written(&batch)).records(), [format!(r#"{{"u":"{told}","l":["{told}"]}}"#)]);
+    let uuid = "01234567-89ab-cdef-ffff-000000000001";
+    assert_eq!(read("a.parquet", written(&batch)).records(), [format!(r#"{{"u":"{uuid}","l":["{uuid}"]}}"#)]);
 
     let names = MapFieldNames { value: "id".to_owned(), ..MapFieldNames::default() };
     let mut map = MapBuilder::new(Some(names), StringBuilder::new(), FixedSizeBinaryBuilder::new(16))
@@ -226,7 +226,7 @@ fn uuids_are_told_as_people_write_them_at_any_depth() {
     map.keys().append_value("a");
     map.values().append_value(bytes).unwrap();
     map.append(true).unwrap();
-    assert_eq!(read("a.parquet", file([("m", Arc::new(map.finish()))])).records(), [format!(r#"{{"m":{{"a":"{told}"}}}}"#)]);
+    assert_eq!(read("a.parquet", file([("m", Arc::new(map.finish()))])).records(), [format!(r#"{{"m":{{"a":"{uuid}"}}}}"#)]);
 }
 
 #[test]
@@ -326,16 +326,16 @@ fn an_id_of_which_a_float_has_lost_the_last_digits_is_a_bad_row() {
         (Arc::new(Float16Array::from([2_047.0, 2_048.0, -1.0].map(Half::from_f32).to_vec())), ["2047", "-1"]),
     ];
     for (column, ids) in columns {
-        let told = column.data_type().to_string();
+        let column_type = column.data_type().to_string();
         let reading = read("a.parquet", file([("company_id", column)]));
-        assert_eq!(reading.ids(), ids, "{told}");
+        assert_eq!(reading.ids(), ids, "{column_type}");
         assert_eq!(
             reading.errors,
             [
                 "a.parquet, row 2, field \"company_id\": expected an id with all its digits, found it stored as a float, its last digits \
              lost; store the ids as integers or text"
             ],
-            "{told}"
+            "{column_type}"
         );
     }
     let ids: ArrayRef = Arc::new(Float64Array::from(vec![70.0, 71.0]));

@@ -12,9 +12,9 @@ use super::*;
 fn times_with_a_zone_are_told_with_their_offset() {
     let zones =
         [("UTC", "2024-07-01T12:00:00Z"), ("+05:30", "2024-07-01T17:30:00+05:30"), ("Europe/Paris", "2024-07-01T14:00:00+02:00")];
-    for (zone, told) in zones {
+    for (zone, expected) in zones {
         let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_719_835_200_000_000]).with_timezone(zone));
-        assert_eq!(read("a.parquet", file([("t", times)])).records(), [format!(r#"{{"t":"{told}"}}"#)]);
+        assert_eq!(read("a.parquet", file([("t", times)])).records(), [format!(r#"{{"t":"{expected}"}}"#)]);
     }
 }
 
@@ -26,9 +26,13 @@ fn times_in_a_zone_whose_offset_had_seconds_are_told_in_utc() {
         ("Europe/Paris", [r#""1900-01-01T00:00:00Z""#, r#""1970-01-01T01:00:00+01:00""#]),
         ("Africa/Monrovia", [r#""1900-01-01T00:00:00Z""#, r#""1970-01-01T00:00:00Z""#]),
     ];
-    for (zone, told) in zones {
+    for (zone, expected) in zones {
         let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![-25_567 * DAY, 0]).with_timezone(zone));
-        assert_eq!(read("a.parquet", file([("t", times)])).records(), told.map(|told| format!(r#"{{"t":{told}}}"#)), "{zone}");
+        assert_eq!(
+            read("a.parquet", file([("t", times)])).records(),
+            expected.map(|expected| format!(r#"{{"t":{expected}}}"#)),
+            "{zone}"
+        );
     }
 }
 
