@@ -28,7 +28,7 @@ impl StatusRequests {
         if let Some(id) = request.properties.correlation_id() {
             properties = properties.with_correlation_id(id.clone());
         }
-        let body = serde_json::to_vec(status)?;
+        let body = serde_json::to_vec(status).map_err(BrokerError::NotJson)?;
         let message = Message { exchange: String::new(), routing_key: reply_to.as_str().to_owned(), properties, body };
         publish_unconfirmed(self.0.channel(), message).await
     }
@@ -41,7 +41,7 @@ impl StatusRequests {
         status: &ConsumerStatus,
     ) -> Result<(), BrokerError> {
         let properties = BasicProperties::default().with_content_type("application/json".into());
-        let body = serde_json::to_vec(status)?;
+        let body = serde_json::to_vec(status).map_err(BrokerError::NotJson)?;
         let routing_key = Topology::consumer_faults_key(model);
         publish_unconfirmed(self.0.channel(), Message { exchange: topology.consumers(), routing_key, properties, body }).await
     }

@@ -124,7 +124,7 @@ impl AggregatorClient {
     }
 
     async fn query(&mut self, query: &Query) -> Result<Reply, ProducerError> {
-        let body = serde_json::to_vec(query).map_err(BrokerError::from)?;
+        let body = serde_json::to_vec(query).map_err(BrokerError::NotJson)?;
         self.queries += 1;
         let id = self.queries.to_string();
         let answered = async {

@@ -106,7 +106,7 @@ async fn new_job(
         opening: Some(Opening::unique()),
         model,
         source: args.file.display().to_string(),
-        opened_at: Timestamp::now(),
+        opened_at: Some(Timestamp::now()),
         settings: args.settings(content_hash, is_small)?,
     })
 }

@@ -37,7 +37,7 @@ pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
 /// # Errors
 /// [`ProducerError::JobState`] if the job has ended.
 pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
-    let event = |_: &JobStatus| JobEvent::Paused(Pause { job: job.clone(), at: Timestamp::now() });
+    let event = |_: &JobStatus| JobEvent::Paused(Pause { job: job.clone(), at: Some(Timestamp::now()) });
     let status = control(job, event, broker, "be paused", |status| status.state == State::Paused).await?;
     print(output, &status, || format!("job {job} is paused; `producer resume {job}` resumes it"))
 }
@@ -47,7 +47,7 @@ pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(),
 /// # Errors
 /// [`ProducerError::JobState`] if the job has ended.
 pub async fn resume(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
-    let event = |_: &JobStatus| JobEvent::Resumed(Pause { job: job.clone(), at: Timestamp::now() });
+    let event = |_: &JobStatus| JobEvent::Resumed(Pause { job: job.clone(), at: Some(Timestamp::now()) });
     let status = control(job, event, broker, "go on", |status| status.state != State::Paused).await?;
     print(output, &status, || format!("job {job} is {}", status.state))
 }
@@ -78,7 +78,7 @@ async fn control(
 
 /// Publishes an event, and returns when the ledger has it.
 pub(crate) async fn publish_event(link: &BrokerConnection, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
-    let message = Event::now(event).message(topology.events())?;
+    let message = Event::now(event).message(topology.events()).map_err(BrokerError::NotJson)?;
     let publisher = Publisher::on(link, link.channel().await?).await?;
     publisher.with_ledger_fallback(topology).publish_now((), message).await?;
     Ok(())

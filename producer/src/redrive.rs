@@ -91,14 +91,7 @@ fn opened(status: &JobStatus) -> Result<Opened, ProducerError> {
             "expected the ledger to have the opening of job {job}, found none; enqueue its file as a new job"
         ))
     };
-    Ok(Opened {
-        opening,
-        model: model.ok_or_else(missing)?,
-        source: source.unwrap_or_default(),
-        opened_at: opened_at.ok_or_else(missing)?,
-        settings,
-        job,
-    })
+    Ok(Opened { opening, model: model.ok_or_else(missing)?, source: source.unwrap_or_default(), opened_at, settings, job })
 }
 
 /// Publishes that the outcomes of these companies no longer count; returns the number of the redrive.
@@ -117,7 +110,7 @@ async fn reopen(
         indices: Indices(selected.clone()),
         companies: selected.len(),
         total: *total,
-        redriven_at: Timestamp::now(),
+        redriven_at: Some(Timestamp::now()),
         opening: status.opening,
     };
     let reopened = async {

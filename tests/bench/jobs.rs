@@ -79,7 +79,7 @@ fn messages(job: &Job, topology: &Topology) -> Vec<Message> {
         opening: None,
         model,
         source: "companies.csv".to_owned(),
-        opened_at: "2026-01-01T00:00:00.000Z".parse().unwrap(),
+        opened_at: Some("2026-01-01T00:00:00.000Z".parse().unwrap()),
         settings: Settings::default(),
     };
     let work = |index| Work {

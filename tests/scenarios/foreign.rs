@@ -119,6 +119,6 @@ fn an_opening_whose_deadline_is_no_time_is_refused_and_says_so() {
         opened.as_object_mut().unwrap().extend(deadline.as_object().unwrap().clone());
         somebodys_event(&fleet, "j", "opened", opened);
     }
-    eventually("each is refused", || (aggregator.times_it_says("event=\"record_malformed\"") == 3).then_some(()));
+    eventually("each is refused", || (aggregator.times_it_says("event=\"malformed_record\"") == 3).then_some(()));
     assert_eq!(fleet.producer(&["status", "--output", "json"]).expect(0).json(), json!([]));
 }

@@ -110,7 +110,7 @@ fn a_consumer_that_was_stopped_for_longer_than_its_heartbeat_loses_its_work_to_o
     assert!(record.causes().is_empty() && record.bodies.iter().all(|body| body["attempt"] == 1), "{:?}", record.causes());
     frozen.terminate();
     let ended = frozen.wait(Duration::from_secs(30)).expect(0);
-    let is_blamed = ["event=\"worker_replaced\"", "the scorer is ended"].iter().any(|words| ended.stderr.contains(words));
+    let is_blamed = ["event=\"worker_replaced\"", "event=\"scorer_killed\""].iter().any(|words| ended.stderr.contains(words));
     assert!(!is_blamed, "{}", ended.stderr);
 }
 

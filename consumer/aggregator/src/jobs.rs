@@ -3,7 +3,7 @@
 //! The fold is pure: it does no I/O, knows no broker and reads no clock. The caller brings the records and the time.
 //!
 //! A job begins with its opening. Records of a job without one are kept for a while, and a record that contradicts what is counted of its
-//! job is ignored, whoever published it: see [`Ignored`]. For the phases of a job's life see `phase`.
+//! job is ignored: see [`Ignored`]. For the phases of a job's life see `phase`.
 
 mod bitmap;
 mod clock;
@@ -201,7 +201,7 @@ impl Jobs {
         self.saved_at
     }
 
-    /// Continues after a time in which nobody counted; `None` if nobody knows how long it was: then the durations of unfinished jobs
+    /// Continues after a time in which no aggregator counted; `None` if it is unknown how long it was: then the durations of unfinished jobs
     /// are unknown. Deadlines do not count such time.
     pub fn continue_after(&mut self, gap: Option<Duration>) {
         for state in self.jobs.values_mut().filter(|state| !state.is_done()) {

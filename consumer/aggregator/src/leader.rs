@@ -42,12 +42,12 @@ use dead_letters::DeadLetters;
 use ignored_records::IgnoredRecords;
 use paused_companies::PausedCompanies;
 use reader_liveness::ReaderLiveness;
-use records::LedgerReader;
+use records::{LedgerReader, LedgerRecord};
 use refused_done::RefusedDone;
 use stalled_jobs::StalledJobs;
 pub(crate) use unreadable_record::UnreadableRecord;
 
-/// Two machines' clocks tell how long ago something was, or for how long nobody counted. Beyond this it may be that their clocks differ,
+/// Two machines' clocks tell how long ago something was, or for how long no aggregator counted. Beyond this it may be that their clocks differ,
 /// and the time counts as unknown.
 const MAX_CLOCK_AGE: Duration = Duration::from_secs(60);
 
@@ -170,7 +170,7 @@ impl<'a> Leader<'a> {
         self.lead(reader, queries, shutdown).await
     }
 
-    /// Puts a marker into the ledger: whoever reads it has read all that was there before.
+    /// Puts a marker into the ledger: a reader that has read it has read all that was there before.
     async fn put_marker(&mut self) -> Result<String, BrokerError> {
         let id = new_marker_id();
         self.publisher.publish_now((), marker(&id, self.topology.ledger())).await?;
@@ -187,9 +187,11 @@ impl<'a> Leader<'a> {
 
     /// Counts the ledger's records up to `marker`.
     async fn read_up_to(&mut self, marker: &str, reader: &mut LedgerReader) -> Result<(), BrokerError> {
-        let count = |record| {
+        let count = |records: Vec<LedgerRecord>| {
             self.advance_clock();
-            self.count(record);
+            for record in records {
+                self.count(record);
+            }
         };
         reader.until_marker(marker, count).await
     }

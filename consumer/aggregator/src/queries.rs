@@ -16,7 +16,7 @@ pub(crate) struct Queries(Subscription);
 impl Queries {
     /// Subscribes. `channel` must be used for nothing else.
     pub(crate) async fn open(channel: &Channel, topology: &Topology) -> Result<Queries, BrokerError> {
-        // A query that is lost with this leader is worth nothing to the next: whoever asked has asked again by then.
+        // A query that is lost with this leader is worth nothing to the next: it has been repeated by then.
         Ok(Queries(Subscription::without_acks(channel, &topology.queries(), "queries").await?))
     }
 
@@ -54,13 +54,13 @@ impl IncomingQuery {
 }
 
 fn body(reply: &Reply) -> Result<Vec<u8>, BrokerError> {
-    let body = serde_json::to_vec(reply)?;
+    let body = serde_json::to_vec(reply).map_err(BrokerError::NotJson)?;
     if body.len() <= MAX_REPLY_BYTES {
         return Ok(body);
     }
     let bytes = body.len();
     let refused = Reply::Refused(format!("expected an answer of at most {MAX_REPLY_BYTES} bytes, found {bytes}; ask for less"));
-    Ok(serde_json::to_vec(&refused)?)
+    serde_json::to_vec(&refused).map_err(BrokerError::NotJson)
 }
 
 fn reply(query: &Query, jobs: &Jobs, stalled: &HashMap<Job, Stall>) -> Reply {

@@ -109,7 +109,13 @@ impl Scorer for Command {
             Err(error) => {
                 // A child that refuses a batch works; after any other error it is in an unknown state.
                 if !matches!(error, RequestError::Refused(_)) {
-                    tracing::warn!(scorer = self.words.join(" "), id = self.requests, %error, "the request failed; killing the scorer");
+                    tracing::warn!(
+                        event = "scorer_killed",
+                        scorer = self.words.join(" "),
+                        id = self.requests,
+                        %error,
+                        "the request failed; killing the scorer"
+                    );
                     self.drop_child();
                 }
                 return Err(error.into());

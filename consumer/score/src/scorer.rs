@@ -1,7 +1,5 @@
 //! The [`Scorer`] trait, what a scorer is given, and what it returns.
 
-use std::str::FromStr;
-
 use rollcall_shared::json::Json;
 
 /// Scores companies, many at a time, on a thread of its own.
@@ -33,13 +31,6 @@ pub struct Prediction {
 impl From<Json> for Prediction {
     fn from(json: Json) -> Prediction {
         Prediction { json, no_features: None }
-    }
-}
-
-impl FromStr for Prediction {
-    type Err = serde_json::Error;
-    fn from_str(json: &str) -> Result<Prediction, serde_json::Error> {
-        json.parse().map(|json: Json| json.into())
     }
 }
 
@@ -79,7 +70,7 @@ pub enum Blame {
     /// The scorer: it failed before it had read its input.
     Scorer,
     /// Neither: the consumer is stopping.
-    Nobody,
+    None,
 }
 
 impl From<ScoreError> for CallError {

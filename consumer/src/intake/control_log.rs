@@ -23,14 +23,19 @@ impl ControlLog {
             .on_own_channel(async |channel| {
                 let mut publisher = Publisher::on(connection, channel.clone()).await?;
                 for control in first {
-                    publisher.publish(vec![((), control.message(topology.control())?)]).await?;
+                    publisher.publish(vec![((), control.message(topology.control()).map_err(BrokerError::NotJson)?)]).await?;
                 }
                 publisher.publish_now((), marker).await
             })
             .await?;
         let mut log = StreamReader::open(connection, topology.control_log(), 0).await?;
         let mut directives = JobDirectives::default();
-        log.until_marker(&id, |delivery| drop(apply(delivery, &mut directives))).await?;
+        let apply = |messages: Vec<Delivery>| {
+            for message in &messages {
+                apply_message(message, &mut directives);
+            }
+        };
+        log.until_marker(&id, apply).await?;
         log.acknowledge().await?;
         Ok((ControlLog(log), directives))
     }
@@ -40,19 +45,22 @@ impl ControlLog {
         self.0.next().await
     }
 
-    /// Applies a message to the directives, and returns the job that it is about; `None` for a marker or a malformed message.
+    /// Applies a message to the directives, and lets the broker send more. Returns the job that it is about; `None` for a marker or a
+    /// malformed message.
     pub(crate) async fn apply(
         &mut self,
         delivery: &Delivery,
         directives: &mut JobDirectives,
     ) -> Result<Option<Job>, BrokerError> {
-        let job = apply(delivery, directives);
+        let job = apply_message(delivery, directives);
+        self.0.ask_for_more().await?;
         self.0.acknowledge().await?;
         Ok(job)
     }
 }
 
-fn apply(delivery: &Delivery, directives: &mut JobDirectives) -> Option<Job> {
+/// Returns the job that the message is about; `None` for a marker or a malformed message.
+fn apply_message(delivery: &Delivery, directives: &mut JobDirectives) -> Option<Job> {
     if is_marker(&delivery.properties) {
         return None;
     }

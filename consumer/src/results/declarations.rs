@@ -15,7 +15,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Declares queues, on a channel of its own: the broker closes the channel on which a declaration is refused.
 pub(super) struct QueueDeclarations {
-    link: BrokerConnection,
+    connection: BrokerConnection,
     channel: Option<Channel>,
     declared: HashSet<String>,
     /// The queues that were refused since the last [`QueueDeclarations::forget_refusals`].
@@ -24,8 +24,8 @@ pub(super) struct QueueDeclarations {
 }
 
 impl QueueDeclarations {
-    pub(super) fn new(link: BrokerConnection) -> QueueDeclarations {
-        QueueDeclarations { link, channel: None, declared: HashSet::new(), refused: HashSet::new(), logged_at: None }
+    pub(super) fn new(connection: BrokerConnection) -> QueueDeclarations {
+        QueueDeclarations { connection, channel: None, declared: HashSet::new(), refused: HashSet::new(), logged_at: None }
     }
 
     /// Queues that the broker has refused are declared again when they are next needed.
@@ -52,7 +52,7 @@ impl QueueDeclarations {
         }
         let channel = match self.channel.take().filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
-            None => self.link.channel().await?,
+            None => self.connection.channel().await?,
         };
         let declared = match destination {
             Destination::Retry(delay) => topology.declare_retry(&channel, model, work.priority, delay).await,

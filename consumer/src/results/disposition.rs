@@ -66,6 +66,7 @@ fn normalised(cause: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rollcall_shared::json::Json;
     use rollcall_shared::message::{Index, Priority};
 
     use super::*;
@@ -102,7 +103,7 @@ mod tests {
         assert!(is_failed(&disposition(&work(3, None), error(true), &policy)));
         assert!(is_failed(&disposition(&work(1, None), error(false), &policy)));
         assert!(matches!(
-            disposition(&work(1, None), Ok("1".parse().unwrap()), &policy),
+            disposition(&work(1, None), Ok("1".parse::<Json>().unwrap().into()), &policy),
             Disposition::Publish(ScoredCompany::Prediction(_))
         ));
     }

@@ -46,10 +46,10 @@ pub(crate) struct ResultPublisher {
 }
 
 impl ResultPublisher {
-    /// Publishes by `publisher`, a channel of `link`; acknowledges on `work`, the channel of that `session`.
+    /// Publishes by `publisher`, a channel of `connection`; acknowledges on `work`, the channel of that `session`.
     pub(crate) fn open(
         publisher: Publisher<PublishTicket>,
-        link: BrokerConnection,
+        connection: BrokerConnection,
         (work, session): (Channel, u64),
         topology: Topology,
         model: &Model,
@@ -63,7 +63,7 @@ impl ResultPublisher {
             unconfirmed: UnconfirmedAttempts::default(),
             topology,
             model: model.clone(),
-            declarations: QueueDeclarations::new(link),
+            declarations: QueueDeclarations::new(connection),
             scored: VecDeque::new(),
             deferred: Deferred::new(),
             refusals: 0,
@@ -148,7 +148,7 @@ impl ResultPublisher {
             exchange: self.topology.results(),
             routing_key: result.routing_key(),
             properties: result.properties(),
-            body: result.body()?,
+            body: result.body().map_err(BrokerError::NotJson)?,
         };
         let outcome = scored.outcome().as_str();
         let cause = if let ScoredCompany::Error { cause, .. } = scored { cause } else { String::new() };

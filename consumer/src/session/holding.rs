@@ -1,6 +1,6 @@
 //! Keeps what is held near the target: resizes the subscriptions, and republishes what other consumers can score sooner.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::message::Priority;
@@ -45,7 +45,7 @@ impl Session<'_> {
         let age = (self.args.hold / REPUBLISH_AFTER_PART).min(REPUBLISH_AFTER_AT_MOST);
         let has_excess = self.context.queue.has_excess(target.waiting, self.ours_for(age));
         if (has_excess || self.context.hold.wants_larger_batch()) && state.asked_at.elapsed() >= ASK_EVERY {
-            state.asked_at = std::time::Instant::now();
+            state.asked_at = Instant::now();
             let backlog = state.topology.backlog(&state.questions, &self.args.model).await?;
             // A broker that is too busy to answer does not even report this consumer.
             if backlog.consumers > 0 {

@@ -146,6 +146,7 @@ impl Drop for PauseGuard<'_> {
 
 #[cfg(test)]
 mod tests {
+    use rollcall_shared::json::Json;
     use rollcall_shared::lifecycle::Shutdown;
 
     use super::*;
@@ -206,7 +207,7 @@ mod tests {
         for index in 0..2 {
             fail(&health, index, false);
         }
-        health.answered(&[company("bad"), company("good")], &[Err(error()), Ok("1".parse().unwrap())]);
+        health.answered(&[company("bad"), company("good")], &[Err(error()), Ok("1".parse::<Json>().unwrap().into())]);
         assert_eq!(health.sample(), Some(company("good")));
         fail(&health, 2, false);
         assert!(!shutdown.is_requested());

@@ -134,8 +134,7 @@ impl WorkQueue {
             return Vec::new();
         }
         let behind = queue.split_off(allowed);
-        let is_excess = |item: &WorkItem| !item.isolation.is_quarantined() && may_go(item);
-        let (excess, stays): (Vec<_>, Vec<_>) = behind.into_iter().partition(is_excess);
+        let (excess, stays): (Vec<_>, Vec<_>) = behind.into_iter().partition(|item| is_excess(item, &may_go));
         queue.extend(stays);
         excess
     }
@@ -143,10 +142,9 @@ impl WorkQueue {
     /// Whether [`WorkQueue::remove_excess`] would remove an item of any class.
     pub(crate) fn has_excess(&self, allowed: usize, may_go: impl Fn(&WorkItem) -> bool) -> bool {
         let mut queues = self.lock();
-        let is_excess = |item: &WorkItem| !item.isolation.is_quarantined() && may_go(item);
         ItemClass::ALL.into_iter().any(|of| {
             let queue = queues.of(of);
-            queue.len() > 2 * allowed && queue.iter().skip(allowed).any(is_excess)
+            queue.len() > 2 * allowed && queue.iter().skip(allowed).any(|item| is_excess(item, &may_go))
         })
     }
 
@@ -177,6 +175,11 @@ impl WorkQueue {
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an item beyond those that are allowed is taken out: quarantined ones come one at a time.
+fn is_excess(item: &WorkItem, may_go: impl Fn(&WorkItem) -> bool) -> bool {
+    !item.isolation.is_quarantined() && may_go(item)
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ impl Worker {
     fn respond_to(&mut self, batch: &[WorkItem], failed: &CallError) -> FailureResponse {
         let context = Arc::clone(&self.context);
         let by_companies = if batch.len() == 1 { FailureResponse::Charge } else { FailureResponse::ScoreAlone };
-        if failed.blame == Blame::Nobody || context.queue.is_closed() {
+        if failed.blame == Blame::None || context.queue.is_closed() {
             return FailureResponse::Republish;
         }
         let tries = match failed.blame {
@@ -131,7 +131,7 @@ impl Worker {
             Blame::Either if batch.len() == 1 => TRIES,
             Blame::Either => return by_companies,
             // The scorer works: it reported that it cannot score these companies.
-            Blame::Companies | Blame::Nobody => {
+            Blame::Companies | Blame::None => {
                 context.health.answered(&[], &[]);
                 return by_companies;
             }

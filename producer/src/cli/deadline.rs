@@ -64,6 +64,9 @@ mod tests {
         for same in ["2999-01-31T06:00:00Z", "2999-01-31t07:30:00.000+01:30", "2999-01-30T22:00:00-08:00"] {
             assert_eq!(same.parse(), Ok(Deadline::At("2999-01-31T06:00:00Z".parse().unwrap())), "{same}");
         }
+        let last: Deadline = "9999-12-31T23:59:59Z".parse().unwrap();
+        let written = last.at_and_span().0.unwrap().to_string();
+        assert_eq!((written.as_str(), written.parse().map(Deadline::At)), ("9999-12-31T23:59:59.000Z", Ok(last)));
         assert_eq!("2h 30m".parse(), Ok(Deadline::Within(Span::of(Duration::from_secs(9_000)).unwrap())));
         for bad in [
             "2999-01-31T06:00:00",

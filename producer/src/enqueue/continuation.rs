@@ -70,7 +70,7 @@ fn refuse_other_file(status: &JobStatus, args: &EnqueueArgs, content_hash: Optio
 
 fn opened(status: JobStatus, args: &EnqueueArgs) -> Result<Opened, ProducerError> {
     let JobStatus { job, opening, model, source, opened_at, settings, .. } = status;
-    let (Some(model), Some(source), Some(opened_at)) = (model, source, opened_at) else {
+    let (Some(model), Some(source)) = (model, source) else {
         return Err(ProducerError::LedgerIncomplete(format!(
             "expected the ledger to have the opening of job {job}, found only its companies; cancel the job, and enqueue its file as a new one"
         )));

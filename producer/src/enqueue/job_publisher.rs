@@ -340,5 +340,5 @@ impl Session<'_> {
 }
 
 fn event_message(topology: &Topology, event: JobEvent) -> Result<Message, BrokerError> {
-    Ok(Event::now(event).message(topology.events())?)
+    Event::now(event).message(topology.events()).map_err(BrokerError::NotJson)
 }

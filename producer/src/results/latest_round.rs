@@ -85,7 +85,7 @@ mod tests {
                 indices: indices.parse().unwrap(),
                 companies: 0,
                 total: Some(5),
-                redriven_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+                redriven_at: Some("2026-01-01T00:00:00Z".parse().unwrap()),
                 opening: None,
             });
         }

@@ -85,9 +85,10 @@ pub enum BrokerError {
         /// Its routing key.
         routing_key: String,
     },
-    /// A message has no JSON form: a defect of this program, which no new connection mends.
+    /// A message of this process has no JSON form: a defect of this program, which no new connection mends. There is no `From` for it, so
+    /// that `?` does not make it of an error in reading a message of another program.
     #[error("cannot write a message as JSON: {0}; please report this defect")]
-    NotJson(#[from] serde_json::Error),
+    NotJson(#[source] serde_json::Error),
 }
 
 /// What to do if the broker refuses a declaration for this reason.

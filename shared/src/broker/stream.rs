@@ -93,17 +93,29 @@ impl StreamReader {
         }
     }
 
-    /// Reads up to the [`marker`](crate::message::marker()) with this id, which must have been stored, and hands each record to `take_in`, the marker included.
+    /// Reads up to the [`marker`](crate::message::marker()) with this id, which must have been stored. Passes the records to `apply` in
+    /// batches of those that have arrived, the marker and those behind it in the last batch included. Cancel-safe: every record that was
+    /// taken has been applied.
     ///
     /// # Errors
     /// As [`StreamReader::next_known`].
-    pub async fn until_marker(&mut self, id: &str, mut take_in: impl FnMut(&Delivery)) -> Result<(), BrokerError> {
+    pub async fn until_marker(&mut self, id: &str, mut apply: impl FnMut(Vec<Delivery>)) -> Result<(), BrokerError> {
         loop {
             // Records that have already arrived never suspend this task, and other tasks need a turn.
             tokio::task::consume_budget().await;
-            let record = self.next_known().await?;
-            take_in(&record);
-            if marker_id(&record.properties) == Some(id) {
+            let mut batch = vec![self.next_known().await?];
+            // From here on nothing is awaited: a future that is dropped would lose the batch.
+            let drained = loop {
+                match self.next_by_now() {
+                    Some(Ok(record)) => batch.push(record),
+                    Some(Err(error)) => break Err(error),
+                    None => break Ok(()),
+                }
+            };
+            let is_reached = batch.iter().any(|record| marker_id(&record.properties) == Some(id));
+            apply(batch);
+            drained?;
+            if is_reached {
                 return Ok(());
             }
         }

@@ -113,7 +113,7 @@ impl Subscription {
         }
     }
 
-    /// The messages as a stream, for those who merge several subscriptions. Its last item is the error that ends the subscription.
+    /// The messages as a stream, for merging several subscriptions. Its last item is the error that ends the subscription.
     pub fn into_deliveries(self) -> impl Stream<Item = Result<Delivery, BrokerError>> + Send + use<> {
         let end = once(std::future::ready(Err(self.cancelled())));
         self.consumer.map(|delivery| Ok(delivery?)).chain(end)
@@ -121,14 +121,6 @@ impl Subscription {
 
     fn cancelled(&self) -> BrokerError {
         BrokerError::Cancelled { queue: self.queue() }
-    }
-
-    /// Acknowledges one message.
-    ///
-    /// # Errors
-    /// [`BrokerError::Lost`].
-    pub async fn acknowledge(&self, delivery_tag: u64) -> Result<(), BrokerError> {
-        Ok(self.channel.basic_ack(delivery_tag, BasicAckOptions::default()).await?)
     }
 
     /// Acknowledges all messages up to this one.

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_message_that_has_no_json_form_ends_a_process_and_a_cancelled_consumer_does_not() {
         let no_json = serde_json::from_str::<u8>("x").unwrap_err();
-        let (defect, cancelled) = (BrokerError::from(no_json), BrokerError::Cancelled { queue: "q".to_owned() });
+        let (defect, cancelled) = (BrokerError::NotJson(no_json), BrokerError::Cancelled { queue: "q".to_owned() });
         assert!(matches!(mendable(Err(defect), false, true), ControlFlow::Break(Err(BrokerError::NotJson(_)))));
         assert!(cancelled.to_string().contains("the broker cancelled the consumer of q"), "{cancelled}");
         assert!(matches!(mendable(Err(cancelled), false, true), ControlFlow::Continue(_)));

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::event::{Cancelled, Done, JobEvent};
 use super::headers::{Message, persistent};
 use super::json::{BadJson, read_json};
-use super::timestamp::{Timestamp, field};
+use super::timestamp::{Timestamp, if_valid};
 
 /// A job event in its CloudEvents envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Derived from the job and the event, so that a second copy of an event has the same id.
     pub id: String,
-    /// When it was made, by the clock of its sender.
-    pub time: Timestamp,
+    /// When it was made, by the clock of its sender; `None` if that is not a valid time.
+    pub time: Option<Timestamp>,
     /// What has happened.
     pub event: JobEvent,
 }
@@ -38,8 +38,8 @@ struct Envelope<D> {
     #[serde(rename = "type")]
     kind: String,
     subject: String,
-    #[serde(deserialize_with = "field::time")]
-    time: Timestamp,
+    #[serde(deserialize_with = "if_valid")]
+    time: Option<Timestamp>,
     datacontenttype: String,
     data: D,
 }
@@ -63,15 +63,15 @@ impl Event {
         let id = match &event {
             JobEvent::Progress(_) => format!("{once}/{time}"),
             JobEvent::Enqueued(enqueued) => format!("{once}/{}", enqueued.position),
-            JobEvent::Paused(pause) | JobEvent::Resumed(pause) => format!("{once}/{}", pause.at),
+            JobEvent::Paused(pause) | JobEvent::Resumed(pause) => format!("{once}/{}", pause.at.unwrap_or(time)),
             JobEvent::Redriven(redriven) => format!("{once}/{}", redriven.round),
-            JobEvent::Stalled(stalled) => format!("{once}/{}", stalled.since),
+            JobEvent::Stalled(stalled) => format!("{once}/{}", stalled.since.unwrap_or(time)),
             JobEvent::Cancelled(Cancelled { redrives, .. }) | JobEvent::Done(Done { redrives, .. }) if *redrives > 0 => {
                 format!("{once}/{redrives}")
             }
             _ => once,
         };
-        Event { id, time, event }
+        Event { id, time: Some(time), event }
     }
 
     /// `job.<job>.<name>`.
@@ -152,28 +152,69 @@ mod tests {
     #[test]
     fn the_document_of_an_event_has_its_keys_in_the_order_of_the_contract() {
         let event = JobEvent::Sealed(Sealed { job: "j".parse().unwrap(), total: 4, opening: None });
-        let event = Event { id: "j/sealed".to_owned(), time: "2026-01-01T00:00:00Z".parse().unwrap(), event };
+        let event = Event { id: "j/sealed".to_owned(), time: Some("2026-01-01T00:00:00Z".parse().unwrap()), event };
         let expected = r#"{"specversion":"1.0","id":"j/sealed","source":"/rollcall","type":"rollcall.job.sealed","subject":"j","time":"2026-01-01T00:00:00.000Z","datacontenttype":"application/json","data":{"job":"j","total":4}}"#;
         assert_eq!(String::from_utf8(event.body().unwrap()).unwrap(), expected);
     }
 
+    fn read(name: &str, time: &str, data: &str) -> Result<Event, String> {
+        let body = format!(
+            r#"{{"specversion":"1.0","id":"x","source":"/","type":"rollcall.job.{name}","subject":"j","time":"{time}","datacontenttype":"","data":{data}}}"#
+        );
+        Event::read(body.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn opened(opened_at: &str, deadline_at: &str) -> String {
+        format!(r#"{{"job":"j","model":"m","source":"f","opened_at":"{opened_at}","deadline_at":"{deadline_at}"}}"#)
+    }
+
+    const GOOD: &str = "2026-01-01T00:00:00Z";
+
     #[test]
-    fn a_time_that_is_none_is_refused_with_the_name_of_its_field() {
-        let opened = |time: &str, opened_at: &str, deadline_at: &str| {
-            let data =
-                format!(r#"{{"job":"j","model":"m","source":"f","opened_at":"{opened_at}","deadline_at":"{deadline_at}"}}"#);
-            let body = format!(
-                r#"{{"specversion":"1.0","id":"x","source":"/","type":"rollcall.job.opened","subject":"j","time":"{time}","datacontenttype":"","data":{data}}}"#
-            );
-            Event::read(body.as_bytes()).map_err(|error| error.to_string())
+    fn a_deadline_that_is_no_time_is_refused_with_the_name_of_its_field() {
+        assert!(read("opened", GOOD, &opened(GOOD, GOOD)).is_ok());
+        for bad in ["", "soon", "2026-01-01T00:00:00"] {
+            let error = read("opened", GOOD, &opened(GOOD, bad)).unwrap_err();
+            assert!(error.contains("found deadline_at: expected a time in UTC"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_decides_nothing_is_unknown_if_it_is_none_and_the_event_is_not_lost() {
+        let events = |at: &str| {
+            let counts =
+                r#""model":null,"state":"failed","total":1,"succeeded":0,"failed":1,"cancelled":0,"duplicates":0,"retries":0"#;
+            let rest = r#""duration_seconds":null,"companies_per_second":null,"causes":[]"#;
+            [
+                ("opened", opened(at, GOOD)),
+                ("paused", format!(r#"{{"job":"j","at":"{at}"}}"#)),
+                ("resumed", format!(r#"{{"job":"j","at":"{at}"}}"#)),
+                ("expired", format!(r#"{{"job":"j","deadline_at":"{at}"}}"#)),
+                ("stalled", format!(r#"{{"job":"j","model":null,"since":"{at}","companies":1}}"#)),
+                ("redriven", format!(r#"{{"job":"j","round":1,"by":"b","indices":"0","companies":1,"redriven_at":"{at}"}}"#)),
+                ("done", format!(r#"{{"job":"j",{counts},"opened_at":"{at}","done_at":"{at}",{rest}}}"#)),
+            ]
         };
-        let good = "2026-01-01T00:00:00Z";
-        assert!(opened(good, good, good).is_ok());
-        for (body, field) in
-            [(opened("", good, good), "time"), (opened(good, "now", good), "opened_at"), (opened(good, good, ""), "deadline_at")]
-        {
-            let error = body.unwrap_err();
-            assert!(error.contains(&format!("found {field}: expected a time in UTC")), "{error}");
+        for bad in ["", "noon", "2026-01-01T00:00:00"] {
+            for (name, data) in events(bad) {
+                let event = read(name, bad, &data).unwrap();
+                assert_eq!(event.time, None, "{name} at {bad:?}");
+                let known = match &event.event {
+                    JobEvent::Opened(opened) => vec![opened.opened_at],
+                    JobEvent::Paused(pause) | JobEvent::Resumed(pause) => vec![pause.at],
+                    JobEvent::Expired(expired) => vec![expired.deadline_at],
+                    JobEvent::Stalled(stalled) => vec![stalled.since],
+                    JobEvent::Redriven(redriven) => vec![redriven.redriven_at],
+                    JobEvent::Done(done) => vec![done.opened_at, done.done_at],
+                    other => panic!("expected an event with a time, found {other:?}"),
+                };
+                assert!(known.iter().all(Option::is_none), "{name} at {bad:?}");
+                assert_eq!(Event::read(&event.body().unwrap()).unwrap(), event);
+            }
+        }
+        for (name, data) in events(GOOD) {
+            let event = read(name, GOOD, &data).unwrap();
+            assert!(event.time.is_some() && !String::from_utf8(event.body().unwrap()).unwrap().contains("_at\":null"), "{name}");
         }
     }
 

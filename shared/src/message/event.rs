@@ -1,4 +1,7 @@
 //! Job events: what happens to a job as a whole.
+//!
+//! Other programs may publish them too. Their times are for people and decide nothing, so one that is not valid is read as `None`, and the
+//! event counts. Only the deadline in a job's settings decides something: an opening with an invalid one is malformed.
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -7,7 +10,7 @@ use super::indices::Indices;
 use super::names::{Job, Model};
 use super::opening::Opening;
 use super::settings::Settings;
-use super::timestamp::{Timestamp, field};
+use super::timestamp::{Timestamp, if_valid};
 
 /// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
@@ -50,8 +53,8 @@ pub struct Opened {
     /// The file its companies come from, as its owner named it.
     pub source: String,
     /// When it was opened, by the producer's clock.
-    #[serde(deserialize_with = "field::opened_at")]
-    pub opened_at: Timestamp,
+    #[serde(deserialize_with = "if_valid")]
+    pub opened_at: Option<Timestamp>,
     /// Its settings.
     #[serde(flatten)]
     pub settings: Settings,
@@ -112,7 +115,7 @@ pub struct Cancelled {
     /// How often the job had been redriven.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redrives: u32,
-    /// The opening of the job if its producer cancels it; `None` if somebody else does, such as a person.
+    /// The opening of the job if its producer cancels it; `None` if it is cancelled otherwise, such as by a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
 }
@@ -123,8 +126,8 @@ pub struct Expired {
     /// The job's name.
     pub job: Job,
     /// The deadline; of a job with a span, by the clock of its producer.
-    #[serde(deserialize_with = "field::deadline_at")]
-    pub deadline_at: Timestamp,
+    #[serde(deserialize_with = "if_valid")]
+    pub deadline_at: Option<Timestamp>,
 }
 
 /// Companies of the job are lost: they have no outcome, and none of them waits, is held or is due. Published when that is noticed, and not
@@ -136,8 +139,8 @@ pub struct Stalled {
     /// The model that scores it.
     pub model: Option<Model>,
     /// Since when the job has had no new outcome.
-    #[serde(deserialize_with = "field::since")]
-    pub since: Timestamp,
+    #[serde(deserialize_with = "if_valid")]
+    pub since: Option<Timestamp>,
     /// How many companies are lost.
     pub companies: u64,
 }
@@ -148,8 +151,8 @@ pub struct Pause {
     /// The job's name.
     pub job: Job,
     /// When.
-    #[serde(deserialize_with = "field::at")]
-    pub at: Timestamp,
+    #[serde(deserialize_with = "if_valid")]
+    pub at: Option<Timestamp>,
 }
 
 /// Some companies of a job that had ended are enqueued again; their earlier outcomes no longer count.
@@ -169,8 +172,8 @@ pub struct Redriven {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// When.
-    #[serde(deserialize_with = "field::redriven_at")]
-    pub redriven_at: Timestamp,
+    #[serde(deserialize_with = "if_valid")]
+    pub redriven_at: Option<Timestamp>,
     /// The opening that it is about; `None` if the sender does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
@@ -206,12 +209,12 @@ pub struct Done {
     pub duplicates: u64,
     /// Attempts beyond each company's first.
     pub retries: u64,
-    /// When its producer opened it.
-    #[serde(default, deserialize_with = "field::opened_at")]
+    /// When its producer opened it; `None` if the opening has no valid time.
+    #[serde(default, deserialize_with = "if_valid")]
     pub opened_at: Option<Timestamp>,
     /// When its last outcome was counted.
-    #[serde(deserialize_with = "field::done_at")]
-    pub done_at: Timestamp,
+    #[serde(deserialize_with = "if_valid")]
+    pub done_at: Option<Timestamp>,
     /// From opened to done, in seconds; `None` if no aggregator counted for a part of that time.
     pub duration_seconds: Option<f64>,
     /// Outcomes over that time.

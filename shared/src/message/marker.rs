@@ -19,7 +19,7 @@ pub fn marker(id: &str, stream: String) -> Message {
     Message { exchange: String::new(), routing_key: stream, properties, body: Vec::new() }
 }
 
-/// Whether a message is a marker, anybody's.
+/// Whether a message is a marker, of any process.
 pub fn is_marker(properties: &BasicProperties) -> bool {
     properties.kind().as_ref().is_some_and(|kind| kind.as_str() == MARKER_TYPE)
 }

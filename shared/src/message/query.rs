@@ -7,7 +7,7 @@ use super::indices::Indices;
 use super::names::{Job, Model};
 use super::opening::Opening;
 use super::settings::Settings;
-use super::timestamp::{Timestamp, field};
+use super::timestamp::{Timestamp, field, if_valid};
 
 /// A query to the aggregator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +79,8 @@ pub struct JobStatus {
     pub duplicates: u64,
     /// Attempts beyond each company's first.
     pub retries: u64,
-    /// When its producer opened it.
-    #[serde(default, deserialize_with = "field::opened_at")]
+    /// When its producer opened it; `None` if the opening has no valid time.
+    #[serde(default, deserialize_with = "if_valid")]
     pub opened_at: Option<Timestamp>,
     /// When it ended.
     #[serde(default, deserialize_with = "field::done_at")]
@@ -125,7 +125,7 @@ impl JobStatus {
     /// Its done event if it ends at `done_at`.
     pub fn ended(self, done_at: Timestamp) -> Done {
         Done {
-            done_at,
+            done_at: Some(done_at),
             job: self.job,
             model: self.model,
             state: self.state,

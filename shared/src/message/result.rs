@@ -5,13 +5,13 @@ use std::borrow::Cow;
 
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::headers::{Malformed, is_republished, number, opening, persistent, put_integer, put_text, text};
 use super::names::{Index, Job, Model};
 use super::opening::Opening;
-use super::timestamp::{Timestamp, field};
+use super::timestamp::{Timestamp, if_valid};
 use super::work::Work;
 use crate::json::Json;
 
@@ -241,8 +241,8 @@ pub struct ResultBody<'a> {
     pub outcome: String,
     /// The attempt that ended it, from 1.
     pub attempt: u32,
-    /// When it was scored; `None` if the body cannot be read.
-    #[serde(deserialize_with = "known", serialize_with = "text_or_empty")]
+    /// When it was scored; `None` if the body does not have a valid time.
+    #[serde(deserialize_with = "if_valid", serialize_with = "text_or_empty")]
     pub scored_at: Option<Timestamp>,
     /// How long scoring took, in milliseconds; within a batch, the company's share.
     pub duration_ms: f64,
@@ -267,10 +267,6 @@ pub struct ResultError {
     pub cause: String,
     /// One line for people.
     pub message: String,
-}
-
-fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    field::scored_at(deserializer).map(Some)
 }
 
 fn text_or_empty<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {

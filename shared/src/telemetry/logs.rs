@@ -8,9 +8,10 @@ use std::thread;
 
 use anstream::{AutoStream, ColorChoice};
 use serde_json::{Map, Value, json};
+use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::{RecordFields, VisitOutput};
-use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
 use tracing_subscriber::layer::SubscriberExt;
@@ -34,18 +35,20 @@ pub struct LogArgs {
     /// How log lines on stderr look
     #[arg(long, env = "ROLLCALL_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
-    /// What is logged: off, error, warn, info, debug or trace, and different ones for some modules after it, as in
-    /// info,rollcall_consumer=debug
+    /// What is logged: off, error, warn, info, debug or trace, and different ones for some targets after it, as in
+    /// info,rollcall_consumer=debug; the targets are rollcall_producer, rollcall_consumer, rollcall_aggregator, rollcall_score and
+    /// rollcall_shared
     #[arg(long, env = "ROLLCALL_LOG", default_value = "info", global = true)]
     pub log: String,
 }
 
 /// A filter that does not parse.
 #[derive(Debug, thiserror::Error)]
-#[error("expected a level, and TARGET=LEVEL for some modules, for --log, found {found:?}: {error}")]
+#[error(
+    "expected LEVEL, TARGET or TARGET=LEVEL, separated by commas, for --log, found {found:?}; a LEVEL is off, error, warn, info, debug or trace"
+)]
 pub struct BadLogFilter {
     found: String,
-    error: ParseError,
 }
 
 impl LogArgs {
@@ -54,26 +57,58 @@ impl LogArgs {
     /// # Errors
     /// If the filter does not parse.
     pub fn start(&self) -> Result<(), BadLogFilter> {
-        // lapin logs each lost connection as an error; supervise logs it once, with what it does about it.
-        let filter: Targets = format!("{},lapin=off,async_rs=off", self.log)
-            .parse()
-            .map_err(|error| BadLogFilter { found: self.log.clone(), error })?;
-        let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_target(false);
-        // It would report a failed write on standard error, and panic if that fails too.
-        let lines = lines.log_internal_errors(false);
-        match self.log_format {
-            LogFormat::Text => {
-                let in_colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-                lines.with_writer(|| Stderr).with_ansi(in_colour).fmt_fields(EscapedFields).finish().with(filter).init();
-            }
-            LogFormat::Json => {
-                use_json_notices();
-                lines.with_writer(|| EscapedJson(Stderr)).json().flatten_event(true).finish().with(filter).init();
-            }
+        let subscriber = self.subscriber()?;
+        if self.log_format == LogFormat::Json {
+            use_json_notices();
         }
+        subscriber.init();
         log_panics(self.log_format);
         Ok(())
     }
+
+    fn subscriber(&self) -> Result<Box<dyn Subscriber + Send + Sync>, BadLogFilter> {
+        let filtered = tracing_subscriber::registry().with(filter(&self.log)?);
+        // It would report a failed write on standard error, and panic if that fails too.
+        let lines = tracing_subscriber::fmt::layer().with_target(false).log_internal_errors(false);
+        Ok(match self.log_format {
+            LogFormat::Text => {
+                let in_colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+                Box::new(filtered.with(lines.with_writer(|| Stderr).with_ansi(in_colour).fmt_fields(EscapedFields)))
+            }
+            LogFormat::Json => Box::new(filtered.with(lines.with_writer(|| EscapedJson(Stderr)).json().flatten_event(true))),
+        })
+    }
+}
+
+/// Reads a filter: LEVEL, TARGET or TARGET=LEVEL, separated by commas. A target without a level is logged completely. Empty parts and
+/// spaces around a part mean nothing.
+fn filter(text: &str) -> Result<Targets, BadLogFilter> {
+    let mut targets = Targets::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let bad = || BadLogFilter { found: part.to_owned() };
+        let (target, level) = match part.split_once('=') {
+            Some((target, level)) => (Some(target), Some(level)),
+            None if part.parse::<LevelFilter>().is_ok() => (None, Some(part)),
+            None => (Some(part), None),
+        };
+        // An empty text would be a level, too.
+        let level = match level.map(str::trim) {
+            Some("") => return Err(bad()),
+            Some(level) => level.parse().map_err(|_| bad())?,
+            None => LevelFilter::TRACE,
+        };
+        targets = match target.map(str::trim) {
+            Some(target) if is_target(target) => targets.with_target(target, level),
+            Some(_) => return Err(bad()),
+            None => targets.with_default(level),
+        };
+    }
+    // lapin logs each lost connection as an error; supervise logs it once, with what it does about it.
+    Ok(targets.with_target("lapin", LevelFilter::OFF).with_target("async_rs", LevelFilter::OFF))
+}
+
+fn is_target(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_:-".contains(letter))
 }
 
 /// Logs panics in the format of the logs, whatever the filter. The default hook would write untrusted text unescaped, and wait for the reader.
@@ -192,6 +227,53 @@ mod tests {
     impl Kept {
         fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_filter_is_levels_by_target_and_the_highest_level_is_that_of_the_filter() {
+        for (text, max, own, dependency) in [
+            ("info", LevelFilter::INFO, LevelFilter::INFO, LevelFilter::INFO),
+            ("info,", LevelFilter::INFO, LevelFilter::INFO, LevelFilter::INFO),
+            (" WARN", LevelFilter::WARN, LevelFilter::WARN, LevelFilter::WARN),
+            ("info, rollcall_consumer=debug", LevelFilter::DEBUG, LevelFilter::DEBUG, LevelFilter::INFO),
+            ("rollcall_consumer=warn , debug", LevelFilter::DEBUG, LevelFilter::WARN, LevelFilter::DEBUG),
+            ("rollcall_consumer::intake-x", LevelFilter::TRACE, LevelFilter::OFF, LevelFilter::OFF),
+            ("rollcall_consumer", LevelFilter::TRACE, LevelFilter::TRACE, LevelFilter::OFF),
+            ("off", LevelFilter::OFF, LevelFilter::OFF, LevelFilter::OFF),
+            ("", LevelFilter::OFF, LevelFilter::OFF, LevelFilter::OFF),
+            ("trace,lapin=trace", LevelFilter::TRACE, LevelFilter::TRACE, LevelFilter::TRACE),
+        ] {
+            let targets = filter(text).unwrap();
+            let of = |target| {
+                let levels = [LevelFilter::TRACE, LevelFilter::DEBUG, LevelFilter::INFO, LevelFilter::WARN, LevelFilter::ERROR];
+                let is_logged =
+                    |filter: &LevelFilter| filter.into_level().is_some_and(|level| targets.would_enable(target, &level));
+                levels.into_iter().find(is_logged).unwrap_or(LevelFilter::OFF)
+            };
+            let found = (of("rollcall_consumer::run"), of("serde"), of("lapin::channel"));
+            assert_eq!(found, (own, dependency, LevelFilter::OFF), "{text:?}");
+            for log_format in [LogFormat::Text, LogFormat::Json] {
+                let subscriber = LogArgs { log_format, log: text.to_owned() }.subscriber().unwrap();
+                assert_eq!(subscriber.max_level_hint(), Some(max), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_neither_a_level_nor_a_target_is_refused_in_one_line() {
+        for (text, found) in [
+            ("info,!!", "!!"),
+            ("[span]=debug", "[span]=debug"),
+            ("rollcall_consumer=", "rollcall_consumer="),
+            ("rollcall_consumer=loud", "rollcall_consumer=loud"),
+            ("=debug", "=debug"),
+            ("a=b=info", "a=b=info"),
+            ("info;warn", "info;warn"),
+            ("a\nb", "a\nb"),
+        ] {
+            let error = filter(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("found {found:?}")) && !error.contains('\n'), "{error}");
         }
     }
 

@@ -80,7 +80,7 @@ impl Subscriber {
             opening: None,
             model: MODEL.parse().unwrap(),
             source: "bench".to_owned(),
-            opened_at: Timestamp::now(),
+            opened_at: Some(Timestamp::now()),
             settings: Settings::default(),
         };
         self.publish(&Event::now(JobEvent::Opened(opened)).message(self.topology.events()).unwrap());

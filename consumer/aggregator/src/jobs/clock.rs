@@ -34,7 +34,7 @@ impl Beginning {
         u64::try_from(since).ok().map(Duration::from_micros)
     }
 
-    /// Adds a time in which the clock stood still; `None` if nobody knows how long it was.
+    /// Adds a time in which the clock stood still; `None` if it is unknown how long it was.
     pub(super) fn add_gap(&mut self, gap: Option<Duration>) {
         self.published_at_us = self.published_at_us.and_then(|published_at_us| earlier(published_at_us, gap?));
     }

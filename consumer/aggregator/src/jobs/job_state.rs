@@ -162,7 +162,7 @@ impl JobState {
     }
 
     /// Ends the job with the outcomes that it has. How many companies it has at least is the number that its producer published, here as
-    /// `producer_total` or before, or the number of outcomes; never an index, which anybody can invent.
+    /// `producer_total` or before, or the number of outcomes; never an index, which any process can invent.
     fn cut_short(&mut self, end: State, reason: Option<String>, producer_total: Option<u64>) -> Result<(), Ignored> {
         if !self.phase.next(Step::End(end))? {
             return Ok(());

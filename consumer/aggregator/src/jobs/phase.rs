@@ -11,6 +11,7 @@
 //!     Done --> [*]: only the 1,000 jobs that ended last are kept
 //!     note right of Unsealed: may be paused
 //!     note right of Running: may be paused
+//!     note right of Due: a seal that comes late is kept, and applied when the done event is read
 //!     note right of Done: after a while without the bitmaps of companies, and then not redriven
 //! ```
 //!
@@ -167,7 +168,7 @@ mod tests {
             duplicates: 0,
             retries: 0,
             opened_at: None,
-            done_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            done_at: Some("2026-01-01T00:00:00Z".parse().unwrap()),
             duration_seconds: None,
             companies_per_second: None,
             causes: Vec::new(),

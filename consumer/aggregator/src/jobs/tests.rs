@@ -28,7 +28,7 @@ fn opened() -> Record {
 }
 
 fn opened_with(settings: Settings) -> Record {
-    let (model, opened_at) = ("m".parse().unwrap(), "2026-01-01T00:00:00Z".parse().unwrap());
+    let (model, opened_at) = ("m".parse().unwrap(), Some("2026-01-01T00:00:00Z".parse().unwrap()));
     Record::Event(JobEvent::Opened(Opened { job: job(), opening: None, model, source: "f".into(), opened_at, settings }))
 }
 
@@ -57,7 +57,7 @@ fn cancelled(total: Option<u64>) -> Record {
 }
 
 fn expired() -> Record {
-    Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: "2026-01-02T00:00:00Z".parse().unwrap() }))
+    Record::Event(JobEvent::Expired(Expired { job: job(), deadline_at: Some("2026-01-02T00:00:00Z".parse().unwrap()) }))
 }
 
 fn enqueued(position: u64) -> Record {
@@ -83,7 +83,7 @@ fn redriven_of(total: Option<u64>, round: u32, by: &str, indices: &str) -> Recor
         indices,
         companies,
         total,
-        redriven_at: "2026-01-02T00:00:00Z".parse().unwrap(),
+        redriven_at: Some("2026-01-02T00:00:00Z".parse().unwrap()),
         opening: None,
     }))
 }

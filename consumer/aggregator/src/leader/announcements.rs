@@ -65,7 +65,7 @@ impl Announcements {
         for (job, state) in jobs.overdue(now) {
             if self.expired.insert(job.clone()) {
                 let deadline_at = state.settings().deadline_at.unwrap_or(now);
-                expired.push(Expired { job: job.clone(), deadline_at });
+                expired.push(Expired { job: job.clone(), deadline_at: Some(deadline_at) });
             }
         }
         expired.into_iter().filter_map(|expired| self.message(JobEvent::Expired(expired))).collect()

@@ -1,5 +1,5 @@
-//! Declares the exchanges and the ledger's bindings again from time to time. If somebody has removed the ledger's binding while another
-//! queue is bound, the broker confirms a result that the ledger does not get, and nobody notices.
+//! Declares the exchanges and the ledger's bindings again from time to time. If the ledger's binding was removed while another
+//! queue is bound, the broker confirms a result that the ledger does not get, and no error shows it.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Declares in the background.
 pub(super) struct Bindings<'a> {
-    link: &'a BrokerConnection,
+    connection: &'a BrokerConnection,
     topology: Topology,
     declaring: Option<LocalBoxFuture<'a, Result<(), BrokerError>>>,
     declared_at: Instant,
@@ -28,14 +28,14 @@ pub(super) struct Bindings<'a> {
 
 impl<'a> Bindings<'a> {
     /// The bindings have just been declared.
-    pub(super) fn new(link: &'a BrokerConnection, topology: &Topology) -> Bindings<'a> {
-        Bindings { link, topology: topology.clone(), declaring: None, declared_at: Instant::now(), logged_at: None }
+    pub(super) fn new(connection: &'a BrokerConnection, topology: &Topology) -> Bindings<'a> {
+        Bindings { connection, topology: topology.clone(), declaring: None, declared_at: Instant::now(), logged_at: None }
     }
 
     /// Begins to declare them, if it is time.
     pub(super) fn declare_if_due(&mut self) {
         if self.declaring.is_none() && self.declared_at.elapsed() >= DECLARE_EVERY {
-            self.declaring = Some(declare(self.link, self.topology.clone()).boxed_local());
+            self.declaring = Some(declare(self.connection, self.topology.clone()).boxed_local());
         }
     }
 
@@ -53,8 +53,9 @@ impl<'a> Bindings<'a> {
     }
 }
 
-async fn declare(link: &BrokerConnection, topology: Topology) -> Result<(), BrokerError> {
+async fn declare(connection: &BrokerConnection, topology: Topology) -> Result<(), BrokerError> {
     let late = |_| BrokerError::Lost(format!("no answer within {} s", DECLARE_WITHIN.as_secs()));
-    link.on_own_channel(async |channel| tokio::time::timeout(DECLARE_WITHIN, topology.declare(channel)).await.map_err(late)?)
+    connection
+        .on_own_channel(async |channel| tokio::time::timeout(DECLARE_WITHIN, topology.declare(channel)).await.map_err(late)?)
         .await
 }

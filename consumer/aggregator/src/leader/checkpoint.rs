@@ -176,7 +176,7 @@ fn message(queue: &str, body: Vec<u8>, id: String) -> Message {
 }
 
 fn to_bytes(jobs: &Jobs) -> Result<Vec<u8>, BrokerError> {
-    jobs.to_checkpoint().map_err(|error| BrokerError::Lost(error.to_string()))
+    jobs.to_checkpoint().map_err(BrokerError::NotJson)
 }
 
 /// A checkpoint of another version, or a damaged one, counts as an empty one: the ledger has all that was in it.

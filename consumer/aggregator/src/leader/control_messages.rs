@@ -82,7 +82,7 @@ impl ControlMessages {
 
     async fn send(&self, publisher: &mut Publisher<()>, job: &Job, command: ControlCommand) -> Result<(), BrokerError> {
         let control = ControlMessage { job: job.clone(), command };
-        let message = control.message(self.exchange.clone())?;
+        let message = control.message(self.exchange.clone()).map_err(BrokerError::NotJson)?;
         publisher.publish_now((), message).await?;
         tracing::info!(event = "control_sent", %job, command = ?control.command, "sent a control message to consumers");
         Ok(())

@@ -61,13 +61,13 @@ impl DeadLetters {
     /// Subscribes to the dead-letter queue of each model that has no subscription yet.
     pub(super) async fn subscribe(
         &mut self,
-        link: &BrokerConnection,
+        connection: &BrokerConnection,
         topology: &Topology,
         models: impl Iterator<Item = &Model>,
     ) -> Result<(), BrokerError> {
         for model in models.filter(|model| !self.subscriptions.has(model)).cloned().collect::<Vec<_>>() {
             let declare = async |channel: &_| topology.declare_model(channel, &model).await;
-            self.subscriptions.add(link, &model, &topology.dead_queue(&model), declare).await?;
+            self.subscriptions.add(connection, &model, &topology.dead_queue(&model), declare).await?;
         }
         Ok(())
     }

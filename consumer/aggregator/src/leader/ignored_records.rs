@@ -1,4 +1,4 @@
-//! Reports records that are not counted. Anybody may publish any number of them: a metric counts each, and the log has a line now and
+//! Reports records that are not counted. Any process may publish any number of them: a metric counts each, and the log has a line now and
 //! then.
 
 use std::time::{Duration, Instant};

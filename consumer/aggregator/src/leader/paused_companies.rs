@@ -48,7 +48,12 @@ impl PausedCompanies {
     }
 
     /// Subscribes to the queues of jobs that were resumed, and ends the subscriptions to those that were paused again.
-    pub(super) async fn follow(&mut self, link: &BrokerConnection, topology: &Topology, jobs: &Jobs) -> Result<(), BrokerError> {
+    pub(super) async fn follow(
+        &mut self,
+        connection: &BrokerConnection,
+        topology: &Topology,
+        jobs: &Jobs,
+    ) -> Result<(), BrokerError> {
         for (job, state) in jobs.all().filter(|(_, state)| state.was_paused()) {
             let is_resumed = !state.state().is_final() && !state.is_paused();
             match (is_resumed, self.resumed.has(job)) {
@@ -56,7 +61,7 @@ impl PausedCompanies {
                     let model = state.model();
                     self.models.insert(job.clone(), model.clone());
                     let declare = async |channel: &_| topology.declare_paused(channel, model, job).await;
-                    self.resumed.add(link, job, &topology.paused_queue(job), declare).await?;
+                    self.resumed.add(connection, job, &topology.paused_queue(job), declare).await?;
                 }
                 // Companies that have arrived are sent nevertheless, and set aside again: returning them would count as a delivery.
                 (false, true) => self.resumed.remove(job).await?,
@@ -67,17 +72,22 @@ impl PausedCompanies {
     }
 
     /// Deletes the companies of a job that has ended without them.
-    pub(super) async fn forget(&mut self, link: &BrokerConnection, topology: &Topology, job: &Job) -> Result<(), BrokerError> {
+    pub(super) async fn forget(
+        &mut self,
+        connection: &BrokerConnection,
+        topology: &Topology,
+        job: &Job,
+    ) -> Result<(), BrokerError> {
         self.models.remove(job);
         self.resumed.remove(job).await?;
         let queue = topology.paused_queue(job);
-        let deleted = link
+        let deleted = connection
             .on_own_channel(async |channel| {
                 Ok(channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?)
             })
             .await;
         match deleted {
-            Err(error) if !link.is_connected() => Err(error),
+            Err(error) if !connection.is_connected() => Err(error),
             Err(error) => {
                 tracing::warn!(event = "queue_refused", %error, queue, "cannot delete the queue of a job that was paused and has ended");
                 Ok(())
@@ -153,7 +163,7 @@ impl Resumed {
             }),
             (Ok(_), None) => None,
             (Err(error), _) => {
-                tracing::error!(event = "work_malformed", %error, "a message in the queue of a paused job is not a work message; it is dropped");
+                tracing::error!(event = "malformed_work", %error, "a message in the queue of a paused job is not a work message; it is dropped");
                 None
             }
         };

@@ -34,20 +34,20 @@ pub(super) struct LedgerRecord {
 impl LedgerReader {
     /// Begins to read at `first_offset`.
     pub(super) async fn open(
-        link: &BrokerConnection,
+        connection: &BrokerConnection,
         topology: &Topology,
         first_offset: u64,
     ) -> Result<LedgerReader, BrokerError> {
-        Ok(LedgerReader(StreamReader::open(link, topology.ledger(), first_offset).await?))
+        Ok(LedgerReader(StreamReader::open(connection, topology.ledger(), first_offset).await?))
     }
 
     /// Begins to read at `first_offset`, one record at a time.
     pub(super) async fn open_one_by_one(
-        link: &BrokerConnection,
+        connection: &BrokerConnection,
         topology: &Topology,
         first_offset: u64,
     ) -> Result<LedgerReader, BrokerError> {
-        Ok(LedgerReader(StreamReader::one_by_one(link, topology.ledger(), first_offset).await?))
+        Ok(LedgerReader(StreamReader::one_by_one(connection, topology.ledger(), first_offset).await?))
     }
 
     /// Waits for the next record, and returns it with those that have already arrived behind it: no more than the broker sends ahead.
@@ -62,9 +62,10 @@ impl LedgerReader {
         Ok(records)
     }
 
-    /// Passes each record up to the marker with this id to `count`, the marker included.
-    pub(super) async fn until_marker(&mut self, id: &str, mut count: impl FnMut(LedgerRecord)) -> Result<(), BrokerError> {
-        self.0.until_marker(id, |delivery| read(delivery).into_iter().for_each(&mut count)).await
+    /// Passes the records up to the marker with this id to `count`, in batches of those that have arrived; the last one may have records
+    /// behind the marker. Cancel-safe.
+    pub(super) async fn until_marker(&mut self, id: &str, mut count: impl FnMut(Vec<LedgerRecord>)) -> Result<(), BrokerError> {
+        self.0.until_marker(id, |batch| count(batch.iter().filter_map(read).collect())).await
     }
 
     /// Lets the broker send more records, if there is room for them.
@@ -104,7 +105,7 @@ fn read(delivery: &Delivery) -> Option<LedgerRecord> {
         _ if is_marker(&delivery.properties) => Ok(Record::Other),
         _ => match Event::read(&delivery.data) {
             Ok(Event { time, event, .. }) => {
-                began_at = matches!(event, JobEvent::Opened(_) | JobEvent::Redriven(_)).then_some(time);
+                began_at = time.filter(|_| matches!(event, JobEvent::Opened(_) | JobEvent::Redriven(_)));
                 Ok(Record::Event(event))
             }
             Err(error) => Err(error.to_string()),
@@ -113,7 +114,7 @@ fn read(delivery: &Delivery) -> Option<LedgerRecord> {
     let is_malformed = record.is_err();
     let record = record.unwrap_or_else(|error| {
         tracing::warn!(
-            event = "record_malformed",
+            event = "malformed_record",
             offset,
             kind,
             error,

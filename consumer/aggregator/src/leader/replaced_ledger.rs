@@ -1,4 +1,4 @@
-//! Checks that the ledger is the one that the checkpoint was made from: somebody may have deleted it, and the next process declared a new
+//! Checks that the ledger is the one that the checkpoint was made from: it may have been deleted, and the next process declared a new
 //! one.
 
 use std::time::Duration;
@@ -63,18 +63,23 @@ impl Leader<'_> {
 }
 
 /// Whether the ledger has the record of this `identity` at `offset`, which must be before its end.
-async fn has_record(link: &BrokerConnection, topology: &Topology, offset: u64, identity: u64) -> Result<SameLedger, BrokerError> {
-    let at = first_from(link, topology, offset).await?;
+async fn has_record(
+    connection: &BrokerConnection,
+    topology: &Topology,
+    offset: u64,
+    identity: u64,
+) -> Result<SameLedger, BrokerError> {
+    let at = first_from(connection, topology, offset).await?;
     if at.offset == offset {
         return Ok(if at.identity == identity { SameLedger::Yes } else { SameLedger::No });
     }
-    let first = first_from(link, topology, 0).await?;
+    let first = first_from(connection, topology, 0).await?;
     Ok(if first.offset > offset { SameLedger::Unknown } else { SameLedger::No })
 }
 
 /// The first record at `offset` or after it: the broker may begin somewhat before.
-async fn first_from(link: &BrokerConnection, topology: &Topology, offset: u64) -> Result<LedgerRecord, BrokerError> {
-    let channel = link.channel().await?;
+async fn first_from(connection: &BrokerConnection, topology: &Topology, offset: u64) -> Result<LedgerRecord, BrokerError> {
+    let channel = connection.channel().await?;
     let mut records = subscribe(&channel, topology, StreamOffset::At(offset)).await?;
     let found = loop {
         let record = tokio::time::timeout(FOUND_WITHIN, next_record(&mut records)).await;

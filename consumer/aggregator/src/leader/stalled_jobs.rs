@@ -1,4 +1,4 @@
-//! Notices jobs with lost companies, which were purged, expired, or in a queue or a ledger that somebody deleted: such a job would never
+//! Notices jobs with lost companies, which were purged, expired, or in a queue or a ledger that was deleted: such a job would never
 //! end.
 //!
 //! If a job has had no new outcome for a while, its model's queues and consumers are searched for companies (`search`), in the background.
@@ -18,7 +18,7 @@ use rollcall_shared::message::{Job, Stall, Stalled};
 use rollcall_shared::topology::Topology;
 
 use crate::jobs::Jobs;
-use search::{Links, Searched, search};
+use search::{Connections, Searched, search};
 use watch::Watch;
 
 /// Models searched at the same time: each takes a channel.
@@ -26,7 +26,7 @@ const MAX_SEARCHES: usize = 2;
 
 /// The searches under way, and the stalled jobs.
 pub(super) struct StalledJobs<'a> {
-    links: Links<'a>,
+    connections: Connections<'a>,
     topology: Topology,
     watch: Watch,
     searches: FuturesUnordered<LocalBoxFuture<'a, Searched>>,
@@ -36,8 +36,8 @@ impl<'a> StalledJobs<'a> {
     /// Queues are asked by `reading`, and messages are published by `publishing`: a broker that is short of memory reads nothing from a
     /// connection that publishes.
     pub(super) fn new(reading: &'a BrokerConnection, publishing: &'a BrokerConnection, topology: &Topology) -> StalledJobs<'a> {
-        let links = Links { reading, publishing };
-        StalledJobs { links, topology: topology.clone(), watch: Watch::default(), searches: FuturesUnordered::new() }
+        let connections = Connections { reading, publishing };
+        StalledJobs { connections, topology: topology.clone(), watch: Watch::default(), searches: FuturesUnordered::new() }
     }
 
     /// The stalled jobs.
@@ -77,16 +77,16 @@ impl<'a> StalledJobs<'a> {
                 %job,
                 model,
                 companies,
-                %since,
+                since = since.as_ref().map(tracing::field::display),
                 "companies have no outcome, and are in no queue and held by no consumer: they got lost on the broker; `producer redrive {job} --missing --file FILE` enqueues them again, once the job is sealed"
             );
         }
         // A broker that is short of memory would answer a search only when it has memory again.
-        if !self.links.publishing.is_blocked() {
+        if !self.connections.publishing.is_blocked() {
             while self.searches.len() < MAX_SEARCHES
                 && let Some(plan) = self.watch.next_search(jobs, now)
             {
-                self.searches.push(search(self.links, self.topology.clone(), plan).boxed_local());
+                self.searches.push(search(self.connections, self.topology.clone(), plan).boxed_local());
             }
         }
         stalled

@@ -60,7 +60,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Display + 'static> Subscriptions<K>
     /// Subscribes to a queue that `declare` declares, unless `key` has a subscription or was refused just now.
     pub(super) async fn add(
         &mut self,
-        link: &BrokerConnection,
+        connection: &BrokerConnection,
         key: &K,
         queue: &str,
         declare: impl AsyncFnOnce(&Channel) -> Result<(), BrokerError>,
@@ -70,8 +70,8 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Display + 'static> Subscriptions<K>
             return Ok(());
         }
         // On a channel of its own: the broker closes the channel of a declaration that it refuses.
-        let added = match link.on_own_channel(declare).await {
-            Ok(()) => self.subscribe(link, key, queue).await,
+        let added = match connection.on_own_channel(declare).await {
+            Ok(()) => self.subscribe(connection, key, queue).await,
             Err(error) => Err(error),
         };
         match added {
@@ -79,7 +79,7 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Display + 'static> Subscriptions<K>
                 self.refused.remove(key);
                 Ok(())
             }
-            Err(error) if link.is_connected() => {
+            Err(error) if connection.is_connected() => {
                 self.note_refusal(key, queue, &error);
                 Ok(())
             }
@@ -87,12 +87,12 @@ impl<K: Clone + Eq + Hash + Send + std::fmt::Display + 'static> Subscriptions<K>
         }
     }
 
-    async fn subscribe(&mut self, link: &BrokerConnection, key: &K, queue: &str) -> Result<(), BrokerError> {
+    async fn subscribe(&mut self, connection: &BrokerConnection, key: &K, queue: &str) -> Result<(), BrokerError> {
         let channel = match self.channel.as_ref().filter(|channel| channel.status().connected()) {
             Some(channel) => channel.clone(),
             None => {
                 self.drop_all();
-                self.channel.insert(link.channel().await?).clone()
+                self.channel.insert(connection.channel().await?).clone()
             }
         };
         self.opened += 1;

@@ -1,5 +1,5 @@
 //! Skips a record that no client can read: its headers, with those that the broker adds, do not fit in a frame, and the connection ends
-//! when it is delivered. Anybody who may publish results can put one into the ledger, and it must not stop the count.
+//! when it is delivered. Any process that may publish results can put one into the ledger, and it must not stop the count.
 //!
 //! A first session that ends so shows that such a record is among the next ones. A second session reads one record at a time, and shows
 //! which it is. A third one skips it.
@@ -36,7 +36,7 @@ impl UnreadableRecord {
             tracing::error!(
                 event = "record_unreadable",
                 offset,
-                "a record of the ledger has headers that do not fit in a frame, and is not counted; whoever published it may publish results"
+                "a record of the ledger has headers that do not fit in a frame, and is not counted; its publisher may publish results"
             );
         } else {
             *self = UnreadableRecord::Ahead(Box::default());

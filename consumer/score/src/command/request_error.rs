@@ -38,7 +38,7 @@ impl From<RequestError> for CallError {
         let (cause, blame) = match &error {
             RequestError::NotStarted(_) | RequestError::Died { had_read: false, .. } => ("scorer_crashed", Blame::Scorer),
             RequestError::Died { had_read: true, .. } => ("scorer_crashed", Blame::Either),
-            RequestError::Stopping => ("scorer_crashed", Blame::Nobody),
+            RequestError::Stopping => ("scorer_crashed", Blame::None),
             RequestError::TimedOut { .. } => ("timeout", Blame::Either),
             RequestError::AnswerTooLong { .. } | RequestError::InvalidAnswer(AnswerError::Invalid(_)) => {
                 ("invalid_answer", Blame::Either)

@@ -1,8 +1,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use rollcall_shared::json::Json;
+
 use super::*;
-use crate::scorer::Blame;
+use crate::scorer::{Blame, Prediction};
 
 /// A scorer in a line of shell: `answer` is what it prints for each request, with `$id` for the request's id.
 fn shell(answer: &str) -> Command {
@@ -11,6 +13,10 @@ fn shell(answer: &str) -> Command {
     );
     let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
     Command::start(words, Duration::from_millis(500), Arc::default(), None).unwrap()
+}
+
+fn prediction(json: &str) -> Prediction {
+    json.parse::<Json>().unwrap().into()
 }
 
 fn company(record: &str) -> Company {
@@ -23,7 +29,7 @@ const ONE: &str = r#"echo "{\"id\":\"$id\",\"predictions\":[0.5]}""#;
 fn an_answer_gives_each_instance_its_prediction_in_order() {
     let mut scorer = shell(r#"echo "{\"id\":\"$id\",\"predictions\":[1, {\"a\":[2]}]}""#);
     let scores = scorer.score(&[company("{}"), company("{\"x\":\n1}")]).unwrap();
-    assert_eq!(scores, [Ok("1".parse().unwrap()), Ok("{\"a\":[2]}".parse().unwrap())]);
+    assert_eq!(scores, [Ok(prediction("1")), Ok(prediction("{\"a\":[2]}"))]);
 }
 
 #[test]
@@ -33,7 +39,7 @@ fn an_error_entry_fails_that_company_only() {
     );
     let scores = scorer.score(&[company("{}"), company("{}")]).unwrap();
     assert_eq!(scores[0], Err(ScoreError { cause: "odd".into(), message: "m".into(), retryable: true }));
-    assert_eq!(scores[1], Ok("2".parse().unwrap()));
+    assert_eq!(scores[1], Ok(prediction("2")));
 }
 
 #[test]
@@ -44,7 +50,7 @@ fn an_error_entry_that_is_not_as_it_should_be_is_a_failure_and_no_prediction() {
         let scores = scorer.score(&[company("{}"), company("{}")]).unwrap();
         let failed = scores[0].as_ref().unwrap_err();
         assert_eq!((failed.cause.as_str(), failed.retryable), ("invalid_answer", false), "{error}");
-        assert_eq!(scores[1], Ok(r#"{"error":null}"#.parse().unwrap()));
+        assert_eq!(scores[1], Ok(prediction(r#"{"error":null}"#)));
     }
 }
 
@@ -53,7 +59,7 @@ fn a_record_that_is_no_object_never_reaches_the_child() {
     let mut scorer = shell(ONE);
     let scores = scorer.score(&[company("[1]"), company("{}"), company("{\"a\":")]).unwrap();
     assert_eq!(scores[0].as_ref().unwrap_err().cause, "invalid_record");
-    assert_eq!(scores[1], Ok("0.5".parse().unwrap()));
+    assert_eq!(scores[1], Ok(prediction("0.5")));
     assert_eq!(scores[2].as_ref().unwrap_err().cause, "invalid_record");
 }
 
@@ -71,14 +77,14 @@ fn a_child_that_dies_says_how_and_its_successor_goes_on() {
     let error = scorer.score(&[company(r#"{"a":"crash"}"#)]).unwrap_err().error;
     assert_eq!(error.cause, "scorer_crashed");
     assert!(error.message.contains("exit code 3") && error.message.contains("boom"), "{error}");
-    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".parse().unwrap())]);
+    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok(prediction("0.5"))]);
 }
 
 #[test]
 fn a_child_that_hangs_is_killed_when_its_time_is_up() {
     let mut scorer = shell(ONE);
     assert_eq!(scorer.score(&[company(r#"{"a":"hang"}"#)]).unwrap_err().error.cause, "timeout");
-    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".parse().unwrap())]);
+    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok(prediction("0.5"))]);
 }
 
 #[test]
@@ -121,7 +127,7 @@ fn lines_that_are_no_answers_are_passed_over_before_and_after_one() {
     let log = r#"echo "Loading model..."; echo; echo "{\"level\":\"info\"}"; printf 'caf\351\n'; echo "[1]""#;
     let mut scorer = shell(&format!("{log}; {ONE}; {log}"));
     for _ in 0..3 {
-        assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".parse().unwrap())]);
+        assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok(prediction("0.5"))]);
     }
     assert_eq!(scorer.failed_children, 0);
 }
@@ -138,7 +144,7 @@ fn a_child_that_prints_without_end_and_never_answers_is_out_of_time() {
 fn what_is_no_number_costs_its_own_company_only_and_no_new_child() {
     let mut scorer = shell(r#"echo "{\"id\":\"$id\",\"predictions\":[1, {\"p\": NaN}, 2]}""#);
     let scores = scorer.score(&[company("{}"), company("{}"), company("{}")]).unwrap();
-    assert_eq!((&scores[0], &scores[2]), (&Ok("1".parse().unwrap()), &Ok("2".parse().unwrap())));
+    assert_eq!((&scores[0], &scores[2]), (&Ok(prediction("1")), &Ok(prediction("2"))));
     let error = scores[1].as_ref().unwrap_err();
     assert_eq!((error.cause.as_str(), error.retryable), ("invalid_answer", false), "{error}");
     assert!(scorer.child.is_some() && scorer.failed_children == 0);
@@ -159,7 +165,7 @@ fn a_child_that_ends_before_it_has_read_its_request_is_to_blame_and_not_the_comp
 fn a_child_that_ended_while_it_had_nothing_to_do_is_replaced_at_nobodys_expense() {
     let mut scorer = shell(&format!("{ONE}; exit 0"));
     for _ in 0..3 {
-        assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".parse().unwrap())]);
+        assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok(prediction("0.5"))]);
         let child = scorer.child.as_ref().unwrap();
         let until = Instant::now() + Duration::from_secs(20);
         while !child.has_ended() && Instant::now() < until {
@@ -171,7 +177,7 @@ fn a_child_that_ended_while_it_had_nothing_to_do_is_replaced_at_nobodys_expense(
 #[test]
 fn a_second_answer_to_the_same_request_is_no_fault_of_the_next_company() {
     let mut scorer = shell(&format!("{ONE}; {ONE}"));
-    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok("0.5".parse().unwrap())]);
+    assert_eq!(scorer.score(&[company("{}")]).unwrap(), [Ok(prediction("0.5"))]);
     let failed = scorer.score(&[company("{}")]).unwrap_err();
     assert_eq!((failed.error.cause.as_str(), failed.blame), ("invalid_answer", Blame::Scorer), "{failed}");
 }

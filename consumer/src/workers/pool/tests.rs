@@ -1,5 +1,6 @@
 use std::sync::mpsc;
 
+use rollcall_shared::json::Json;
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{RetryPolicy, ScoredCompany};
 use rollcall_shared::telemetry::ConsumerMetrics;
@@ -27,7 +28,7 @@ impl Scorer for Troubled {
         if companies.iter().any(|company| company.record == b"deadly") {
             std::panic::panic_any(PanicsAgain);
         }
-        Ok(companies.iter().map(|_| Ok("1".parse().unwrap())).collect())
+        Ok(companies.iter().map(|_| Ok("1".parse::<Json>().unwrap().into())).collect())
     }
 }
 

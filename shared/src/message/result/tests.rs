@@ -53,12 +53,27 @@ fn of_a_body_that_is_no_result_the_headers_tell_what_is_known() {
     let scored = ScoredCompany::Error { cause: "timeout".to_owned(), message: String::new() };
     let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.0 };
     let headers = ResultHeaders::read(&result.properties()).unwrap();
-    let body = String::from_utf8(result.body().unwrap()).unwrap().replace("2027-01-31T05:00:00.000Z", "noon");
+    let body = String::from_utf8(result.body().unwrap()).unwrap().replace(r#""duration_ms":1.0"#, r#""duration_ms":"long""#);
     let read = ResultBody::read(&headers, body.as_bytes());
     let error = read.error.as_ref().unwrap();
     assert_eq!((read.index, read.attempt, error.cause.as_str()), (3, 2, "timeout"));
-    assert!(error.message.contains("scored_at: expected a time in UTC"), "{}", error.message);
+    assert!(error.message.contains("invalid type: string \"long\""), "{}", error.message);
     assert!(read.document().unwrap().get().contains(r#""scored_at":"","#));
+}
+
+#[test]
+fn a_result_whose_time_is_none_keeps_everything_else() {
+    let (work, model) = (work("{}"), "m".parse().unwrap());
+    let scored = ScoredCompany::Prediction(r#"{"p": 0.5}"#.parse().unwrap());
+    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.5 };
+    let headers = ResultHeaders::read(&result.properties()).unwrap();
+    for no_time in ["2027-01-31T05:00:00", "2027-01-31", "", "noon"] {
+        let body = String::from_utf8(result.body().unwrap()).unwrap().replace("2027-01-31T05:00:00.000Z", no_time);
+        let read = ResultBody::read(&headers, body.as_bytes());
+        assert_eq!((read.company_id.as_str(), read.scored_at, read.duration_ms), ("acme", None, 1.5), "{no_time:?}");
+        assert_eq!((read.prediction.map(RawValue::get), read.error.is_none()), (Some(r#"{"p": 0.5}"#), true), "{no_time:?}");
+        assert_eq!(read.document().unwrap().get(), body);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Applies job events: an event that agrees with what is known changes the job, and one that contradicts it is ignored.
 
 use rollcall_shared::message::{
-    Cancelled, Done, Enqueued, Indices, JobEvent, Opened, Opening, Redriven, Sealed, Settings, State,
+    Cancelled, Done, Enqueued, Indices, JobEvent, Opened, Opening, Redriven, Sealed, Settings, State, Timestamp,
 };
 
 use super::super::bitmap::Bitmap;
@@ -47,7 +47,7 @@ impl JobState {
         if opening == self.opened.opening { Ok(()) } else { Err(Ignored::OtherOpening) }
     }
 
-    /// For what anybody may publish: refuses it only if it names another opening.
+    /// For what any process may publish: refuses it only if it names another opening.
     fn check_no_other_opening(&self, opening: Option<Opening>) -> Result<(), Ignored> {
         if opening.is_none() || opening == self.opened.opening { Ok(()) } else { Err(Ignored::OtherOpening) }
     }
@@ -97,7 +97,7 @@ impl JobState {
         self.cut_short(State::Cancelled, Some(reason), producer_total)
     }
 
-    /// A job without a deadline does not expire, whoever publishes the event. One with a deadline does, also if it has not passed by this
+    /// A job without a deadline does not expire, even if the event is published. One with a deadline does, also if it has not passed by this
     /// leader's clock: the leader that published the event may have counted further than this one's checkpoint.
     fn expire(&mut self) -> Result<(), Ignored> {
         let Settings { deadline_at, deadline_seconds, .. } = &self.opened.settings;
@@ -140,20 +140,22 @@ impl JobState {
         self.end_if_complete()
     }
 
-    /// Finishes the job if its other records agree that it has ended: anybody may publish a done event. Of the event it keeps only what only
+    /// Finishes the job if its other records agree that it has ended: any process may publish a done event. Of the event it keeps only what only
     /// its publisher knew.
     fn finish(&mut self, published: &Done, offset: u64) -> Result<(), Ignored> {
+        // An unknown time becomes the beginning of 1970: a status without `done_at` would say that the job is not done.
+        let done_at = published.done_at.unwrap_or(Timestamp::UNIX_EPOCH);
         let known = match self.phase.done() {
             Some(done) => done.clone(),
-            None if self.is_due() => self.done(&published.job, published.done_at, None),
+            None if self.is_due() => self.done(&published.job, done_at, None),
             None => return Err(Ignored::Contradiction),
         };
         if !agrees(&known, published) {
             return Err(Ignored::Contradiction);
         }
         let late_total = self.phase.late_total();
-        let Done { done_at, duration_seconds, companies_per_second, duplicates, .. } = *published;
-        let done = Box::new(Done { done_at, duration_seconds, companies_per_second, duplicates, ..known });
+        let Done { duration_seconds, companies_per_second, duplicates, .. } = *published;
+        let done = Box::new(Done { done_at: Some(done_at), duration_seconds, companies_per_second, duplicates, ..known });
         if self.phase.next(Step::Finish { done, offset })? {
             if let Some(total) = late_total {
                 self.set_total(total);

@@ -109,8 +109,8 @@ impl JobState {
             cancelled: self.cancelled(),
             duplicates: done.map_or(self.duplicates, |done| done.duplicates),
             retries: self.retries,
-            opened_at: Some(self.opened.opened_at),
-            done_at: done.map(|done| done.done_at),
+            opened_at: self.opened.opened_at,
+            done_at: done.and_then(|done| done.done_at),
             duration_seconds,
             // Of a job that is done, the bitmaps that the rate is calculated from may be forgotten.
             companies_per_second: done.map_or(rate, |done| done.companies_per_second),

@@ -206,7 +206,7 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
         let indices: Vec<String> = (0..4).filter(|bit| bits >> bit & 1 == 1).map(|bit: u32| bit.to_string()).collect();
         redriven_of(total, round, "somebody", &indices.join(","))
     });
-    let pause = || Pause { job: job(), at: "2026-01-01T00:00:00Z".parse().unwrap() };
+    let pause = || Pause { job: job(), at: Some("2026-01-01T00:00:00Z".parse().unwrap()) };
     let opened_fast = opened_with(Settings { fail_fast: true, tolerate_failures: "2".parse().unwrap(), ..Settings::default() });
     let until = Settings { deadline_at: Some("2026-01-01T00:00:30Z".parse().unwrap()), ..Settings::default() };
     prop_oneof![

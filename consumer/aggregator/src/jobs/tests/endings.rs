@@ -42,7 +42,7 @@ fn a_job_that_expires_leaves_the_rest_cancelled() {
 
 #[test]
 fn a_paused_job_goes_on_counting_what_was_being_scored() {
-    let pause = || Pause { job: job(), at: "2026-01-01T00:00:00Z".parse().unwrap() };
+    let pause = || Pause { job: job(), at: Some("2026-01-01T00:00:00Z".parse().unwrap()) };
     let paused = Record::Event(JobEvent::Paused(pause()));
     let records = [opened(), sealed(2), paused, result(0, Succeeded)];
     let jobs = live(records.clone());

@@ -153,6 +153,28 @@ fn of_a_done_event_only_what_the_count_does_not_know_is_kept() {
 }
 
 #[test]
+fn events_without_a_valid_time_count_and_a_job_that_one_of_them_ended_is_done() {
+    let (model, source, settings) = ("m".parse().unwrap(), "f".to_owned(), Settings::default());
+    let opened = Record::Event(JobEvent::Opened(Opened { job: job(), opening: None, model, source, opened_at: None, settings }));
+    let mut jobs = fold([opened]);
+    assert_eq!(take(&mut jobs, Record::Event(JobEvent::Paused(Pause { job: job(), at: None }))), Applied::To(job()));
+    assert_eq!((state(&jobs), status(&jobs).opened_at), (State::Paused, None));
+    assert_eq!(take(&mut jobs, Record::Event(JobEvent::Resumed(Pause { job: job(), at: None }))), Applied::To(job()));
+    for record in [sealed(1), result(0, Succeeded)] {
+        take(&mut jobs, record);
+    }
+    let Record::Event(JobEvent::Done(done)) = done(&jobs) else { panic!("expected a done event") };
+    let done = rollcall_shared::message::Done { done_at: None, ..done };
+    assert_eq!(take(&mut jobs, Record::Event(JobEvent::Done(done))), Applied::To(job()));
+    jobs = Jobs::from_checkpoint(&jobs.to_checkpoint().unwrap()).unwrap();
+    assert_eq!((state(&jobs), status(&jobs).done_at), (State::Succeeded, Some(Timestamp::UNIX_EPOCH)));
+    let Record::Event(JobEvent::Redriven(redriven)) = redriven_of(None, 1, "a", "0") else { panic!("expected a redrive") };
+    let redriven = Redriven { redriven_at: None, ..redriven };
+    assert_eq!(take(&mut jobs, Record::Event(JobEvent::Redriven(redriven))), Applied::To(job()));
+    assert_eq!(state(&jobs), State::Running);
+}
+
+#[test]
 fn a_job_without_a_deadline_does_not_expire_whoever_says_so() {
     let mut jobs = fold([opened(), sealed(2)]);
     assert_eq!(take(&mut jobs, expired()), Applied::Ignored(job(), Ignored::Contradiction));

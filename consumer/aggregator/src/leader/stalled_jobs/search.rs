@@ -57,15 +57,15 @@ pub(crate) struct Searched {
 
 /// The connections to search by.
 #[derive(Clone, Copy)]
-pub(super) struct Links<'a> {
+pub(super) struct Connections<'a> {
     pub(super) reading: &'a BrokerConnection,
     pub(super) publishing: &'a BrokerConnection,
 }
 
-pub(super) async fn search(links: Links<'_>, topology: Topology, plan: SearchPlan) -> Searched {
+pub(super) async fn search(connections: Connections<'_>, topology: Topology, plan: SearchPlan) -> Searched {
     let (began, mut delays) = (Instant::now(), BTreeSet::new());
-    let mut queues = Queues { link: links.reading, channel: None };
-    let found = match tokio::time::timeout(SEARCH_WITHIN, find(links, &mut queues, &topology, &plan, &mut delays)).await {
+    let mut queues = Queues { connection: connections.reading, channel: None };
+    let found = match tokio::time::timeout(SEARCH_WITHIN, find(connections, &mut queues, &topology, &plan, &mut delays)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             tracing::debug!(%error, model = %plan.model, "could not search for the companies of a model");
@@ -80,7 +80,7 @@ pub(super) async fn search(links: Links<'_>, topology: Topology, plan: SearchPla
 }
 
 async fn find(
-    links: Links<'_>,
+    connections: Connections<'_>,
     queues: &mut Queues<'_>,
     topology: &Topology,
     plan: &SearchPlan,
@@ -99,7 +99,8 @@ async fn find(
     }
     // How many will answer is unknown, so it waits for all that answer in time: a consumer that is stopping answers, and has no subscription
     // any more.
-    let answers = links.publishing.on_own_channel(async |channel| query_consumers(channel, topology, model, None).await).await?;
+    let answers =
+        connections.publishing.on_own_channel(async |channel| query_consumers(channel, topology, model, None).await).await?;
     delays.extend(answers.iter().filter_map(|status| status.retry.as_ref()).flat_map(RetryPolicy::delays));
     if !plan.everywhere {
         return Ok(Found::Unknown);
@@ -121,20 +122,22 @@ async fn find(
     }
     let mut taken: Vec<u64> = answers.iter().map(|status| status.taken).collect();
     taken.sort_unstable();
-    put_marker(links.publishing, topology, &plan.marker).await?;
+    put_marker(connections.publishing, topology, &plan.marker).await?;
     Ok(Found::Nothing { taken })
 }
 
 /// Puts a marker into the ledger: when it is read, all results that were stored before it are counted.
-async fn put_marker(link: &BrokerConnection, topology: &Topology, id: &str) -> Result<(), BrokerError> {
+async fn put_marker(connection: &BrokerConnection, topology: &Topology, id: &str) -> Result<(), BrokerError> {
     let message = marker(id, topology.ledger());
-    link.on_own_channel(async |channel| Publisher::on(link, channel.clone()).await?.publish_now((), message).await).await?;
+    connection
+        .on_own_channel(async |channel| Publisher::on(connection, channel.clone()).await?.publish_now((), message).await)
+        .await?;
     Ok(())
 }
 
 /// Asks about queues. Asking about one that does not exist closes the channel, and so the channel is opened again as needed.
 struct Queues<'a> {
-    link: &'a BrokerConnection,
+    connection: &'a BrokerConnection,
     channel: Option<Channel>,
 }
 
@@ -148,7 +151,7 @@ impl Queues<'_> {
         if let Some(channel) = self.channel.as_ref().filter(|channel| channel.status().connected()) {
             return Ok(channel.clone());
         }
-        Ok(self.channel.insert(self.link.channel().await?).clone())
+        Ok(self.channel.insert(self.connection.channel().await?).clone())
     }
 
     /// `None` if there is no such queue.

@@ -208,7 +208,7 @@ impl Watch {
                     let stall = Stall { since: watched.since_at, companies: watched.outstanding };
                     if self.found.insert(job.clone(), stall.clone()).is_none() {
                         let (job, model, Stall { since, companies }) = (job.clone(), Some(model.clone()), stall);
-                        stalled.push(Stalled { job, model, since, companies });
+                        stalled.push(Stalled { job, model, since: Some(since), companies });
                     }
                 }
             }

@@ -14,7 +14,7 @@ fn outcomes(line: &str, expected: usize) -> Outcomes {
 }
 
 fn good(prediction: &str) -> Result<Prediction, ScoreError> {
-    Ok(prediction.parse().unwrap())
+    Ok(prediction.parse::<Json>().unwrap().into())
 }
 
 fn assert_invalid_for_good(outcome: &Result<Prediction, ScoreError>, word: &str) {

@@ -19,7 +19,7 @@ fn tell(jobs: &mut Jobs, event: JobEvent) {
 /// Jobs of which one is open.
 fn opened() -> Jobs {
     let mut jobs = Jobs::default();
-    let (source, opened_at) = (String::new(), "2027-01-01T00:00:00.000Z".parse().unwrap());
+    let (source, opened_at) = (String::new(), Some("2027-01-01T00:00:00.000Z".parse().unwrap()));
     tell(
         &mut jobs,
         JobEvent::Opened(Opened { job: job(), opening: None, model: model(), source, opened_at, settings: Settings::default() }),
@@ -149,7 +149,7 @@ fn only_companies_that_are_on_their_way_are_missed() {
     assert!(watched.pass(&unsealed, 60, || nothing(7)).is_some());
     assert_eq!(watched.watch.found()[&job()].companies, 3);
     let mut paused = sealed(9);
-    tell(&mut paused, JobEvent::Paused(Pause { job: job(), at: "2026-01-01T00:00:00Z".parse().unwrap() }));
+    tell(&mut paused, JobEvent::Paused(Pause { job: job(), at: Some("2026-01-01T00:00:00Z".parse().unwrap()) }));
     assert_eq!(TestWatch::new().pass(&paused, 60, || nothing(7)), None);
 }
 
