@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use rollcall_fuzz::assert_one_line;
 use rollcall_score::bayes::{Bayes, Settings};
 use rollcall_score::{Company, Scorer};
-use rollcall_fuzz::assert_one_line;
 
 fuzz_target!(|bytes: &[u8]| {
     let settings = Settings { particles: 3, distributions: true, timeout: Duration::from_secs(60) };

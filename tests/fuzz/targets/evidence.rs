@@ -6,9 +6,9 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use rollcall_fuzz::assert_one_line;
 use rollcall_score::bayes::{Bayes, Settings};
 use rollcall_score::{Company, Scorer};
-use rollcall_fuzz::assert_one_line;
 use serde_json::{Map, Value};
 
 /// The `asia` network, and a variable whose name and states need quotes or escapes in JSON.

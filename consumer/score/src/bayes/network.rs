@@ -1,6 +1,6 @@
 //! A Bayesian network, read from a file and prepared for sampling. It is read once and shared by all threads. It holds no evidence.
 //!
-//! The path of a file: [`file`] reads its bytes, [`bif`] or [`xmlbif`] parses them into a [`document`], [`resolve`] resolves names and
+//! The path of a file: [`mod@file`] reads its bytes, [`bif`] or [`xmlbif`] parses them into a [`document`], [`resolve`] resolves names and
 //! completes tables, [`order`] sorts the variables, and [`variable`] converts tables to thresholds for draws.
 
 pub(super) mod file;
