@@ -99,7 +99,7 @@ impl Health {
         self.lock().given_up.get_or_insert_with(|| {
             format!(
                 "expected the scorer {:?} to answer, found that it {what} in a row and has never scored one, the last time with {error}; \
-                 run it with the line {{\"id\":\"1\",\"instances\":[{{…}}]}} on its input, and fix it; no company was charged an attempt",
+                 run it with the line {{\"id\":\"1\",\"instances\":[{{…}}]}} on its input, and fix it; the first failure of each company was not counted as an attempt",
                 self.scorer
             )
         });
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(fail(&health, 2, false), UnprovenFailure::Uncharged);
         assert!(shutdown.is_requested());
         let reason = health.given_up().unwrap();
-        for words in ["\"python3 s.py\"", "3 companies in a row", "scorer_crashed: exit code 1", "no company was charged"] {
+        for words in ["\"python3 s.py\"", "3 companies in a row", "scorer_crashed: exit code 1", "not counted as an attempt"] {
             assert!(reason.contains(words), "{reason}");
         }
     }
