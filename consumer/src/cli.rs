@@ -55,8 +55,9 @@ pub struct ConsumerArgs {
     /// no_features, unless a company of their job was seen to have such a field]
     #[arg(long, env = "ROLLCALL_ALLOW_NO_EVIDENCE", value_parser = FalseyValueParser::new(), help_heading = BAYES)]
     pub allow_no_evidence: bool,
-    /// How much work to hold, such as 500ms or 1m, at the measured speed; the rest is left to other consumers. Before the first company
-    /// is scored, a company counts as 1 s
+    /// How much work to hold for each thread, such as 500ms or 1m, at the measured speed, of each of the two work queues (normal
+    /// and express); the rest is left to other consumers. At least one company, or four batches where larger ones are faster.
+    /// Before the first company is scored, a company counts as 1 s
     #[arg(long, env = "ROLLCALL_HOLD", default_value = "2s", value_parser = parse_positive, help_heading = HOLDING)]
     pub hold: Duration,
     /// Companies of one queue to hold at most, whatever the speed

@@ -1,4 +1,5 @@
-//! How much work a consumer holds: about `--hold` of it at the measured speed, so that a consumer that starts later finds work.
+//! How much work a consumer holds: of each work queue and for each worker about `--hold` at the measured speed, so that a
+//! consumer that starts later finds work. The least is one company for each worker, or whole batches where those are faster.
 //!
 //! A scorer's speed is not known beforehand, spans orders of magnitude, and may change at any moment. So it is measured continuously, and
 //! a call that has not returned counts as soon as it is late.
@@ -38,11 +39,11 @@ const LATE_AFTER_AT_MOST: Duration = Duration::from_secs(30);
 /// Limits set by the consumer's flags.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HoldLimits {
-    /// How much work to hold, in time at the measured speed.
+    /// How much work to hold of each work queue for each worker, in time at the measured speed.
     pub(crate) hold: Duration,
     /// Number of scoring threads.
     pub(crate) workers: usize,
-    /// Companies of one queue to hold at most.
+    /// Companies of each work queue to hold at most.
     pub(crate) prefetch: usize,
     /// Companies in one call of a scorer at most.
     pub(crate) batch: usize,
