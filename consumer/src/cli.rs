@@ -79,7 +79,7 @@ pub struct ConsumerArgs {
     #[arg(long, env = "ROLLCALL_RETRY_DELAYS", default_value = RetryPolicy::DELAYS, help_heading = FAILURES)]
     pub retry_delays: String,
     /// Deliveries of a company without an answer, each most likely the death of a consumer, before it is given up; one more if
-    /// it has not yet been scored by itself
+    /// it has not yet been scored alone
     #[arg(long, env = "ROLLCALL_MAX_DELIVERIES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(DELIVERY_LIMIT)), help_heading = FAILURES)]
     pub max_deliveries: u16,
     /// The broker.

@@ -46,8 +46,8 @@ pub struct ScoreError {
     pub retryable: bool,
 }
 
-/// The outcome of each company of a batch, or an error if the call failed as a whole. The companies of a failed call are scored
-/// again, one call each, so that only the company that caused the failure fails.
+/// The outcome of each company of a batch, or an error if the call failed as a whole. What then becomes of its companies depends
+/// on the [`Blame`].
 pub type Scores = Result<Vec<Result<Prediction, ScoreError>>, CallError>;
 
 /// Why a call of a scorer failed as a whole.
@@ -63,13 +63,16 @@ pub struct CallError {
 /// What a failed call is evidence against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// The companies: the scorer works, and could not score these.
+    /// The companies: the scorer works, and could not score these. Each is scored again in a call of its own, so that only the
+    /// one that caused the failure fails; one that was the only one of its call has the error as its outcome.
     Companies,
-    /// The companies or the scorer: it had read them when it died, hung or gave an invalid answer.
+    /// The companies or the scorer: it had read them when it died, hung or gave an invalid answer. The same follows, but before
+    /// the only company of a call gets the error, the scorer is tried with others.
     Either,
-    /// The scorer: it failed before it had read its input.
+    /// The scorer: it failed before it had read its input. The batch is scored again as it is, and costs no attempt unless the
+    /// scorer still scores other companies.
     Scorer,
-    /// Neither: the consumer is stopping.
+    /// Neither: the consumer is stopping. The companies go back to their queue and are charged no attempt.
     None,
 }
 

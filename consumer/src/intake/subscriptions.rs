@@ -123,12 +123,12 @@ impl WorkSubscriptions {
                     }
                     QueueKind::Quarantine => Isolation::Quarantined,
                 };
-                let earlier = earlier_deliveries(&properties);
-                let earlier_alone = if isolation.is_quarantined() { earlier } else { 0 };
+                let deliveries_of_message = earlier_deliveries(&properties);
+                let alone = if isolation.is_quarantined() { deliveries_of_message } else { 0 };
                 arrival.items.push(WorkItem {
-                    deliveries: work.deliveries.saturating_add(earlier),
-                    deliveries_alone: work.deliveries_alone.saturating_add(earlier_alone),
-                    earlier,
+                    deliveries: work.deliveries.saturating_add(deliveries_of_message),
+                    deliveries_alone: work.deliveries_alone.saturating_add(alone),
+                    deliveries_of_message,
                     work,
                     tag,
                     session: self.session,

@@ -32,11 +32,12 @@ pub(crate) enum Triage {
     Drop,
 }
 
-/// Decides about a work item that may be delivered `max_deliveries` times without an answer. A delivery that ended with its connection does
-/// not count. No company is given up for the crash of a neighbour: at least one of those deliveries was from the quarantine.
+/// Decides about a work item that may be delivered `max_deliveries` times without an answer. A delivery does not count if its
+/// consumer has reported that only the connection was lost. At least one that counts must be from the quarantine: from a work
+/// queue, the company comes with others, and any of them may have caused the crash.
 ///
 /// A company that is to be given up is triaged once more, after a delay and outside the quarantine: a consumer that lost its connection
-/// can only say that it is alive once it has reconnected.
+/// can report that only once it has reconnected.
 pub(crate) fn triage(item: &WorkItem, directives: &JobDirectives, max_deliveries: u32) -> Triage {
     let directive = directives.of(&item.work.job);
     let interrupted = directive.map_or_else(InterruptedDeliveries::default, |directive| directive.interruptions.of(&item.work));
@@ -51,7 +52,7 @@ pub(crate) fn triage(item: &WorkItem, directives: &JobDirectives, max_deliveries
         if is_quarantined { Triage::Recheck } else { Triage::DeadLetter }
     } else if crashes >= QUARANTINE_AFTER.min(max_deliveries) && !is_quarantined {
         Triage::Quarantine
-    } else if item.earlier >= REPUBLISH_AFTER {
+    } else if item.deliveries_of_message >= REPUBLISH_AFTER {
         Triage::Republish
     } else {
         Triage::Score

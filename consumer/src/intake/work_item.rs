@@ -14,10 +14,10 @@ pub(crate) struct WorkItem {
     pub(crate) session: u64,
     /// How often it was delivered before without an answer, in this message and in earlier ones of this attempt.
     pub(crate) deliveries: u32,
-    /// How many of those deliveries came from the quarantine: it was in flight alone, so a crash is attributable to it.
+    /// How many of those deliveries came from the quarantine: it was in a call of its own, so a crash is most likely its own.
     pub(crate) deliveries_alone: u32,
     /// How many of those deliveries were of this message: the broker's own delivery limit counts these.
-    pub(crate) earlier: u32,
+    pub(crate) deliveries_of_message: u32,
     pub(crate) isolation: Isolation,
     pub(crate) taken_at: Instant,
 }
@@ -92,7 +92,8 @@ pub(crate) fn test_item(index: u32, record: &str) -> WorkItem {
         record: record.as_bytes().to_vec(),
     };
     let (tag, taken_at) = (index.into(), Instant::now());
-    WorkItem { work, tag, session: 0, deliveries: 0, deliveries_alone: 0, earlier: 0, isolation: Isolation::Batched, taken_at }
+    let isolation = Isolation::Batched;
+    WorkItem { work, tag, session: 0, deliveries: 0, deliveries_alone: 0, deliveries_of_message: 0, isolation, taken_at }
 }
 
 #[cfg(test)]

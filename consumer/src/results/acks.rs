@@ -43,7 +43,7 @@ enum State {
     Open,
     /// Its result is confirmed, and it is not yet acknowledged.
     Finished,
-    /// Acknowledged, returned or rejected by itself.
+    /// Acknowledged, returned or rejected in a frame of its own.
     Settled,
 }
 
@@ -122,7 +122,7 @@ impl Acks {
         }
     }
 
-    /// A delivery was acknowledged, returned or rejected by itself.
+    /// A delivery was acknowledged, returned or rejected in a frame of its own.
     pub(crate) fn settle(&mut self, tag: u64) {
         if self.set(tag, State::Settled) {
             let subscription = self.delivery(tag).and_then(|delivery| delivery.subscription);

@@ -35,7 +35,7 @@ pub struct Interrupted {
     pub round: u32,
     /// Which attempt at the companies it was.
     pub attempt: u32,
-    /// Whether they were delivered from the quarantine, where each is scored by itself.
+    /// Whether they were delivered from the quarantine, where each is scored alone.
     pub quarantined: bool,
     /// The companies.
     pub indices: Indices,

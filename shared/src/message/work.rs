@@ -37,7 +37,7 @@ pub struct Work {
     pub priority: Priority,
     /// How often it was delivered without an acknowledgement, in earlier messages of this attempt.
     pub deliveries: u32,
-    /// How many of those deliveries came from the quarantine, where it was scored by itself.
+    /// How many of those deliveries came from the quarantine, where it was scored alone.
     pub deliveries_alone: u32,
     /// Its retry policy; `None` if its job leaves that to the consumers.
     pub retry: Option<RetryPolicy>,
