@@ -21,9 +21,9 @@ use crate::workers::context::WorkerContext;
 use crate::workers::features::Features;
 use crate::workers::health::Health;
 use crate::workers::hold::{Hold, HoldLimits};
+use crate::workers::local_queue::LocalQueue;
 use crate::workers::pool::{StartError, StartScorer, WorkerPool};
 use crate::workers::slot::Slots;
-use crate::workers::work_queue::WorkQueue;
 
 /// The part of the grace that is kept for the workers and their child processes to end.
 const STOP_WORKERS_WITHIN: Duration = Duration::from_millis(500);
@@ -71,7 +71,7 @@ fn worker_context(
     health: Arc<Health>,
 ) -> Result<WorkerContext, ConsumerError> {
     Ok(WorkerContext {
-        queue: WorkQueue::default(),
+        queue: LocalQueue::default(),
         scored,
         features: Features::new(args.allow_no_evidence, Arc::clone(&metrics)),
         metrics,

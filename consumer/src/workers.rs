@@ -1,6 +1,6 @@
-//! From a work item to its prediction: the queue, the threads that score, and how fast they are.
+//! From a work item to its prediction: the local queue, the threads that score, and how fast they are.
 
-pub(crate) mod work_queue;
+pub(crate) mod local_queue;
 pub(crate) mod pool;
 pub(crate) mod worker;
 pub(crate) mod slot;

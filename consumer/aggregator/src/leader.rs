@@ -1,10 +1,10 @@
 //! One session of an aggregator with the broker: it waits as a standby, becomes the leader, reads the ledger up to now, and then counts
 //! and announces.
 //!
-//! The channel that holds the checkpoint is the channel that publishes what the ledger keeps, done events among it; progress and stalled
-//! events, which it does not keep, have a channel of their own. The broker delivers the checkpoint to a standby only after it has closed the
-//! former, so nothing that a former leader publishes to the ledger can follow what its successor publishes. That, and that a leader announces
-//! nothing before it has read the ledger up to a marker of its own, is why a job has one done event.
+//! The channel that holds the checkpoint is the channel that publishes done events, and all others that the ledger keeps;
+//! `progress` and `stalled`, which it does not keep, have a channel of their own. The broker delivers the checkpoint to a standby
+//! only after it has closed that channel, so no done event of a former leader can follow what its successor publishes. That, and
+//! that a leader announces nothing before it has read the ledger up to a marker of its own, is why a job has one done event.
 
 mod act;
 mod announcements;

@@ -11,7 +11,7 @@ use super::state::{Session, SessionState, gauge};
 use crate::results::destination::Destination;
 use crate::results::publish::ResultPublisher;
 use crate::workers::hold::Target;
-use crate::workers::work_queue::ItemClass;
+use crate::workers::local_queue::ItemClass;
 
 /// Items beyond the target are republished after this part of `--hold`, and after this time at most: a worker may begin newer ones at any
 /// moment.

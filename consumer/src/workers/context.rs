@@ -11,14 +11,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::features::Features;
 use super::health::Health;
 use super::hold::Hold;
+use super::local_queue::LocalQueue;
 use super::slot::Slots;
-use super::work_queue::WorkQueue;
 use crate::intake::work_item::WorkItem;
 use crate::results::disposition::{Disposition, ScoredItem, disposition};
 
 /// What all workers share.
 pub(crate) struct WorkerContext {
-    pub(crate) queue: WorkQueue,
+    pub(crate) queue: LocalQueue,
     /// To the session.
     pub(crate) scored: UnboundedSender<Vec<ScoredItem>>,
     pub(crate) metrics: Arc<ConsumerMetrics>,
@@ -78,7 +78,7 @@ impl WorkerContext {
 
 /// A batch on its way to the session. If the thread panics meanwhile, its items are put back into the queue, to be scored alone.
 struct BatchGuard<'q> {
-    queue: &'q WorkQueue,
+    queue: &'q LocalQueue,
     batch: Vec<WorkItem>,
 }
 

@@ -12,8 +12,8 @@ use crate::results::disposition::{Disposition, ScoredItem};
 use crate::workers::features::Features;
 use crate::workers::health::Health;
 use crate::workers::hold::{Hold, HoldLimits};
+use crate::workers::local_queue::LocalQueue;
 use crate::workers::slot::Slots;
-use crate::workers::work_queue::WorkQueue;
 use rollcall_score::{Company, Prediction, Scores};
 
 /// Never returns from a company whose record is `stuck`; panics at one that is `deadly`.
@@ -49,7 +49,7 @@ fn item(index: u32, record: &str) -> WorkItem {
 
 /// A context for one worker and ten companies, of which the one at index 4 is as `record` says.
 fn context(record: &str) -> (Arc<WorkerContext>, UnboundedReceiver<Vec<ScoredItem>>) {
-    let queue = WorkQueue::default();
+    let queue = LocalQueue::default();
     queue.add((0..10).map(|index| item(index, if index == 4 { record } else { "{}" })));
     let (scored, outcomes) = unbounded_channel();
     let metrics = Arc::new(ConsumerMetrics::new().unwrap());

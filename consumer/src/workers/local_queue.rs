@@ -1,4 +1,5 @@
-//! The work queue in memory: items taken from the broker that no worker has begun, between the session's task and the worker threads.
+//! The local queue: items taken from the broker's work queues that no worker has begun, between the session's task and the worker
+//! threads.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,12 @@ const CALL_BYTES: usize = 4 << 20;
 
 /// The items that no worker has begun.
 #[derive(Debug, Default)]
-pub(crate) struct WorkQueue {
+pub(crate) struct LocalQueue {
     queues: Mutex<Queues>,
     arrived: Condvar,
 }
 
-/// Taken from in this order.
+/// The queue of each [`ItemClass`], in the order in which they are taken from.
 #[derive(Debug, Default)]
 struct Queues {
     alone: VecDeque<WorkItem>,
@@ -27,12 +28,12 @@ struct Queues {
     closed: bool,
 }
 
-/// Which items are taken together.
+/// Which items wait in one line. A batch takes those of high priority first, and then those of normal priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemClass {
-    /// Each is scored in a call of its own.
+    /// Those that are scored in a call of their own, whatever their priority.
     Alone,
-    /// They are scored in batches, with this priority.
+    /// Those that may be scored in a batch, of this priority.
     Batched(Priority),
 }
 
@@ -86,7 +87,7 @@ impl Queues {
     }
 }
 
-impl WorkQueue {
+impl LocalQueue {
     /// Adds items.
     pub(crate) fn add(&self, items: impl IntoIterator<Item = WorkItem>) {
         let mut queues = self.lock();
@@ -139,7 +140,7 @@ impl WorkQueue {
         excess
     }
 
-    /// Whether [`WorkQueue::remove_excess`] would remove an item of any class.
+    /// Whether [`LocalQueue::remove_excess`] would remove an item of any class.
     pub(crate) fn has_excess(&self, allowed: usize, may_go: impl Fn(&WorkItem) -> bool) -> bool {
         let mut queues = self.lock();
         ItemClass::ALL.into_iter().any(|of| {
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_much_more_than_allowed_is_taken_out_from_behind_and_of_its_own_queue() {
-        let queue = WorkQueue::default();
+        let queue = LocalQueue::default();
         queue.add((0..6).map(|index| item(index, Priority::Normal, Isolation::Batched)));
         queue.add((6..9).map(|index| item(index, Priority::High, Isolation::Batched)));
         let normal = ItemClass::Batched(Priority::Normal);
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_batch_ends_with_the_company_that_makes_it_large() {
-        let queue = WorkQueue::default();
+        let queue = LocalQueue::default();
         let record = "x".repeat(CALL_BYTES / 2);
         queue.add((0..4).map(|index| test_item(index, &record)));
         assert_eq!(indices(&queue.take(|| 32, 1).unwrap()), [0, 1]);
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn of_what_is_scored_alone_a_suspect_stays() {
-        let queue = WorkQueue::default();
+        let queue = LocalQueue::default();
         queue.add([item(0, Priority::Normal, Isolation::Quarantined), item(1, Priority::Normal, Isolation::Alone)]);
         assert_eq!(indices(&queue.remove_excess(ItemClass::Alone, 0, |_| true)), [1]);
     }
