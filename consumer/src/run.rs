@@ -38,24 +38,26 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), ConsumerE
     let metrics = ConsumerMetrics::new().map_err(|error| ConsumerError::Process(error.to_string()))?;
     let metrics = Arc::new(metrics);
     let ready = Readiness::default();
-    let abandon = Arc::new(AtomicBool::new(false));
-    let start_scorer = scorer_starter(&args, &abandon)?;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let start_scorer = scorer_starter(&args, &stopping)?;
     let scorers = (0..args.threads()).map(|_| start_scorer()).collect::<Result<_, _>>();
     let scorers = scorers.map_err(|error| ConsumerError::StartScorer(error.to_string()))?;
     let served = telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone()).await;
     served.map_err(|error| ConsumerError::Usage(error.to_string()))?;
-    let (stop, stopping) = Shutdown::manual();
+    let (stop, shutdown_of_sessions) = Shutdown::manual();
     let health = Arc::new(Health::new(args.scorer.to_string(), stop));
-    let requested = Arc::clone(&health);
-    tokio::spawn(async move {
-        shutdown.requested().await;
-        requested.stop();
+    tokio::spawn({
+        let health = Arc::clone(&health);
+        async move {
+            shutdown.requested().await;
+            health.stop();
+        }
     });
     let (scored_sender, mut scored) = unbounded_channel();
     let context = Arc::new(worker_context(&args, scored_sender, metrics, Arc::clone(&health))?);
     let pool = WorkerPool::start(scorers, Arc::clone(&context), start_scorer, ready.clone());
-    let ended = run_sessions(&args, &context, &ready, &mut scored, &stopping).await;
-    abandon.store(true, Ordering::Relaxed);
+    let ended = run_sessions(&args, &context, &ready, &mut scored, &shutdown_of_sessions).await;
+    stopping.store(true, Ordering::Relaxed);
     context.queue.close();
     pool.stop(STOP_WORKERS_WITHIN).await;
     match health.given_up() {
@@ -91,13 +93,13 @@ fn worker_context(
     })
 }
 
-/// Runs sessions until `stopping`, each after the connection of the one before was lost.
+/// Runs sessions until `shutdown`, each after the connection of the one before was lost.
 async fn run_sessions(
     args: &ConsumerArgs,
     context: &WorkerContext,
     ready: &Readiness,
     scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
-    stopping: &Shutdown,
+    shutdown: &Shutdown,
 ) -> Result<(), BrokerError> {
     let patience = args.grace.saturating_sub(STOP_WORKERS_WITHIN);
     let sessions = AtomicU64::new(0);
@@ -107,14 +109,14 @@ async fn run_sessions(
         ready.set(false);
         context.metrics.reconnections.inc();
     };
-    let ended = supervise(&args.broker, stopping, patience, reconnecting, async || {
-        new_session().run(scored, &mut handover, stopping).await
+    let ended = supervise(&args.broker, shutdown, patience, reconnecting, async || {
+        new_session().run(scored, &mut handover, shutdown).await
     })
     .await;
     if ended.is_ok() && context.health.given_up().is_none() {
         let settled = tokio::time::timeout(
             patience,
-            settle_handover(&mut handover, async |handover| new_session().run(scored, handover, stopping).await),
+            settle_handover(&mut handover, async |handover| new_session().run(scored, handover, shutdown).await),
         );
         if settled.await.is_err() {
             tracing::warn!(
@@ -137,8 +139,9 @@ async fn settle_handover(handover: &mut Handover, mut session: impl AsyncFnMut(&
     }
 }
 
-/// Returns what starts a scorer for each worker. A network is loaded once and shared; a command runs as one child process per worker.
-fn scorer_starter(args: &ConsumerArgs, abandon: &Arc<AtomicBool>) -> Result<Box<StartScorer>, ConsumerError> {
+/// Returns what starts a scorer for each worker. A network is loaded once and shared; a command runs as one child process per
+/// worker, and ends its calls early once `stopping` is set.
+fn scorer_starter(args: &ConsumerArgs, stopping: &Arc<AtomicBool>) -> Result<Box<StartScorer>, ConsumerError> {
     match &args.scorer {
         ScorerSpec::Bayes(path) => {
             let settings = Settings { particles: args.particles, distributions: args.distributions, timeout: args.score_timeout };
@@ -146,9 +149,9 @@ fn scorer_starter(args: &ConsumerArgs, abandon: &Arc<AtomicBool>) -> Result<Box<
             Ok(Box::new(move || Ok(Box::new(bayes.clone()) as Box<dyn Scorer>)))
         }
         ScorerSpec::Command(words) => {
-            let (words, timeout, abandon) = (words.clone(), args.score_timeout, Arc::clone(abandon));
+            let (words, timeout, stopping) = (words.clone(), args.score_timeout, Arc::clone(stopping));
             Ok(Box::new(move || {
-                let child = Command::start(words.clone(), timeout, Arc::clone(&abandon), Launcher::of_consumer());
+                let child = Command::start(words.clone(), timeout, Arc::clone(&stopping), Launcher::of_consumer());
                 let child = child.map_err(|error| StartError::Scorer(error.to_string()))?;
                 Ok(Box::new(child) as Box<dyn Scorer>)
             }))

@@ -24,7 +24,7 @@ use crate::results::publish::ResultPublisher;
 use crate::status::StatusRequests;
 
 /// How often to compare what is held with the target, in addition to each arrival.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const COMPARE_EVERY: Duration = Duration::from_millis(250);
 
 impl Session<'_> {
     /// Takes work and settles it until `shutdown`, or until the connection is lost. Also settles what earlier sessions left in `handover`,
@@ -88,8 +88,8 @@ impl Session<'_> {
     ) -> Result<(), BrokerError> {
         state.publisher.publish_again(std::mem::take(&mut handover.results)).await?;
         self.publish(&mut state.publisher, std::mem::take(&mut handover.scored)).await?;
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut comparison = tokio::time::interval(COMPARE_EVERY);
+        comparison.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !shutdown.is_requested() {
             let SessionState { subscriptions, publisher, control_log, directives, status_requests, .. } = &mut *state;
             let has_capacity = publisher.has_capacity();
@@ -102,7 +102,7 @@ impl Session<'_> {
                     self.triage_again(state, job).await?;
                 }
                 request = status_requests.next() => status_requests.answer(&request?, &self.status(publisher)).await?,
-                _ = look.tick(), if has_capacity => self.look(state).await?,
+                _ = comparison.tick(), if has_capacity => self.keep_near_target(state).await?,
                 () = shutdown.requested() => {}
             }
             self.context.metrics.in_flight.set(gauge(state.publisher.acks.open()));

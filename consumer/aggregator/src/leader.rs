@@ -214,7 +214,7 @@ impl<'a> Leader<'a> {
                     self.advance_clock();
                     query?.answer(&self.jobs, self.stalled_jobs.found()).await?;
                 }
-                dead = self.dead_letters.next() => self.fail(dead).await?,
+                dead = self.dead_letters.next() => self.publish_failures(dead).await?,
                 resumed = self.paused_companies.next(&self.topology) => self.paused_companies.put_back(resumed).await?,
                 searched = self.stalled_jobs.next() => self.stalled_jobs.note_search(searched),
                 () = self.bindings.declared() => {}

@@ -12,7 +12,7 @@ use crate::results::destination::Destination;
 
 /// After this many items in a row that were not to be scored, as when a large job was cancelled, the speed of the scorer no longer limits
 /// how many are taken.
-pub(super) const UNSCORED_AT_MOST: usize = 32;
+pub(super) const IGNORE_SPEED_AFTER: usize = 32;
 
 impl Session<'_> {
     /// Takes what has arrived.
@@ -65,7 +65,7 @@ impl Session<'_> {
         if to_score.is_empty() {
             state.unscored_in_a_row = state.unscored_in_a_row.saturating_add(arrived);
         } else {
-            state.has_overshot |= state.unscored_in_a_row >= UNSCORED_AT_MOST;
+            state.has_overshot |= state.unscored_in_a_row >= IGNORE_SPEED_AFTER;
             state.unscored_in_a_row = 0;
         }
         self.context.queue.add(to_score);

@@ -6,7 +6,7 @@ use rollcall_shared::broker::BrokerError;
 use rollcall_shared::message::Priority;
 use rollcall_shared::topology::Backlog;
 
-use super::arrivals::UNSCORED_AT_MOST;
+use super::arrivals::IGNORE_SPEED_AFTER;
 use super::state::{Session, SessionState, gauge};
 use crate::results::destination::Destination;
 use crate::results::publish::ResultPublisher;
@@ -32,14 +32,14 @@ impl Session<'_> {
     pub(super) async fn resize_subscriptions(&self, state: &mut SessionState) -> Result<(), BrokerError> {
         let target = self.context.hold.target();
         let most = || usize::from(self.args.prefetch).min(self.context.hold.most_in_memory());
-        let is_scoring = state.unscored_in_a_row < UNSCORED_AT_MOST;
+        let is_scoring = state.unscored_in_a_row < IGNORE_SPEED_AFTER;
         let companies = if is_scoring { target.companies } else { most().max(target.companies) };
         state.publisher.acks.set_spare(companies.saturating_sub(target.in_calls));
         state.subscriptions.resize(&state.publisher.acks, companies).await
     }
 
     /// Compares what is held with the target, republishes what is held for too long, and updates the metrics.
-    pub(super) async fn look(&self, state: &mut SessionState) -> Result<(), BrokerError> {
+    pub(super) async fn keep_near_target(&self, state: &mut SessionState) -> Result<(), BrokerError> {
         self.resize_subscriptions(state).await?;
         let target = self.context.hold.target();
         let age = (self.args.hold / REPUBLISH_AFTER_PART).min(REPUBLISH_AFTER_AT_MOST);

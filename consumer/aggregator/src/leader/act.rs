@@ -21,7 +21,7 @@ impl Leader<'_> {
                 // Before the done event: a successor that finds the event does not send it.
                 self.control_messages.drop_rest(&mut self.publisher, &job, state).await?;
                 if state.was_paused() {
-                    self.paused_companies.forget(self.reading, &self.topology, &job).await?;
+                    self.paused_companies.delete_queue(self.reading, &self.topology, &job).await?;
                 }
                 // The confirm is not awaited, so that counting goes on. If the event is not stored, this session ends, and the next one
                 // publishes it.
@@ -32,7 +32,7 @@ impl Leader<'_> {
     }
 
     /// Publishes a failed result for each company that was given up. The leader counts it when it reads it from the ledger.
-    pub(super) async fn fail(&mut self, mut dead: Vec<DeadLetter>) -> Result<(), BrokerError> {
+    pub(super) async fn publish_failures(&mut self, mut dead: Vec<DeadLetter>) -> Result<(), BrokerError> {
         let mut results = Vec::with_capacity(dead.len());
         for letter in &mut dead {
             let failure = letter.failure(&self.topology);
@@ -99,7 +99,7 @@ impl Leader<'_> {
     /// queue that was then declared once more.
     async fn delete_paused_queues(&mut self) -> Result<(), BrokerError> {
         for (job, _) in self.jobs.all().filter(|(_, state)| state.was_paused() && state.is_done()) {
-            self.paused_companies.forget(self.reading, &self.topology, job).await?;
+            self.paused_companies.delete_queue(self.reading, &self.topology, job).await?;
         }
         Ok(())
     }

@@ -71,8 +71,8 @@ impl PausedCompanies {
         Ok(())
     }
 
-    /// Deletes the companies of a job that has ended without them.
-    pub(super) async fn forget(
+    /// Deletes the queue of a job that has ended, with the companies that are left in it.
+    pub(super) async fn delete_queue(
         &mut self,
         connection: &BrokerConnection,
         topology: &Topology,
