@@ -11,8 +11,8 @@ use super::health::UnprovenFailure;
 use super::slot::{RunningBatch, Slot};
 use crate::intake::work_item::WorkItem;
 
-/// This many failures in a row, each with a new scorer process, mean that the scorer is broken.
-const TRIES: u32 = 3;
+/// After this many failures in a row, each with a new scorer process, the scorer is broken.
+const BROKEN_AFTER: u32 = 3;
 
 /// Between two trials of a scorer that worked before and is broken now.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -23,15 +23,15 @@ pub(super) struct Worker {
     scorer: Box<dyn Scorer>,
     context: Arc<WorkerContext>,
     slot: Arc<Slot>,
-    /// Calls in a row that failed before the scorer had read its input, and when the first of them failed.
-    unread: u32,
-    unread_since: Instant,
+    /// Calls in a row whose failure was the scorer's own ([`Blame::Scorer`]), and when the first of them failed.
+    own_failures: u32,
+    failing_since: Instant,
 }
 
 /// What happens to a batch whose call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FailureResponse {
-    /// It is scored again as it is: the scorer had not read it.
+    /// It is scored again as it is: the failure was the scorer's own.
     ScoreAgain,
     /// Each of its companies is scored alone.
     ScoreAlone,
@@ -45,7 +45,7 @@ enum FailureResponse {
 
 impl Worker {
     pub(super) fn new(scorer: Box<dyn Scorer>, context: Arc<WorkerContext>, slot: Arc<Slot>) -> Worker {
-        Worker { scorer, context, slot, unread: 0, unread_since: Instant::now() }
+        Worker { scorer, context, slot, own_failures: 0, failing_since: Instant::now() }
     }
 
     /// Scores until the queue is closed, or until a call took too long and this worker was replaced.
@@ -74,7 +74,7 @@ impl Worker {
         let scores = self.call(&companies);
         if let Ok(scores) = &scores {
             self.context.health.answered(&companies, scores);
-            self.unread = 0;
+            self.own_failures = 0;
         }
         drop(companies);
         let running = self.slot.take_running()?;
@@ -113,25 +113,26 @@ impl Worker {
     fn respond_to(&mut self, batch: &[WorkItem], failed: &CallError) -> FailureResponse {
         let context = Arc::clone(&self.context);
         let by_companies = if batch.len() == 1 { FailureResponse::Charge } else { FailureResponse::ScoreAlone };
-        if failed.blame == Blame::None || context.queue.is_closed() {
+        if context.queue.is_closed() {
             return FailureResponse::Republish;
         }
         let tries = match failed.blame {
+            Blame::None => return FailureResponse::Republish,
             Blame::Scorer => {
-                if self.unread == 0 {
-                    self.unread_since = Instant::now();
+                if self.own_failures == 0 {
+                    self.failing_since = Instant::now();
                 }
-                self.unread += 1;
-                if self.unread < TRIES {
+                self.own_failures += 1;
+                if self.own_failures < BROKEN_AFTER {
                     return FailureResponse::ScoreAgain;
                 }
-                self.unread = 0;
+                self.own_failures = 0;
                 1
             }
-            Blame::Either if batch.len() == 1 => TRIES,
+            Blame::Either if batch.len() == 1 => BROKEN_AFTER,
             Blame::Either => return by_companies,
             // The scorer works: it reported that it cannot score these companies.
-            Blame::Companies | Blame::None => {
+            Blame::Companies => {
                 context.health.answered(&[], &[]);
                 return by_companies;
             }
@@ -147,8 +148,8 @@ impl Worker {
                     return by_companies;
                 }
             }
-            _ if is_awaited(self.unread_since) => {}
-            _ => context.health.give_up(&format!("failed {TRIES} times"), &failed.error),
+            _ if is_awaited(self.failing_since) => {}
+            _ => context.health.give_up(&format!("failed {BROKEN_AFTER} times"), &failed.error),
         }
         if context.health.given_up().is_some() {
             context.queue.close();
