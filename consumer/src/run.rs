@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::cli::{ConsumerArgs, ScorerSpec};
 use crate::error::ConsumerError;
-use crate::results::disposition::ScoredItem;
+use crate::results::disposition::DecidedItem;
 use crate::session::handover::Handover;
 use crate::session::state::Session;
 use crate::workers::context::WorkerContext;
@@ -53,10 +53,10 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), ConsumerE
             health.stop();
         }
     });
-    let (scored_sender, mut scored) = unbounded_channel();
-    let context = Arc::new(worker_context(&args, scored_sender, metrics, Arc::clone(&health))?);
+    let (decided_sender, mut decided) = unbounded_channel();
+    let context = Arc::new(worker_context(&args, decided_sender, metrics, Arc::clone(&health))?);
     let pool = WorkerPool::start(scorers, Arc::clone(&context), start_scorer, ready.clone());
-    let ended = run_sessions(&args, &context, &ready, &mut scored, &shutdown_of_sessions).await;
+    let ended = run_sessions(&args, &context, &ready, &mut decided, &shutdown_of_sessions).await;
     stopping.store(true, Ordering::Relaxed);
     context.queue.close();
     pool.stop(STOP_WORKERS_WITHIN).await;
@@ -68,13 +68,13 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), ConsumerE
 
 fn worker_context(
     args: &ConsumerArgs,
-    scored: UnboundedSender<Vec<ScoredItem>>,
+    decided: UnboundedSender<Vec<DecidedItem>>,
     metrics: Arc<ConsumerMetrics>,
     health: Arc<Health>,
 ) -> Result<WorkerContext, ConsumerError> {
     Ok(WorkerContext {
         queue: LocalQueue::default(),
-        scored,
+        decided,
         features: Features::new(args.allow_no_evidence, Arc::clone(&metrics)),
         metrics,
         slots: Slots::default(),
@@ -98,7 +98,7 @@ async fn run_sessions(
     args: &ConsumerArgs,
     context: &WorkerContext,
     ready: &Readiness,
-    scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
+    decided: &mut UnboundedReceiver<Vec<DecidedItem>>,
     shutdown: &Shutdown,
 ) -> Result<(), BrokerError> {
     let patience = args.grace.saturating_sub(STOP_WORKERS_WITHIN);
@@ -110,13 +110,13 @@ async fn run_sessions(
         context.metrics.reconnections.inc();
     };
     let ended = supervise(&args.broker, shutdown, patience, reconnecting, async || {
-        new_session().run(scored, &mut handover, shutdown).await
+        new_session().run(decided, &mut handover, shutdown).await
     })
     .await;
     if ended.is_ok() && context.health.given_up().is_none() {
         let settled = tokio::time::timeout(
             patience,
-            settle_handover(&mut handover, async |handover| new_session().run(scored, handover, shutdown).await),
+            settle_handover(&mut handover, async |handover| new_session().run(decided, handover, shutdown).await),
         );
         if settled.await.is_err() {
             tracing::warn!(

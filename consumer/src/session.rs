@@ -3,7 +3,7 @@
 pub(crate) mod state;
 mod arrivals;
 mod holding;
-mod scored_batches;
+mod decided_items;
 mod ending;
 pub(crate) mod handover;
 
@@ -19,7 +19,7 @@ use self::state::{Session, SessionState, gauge};
 use crate::cli::ConsumerArgs;
 use crate::intake::control_log::ControlLog;
 use crate::intake::subscriptions::WorkSubscriptions;
-use crate::results::disposition::ScoredItem;
+use crate::results::disposition::DecidedItem;
 use crate::results::publish::ResultPublisher;
 use crate::status::StatusRequests;
 
@@ -31,7 +31,7 @@ impl Session<'_> {
     /// and leaves there what it could not settle.
     pub(crate) async fn run(
         &self,
-        scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
+        decided: &mut UnboundedReceiver<Vec<DecidedItem>>,
         handover: &mut Handover,
         shutdown: &Shutdown,
     ) -> Result<(), BrokerError> {
@@ -70,8 +70,8 @@ impl Session<'_> {
             unscored_in_a_row: 0,
             has_overshot: false,
         };
-        if let Err(error) = self.serve(&mut state, scored, handover, shutdown).await {
-            *handover = self.hand_over(state, scored);
+        if let Err(error) = self.serve(&mut state, decided, handover, shutdown).await {
+            *handover = self.hand_over(state, decided);
             return Err(error);
         }
         consuming.close().await;
@@ -82,12 +82,12 @@ impl Session<'_> {
     async fn serve(
         &self,
         state: &mut SessionState,
-        scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
+        decided: &mut UnboundedReceiver<Vec<DecidedItem>>,
         handover: &mut Handover,
         shutdown: &Shutdown,
     ) -> Result<(), BrokerError> {
         state.publisher.publish_again(std::mem::take(&mut handover.results)).await?;
-        self.publish(&mut state.publisher, std::mem::take(&mut handover.scored)).await?;
+        self.publish(&mut state.publisher, std::mem::take(&mut handover.decided)).await?;
         let mut comparison = tokio::time::interval(COMPARE_EVERY);
         comparison.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !shutdown.is_requested() {
@@ -95,7 +95,7 @@ impl Session<'_> {
             let has_capacity = publisher.has_capacity();
             tokio::select! {
                 arrival = subscriptions.next(), if has_capacity => self.take(state, arrival?).await?,
-                batch = scored.recv(), if has_capacity => self.publish_batch(publisher, batch, scored).await?,
+                items = decided.recv(), if has_capacity => self.publish_arrived(publisher, items, decided).await?,
                 confirmed = publisher.confirmed(), if publisher.pending() > 0 => publisher.settle(confirmed?).await?,
                 control = control_log.next() => {
                     let job = control_log.apply(&control?, directives).await?;
@@ -108,6 +108,6 @@ impl Session<'_> {
             self.context.metrics.in_flight.set(gauge(state.publisher.acks.open()));
             self.context.metrics.confirms_pending.set(gauge(state.publisher.pending()));
         }
-        self.finish(state, scored).await
+        self.finish(state, decided).await
     }
 }

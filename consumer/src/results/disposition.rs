@@ -1,4 +1,4 @@
-//! What follows from scoring a company: a pure decision.
+//! What becomes of a company that a worker has begun: a pure decision.
 
 use std::time::Duration;
 
@@ -15,41 +15,51 @@ const LONGEST_MESSAGE: usize = 4 << 10;
 
 /// A work item with its disposition.
 #[derive(Debug)]
-pub(crate) struct ScoredItem {
+pub(crate) struct DecidedItem {
     pub(crate) item: WorkItem,
     pub(crate) disposition: Disposition,
-    pub(crate) scored_at: Timestamp,
-    /// How long it took; within a batch, its share.
-    pub(crate) duration: Duration,
 }
 
 /// What is done about a work item after a call of the scorer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Disposition {
-    /// Publish this as its result.
-    Publish(ScoredCompany),
+    /// Publish its result.
+    Publish {
+        scored: ScoredCompany,
+        scored_at: Timestamp,
+        /// How long it took; within a batch, its share.
+        duration: Duration,
+    },
     /// Try again after this delay.
     Retry(Duration),
     /// Republish it to its queue, uncharged: it was not scored.
     Republish,
 }
 
-/// Decides by the outcome of an attempt. If the job has no retry policy, `policy` applies.
-pub(crate) fn disposition(work: &Work, scored: Result<Prediction, ScoreError>, policy: &RetryPolicy) -> Disposition {
-    match scored {
-        Ok(Prediction { json, .. }) if json.as_str().len() > LARGEST_PREDICTION => Disposition::Publish(ScoredCompany::Error {
+/// Decides by the outcome of an attempt, which ended at `scored_at` and took `duration`. If the job has no retry policy, `policy`
+/// applies.
+pub(crate) fn disposition(
+    work: &Work,
+    scored: Result<Prediction, ScoreError>,
+    policy: &RetryPolicy,
+    scored_at: Timestamp,
+    duration: Duration,
+) -> Disposition {
+    let scored = match scored {
+        Ok(Prediction { json, .. }) if json.as_str().len() > LARGEST_PREDICTION => ScoredCompany::Error {
             cause: "prediction_too_large".to_owned(),
             message: format!("expected a prediction of at most {LARGEST_PREDICTION} bytes, found {}", json.as_str().len()),
-        }),
-        Ok(prediction) => Disposition::Publish(ScoredCompany::Prediction(prediction.json)),
+        },
+        Ok(prediction) => ScoredCompany::Prediction(prediction.json),
         Err(error) => {
             let policy = work.retry.as_ref().unwrap_or(policy);
             match policy.delay_after(work.attempt) {
-                Some(delay) if error.retryable => Disposition::Retry(delay),
-                _ => Disposition::Publish(failed(&error)),
+                Some(delay) if error.retryable => return Disposition::Retry(delay),
+                _ => failed(&error),
             }
         }
-    }
+    };
+    Disposition::Publish { scored, scored_at, duration }
 }
 
 fn failed(error: &ScoreError) -> ScoredCompany {
@@ -92,8 +102,12 @@ mod tests {
         Err(ScoreError { cause: "Timeout!".to_owned(), message: "late".to_owned(), retryable })
     }
 
+    fn disposition(work: &Work, scored: Result<Prediction, ScoreError>, policy: &RetryPolicy) -> Disposition {
+        super::disposition(work, scored, policy, Timestamp::UNIX_EPOCH, Duration::ZERO)
+    }
+
     fn is_failed(disposition: &Disposition) -> bool {
-        matches!(disposition, Disposition::Publish(ScoredCompany::Error { cause, .. }) if cause == "timeout_")
+        matches!(disposition, Disposition::Publish { scored: ScoredCompany::Error { cause, .. }, .. } if cause == "timeout_")
     }
 
     #[test]
@@ -104,7 +118,7 @@ mod tests {
         assert!(is_failed(&disposition(&work(1, None), error(false), &policy)));
         assert!(matches!(
             disposition(&work(1, None), Ok("1".parse::<Json>().unwrap().into()), &policy),
-            Disposition::Publish(ScoredCompany::Prediction(_))
+            Disposition::Publish { scored: ScoredCompany::Prediction(_), .. }
         ));
     }
 
@@ -146,8 +160,8 @@ mod tests {
             (cause, message) in (".{0,80}", ".{0,80}")
         ) {
             let error = ScoreError { cause, message: message.repeat(100), retryable: false };
-            let Disposition::Publish(ScoredCompany::Error { cause, message }) = disposition(&work(1, None), Err(error), &RetryPolicy::default())
-            else {
+            let answered = disposition(&work(1, None), Err(error), &RetryPolicy::default());
+            let Disposition::Publish { scored: ScoredCompany::Error { cause, message }, .. } = answered else {
                 return Err(TestCaseError::fail("expected a failure"));
             };
             prop_assert!((1..=64).contains(&cause.len()), "{cause:?}");

@@ -17,7 +17,7 @@ use super::acks::Acks;
 use super::declarations::QueueDeclarations;
 use super::deferred::Deferred;
 use super::destination::Destination;
-use super::disposition::{Disposition, ScoredItem};
+use super::disposition::{DecidedItem, Disposition};
 use super::ticket::{Content, PublishTicket, SettledDelivery, into_move};
 use super::unconfirmed::{Redelivery, UnconfirmedAttempts};
 use crate::intake::subscriptions::MalformedWork;
@@ -36,8 +36,8 @@ pub(crate) struct ResultPublisher {
     topology: Topology,
     model: Model,
     declarations: QueueDeclarations,
-    /// Scored items that are not published yet.
-    pub(crate) scored: VecDeque<ScoredItem>,
+    /// Items whose disposition is not carried out yet.
+    pub(crate) decided: VecDeque<DecidedItem>,
     deferred: Deferred,
     /// How many results subscribers' queues have refused in this session, and when the last of them.
     refusals: u64,
@@ -64,7 +64,7 @@ impl ResultPublisher {
             topology,
             model: model.clone(),
             declarations: QueueDeclarations::new(connection),
-            scored: VecDeque::new(),
+            decided: VecDeque::new(),
             deferred: Deferred::new(),
             refusals: 0,
             refused_at: None,
@@ -102,17 +102,17 @@ impl ResultPublisher {
         if self.refused_at.is_some_and(|at| at.elapsed() <= RECENT) { self.refusals } else { 0 }
     }
 
-    /// Publishes some of the scored items, each by its disposition.
-    pub(crate) async fn publish_scored(&mut self) -> Result<(), BrokerError> {
+    /// Publishes some of the decided items, each by its disposition.
+    pub(crate) async fn publish_decided(&mut self) -> Result<(), BrokerError> {
         let mut messages = Vec::new();
         while messages.len() < COALESCE
-            && let Some(scored) = self.scored.pop_front()
+            && let Some(decided) = self.decided.pop_front()
         {
-            let Some((settles, ScoredItem { item, disposition, scored_at, duration })) = self.delivery_of(scored) else {
-                continue;
-            };
+            let Some((settles, DecidedItem { item, disposition })) = self.delivery_of(decided) else { continue };
             match disposition {
-                Disposition::Publish(scored) => messages.push(self.result(&item, settles, scored, scored_at, duration)?),
+                Disposition::Publish { scored, scored_at, duration } => {
+                    messages.push(self.result(&item, settles, scored, scored_at, duration)?);
+                }
                 Disposition::Retry(delay) => messages.extend(self.move_message(item, Destination::Retry(delay)).await?),
                 Disposition::Republish => messages.extend(self.move_message(item, Destination::Republish).await?),
             }
@@ -120,18 +120,19 @@ impl ResultPublisher {
         self.publisher.publish(messages).await
     }
 
-    /// The delivery that a scored item settles. The result of an item of an earlier session is published like any other. If the item is to
-    /// move, its delivery in this session is moved; `None` if there is none, since the broker delivers it to some consumer.
-    fn delivery_of(&mut self, scored: ScoredItem) -> Option<(SettledDelivery, ScoredItem)> {
-        if scored.item.session == self.session {
-            return Some((SettledDelivery::of(&scored.item), scored));
+    /// The delivery that a decided item settles. The result of an item of an earlier session is published like any other. If the
+    /// item is to move, its delivery in this session is moved; `None` if there is none, since the broker delivers it to some
+    /// consumer.
+    fn delivery_of(&mut self, decided: DecidedItem) -> Option<(SettledDelivery, DecidedItem)> {
+        if decided.item.session == self.session {
+            return Some((SettledDelivery::of(&decided.item), decided));
         }
-        let attempt = AttemptId::of(&scored.item.work);
-        if matches!(scored.disposition, Disposition::Publish(_)) {
-            return Some((SettledDelivery::Earlier(Box::new(attempt)), scored));
+        let attempt = AttemptId::of(&decided.item.work);
+        if matches!(decided.disposition, Disposition::Publish { .. }) {
+            return Some((SettledDelivery::Earlier(Box::new(attempt)), decided));
         }
         let item = self.unconfirmed.remove(&attempt)?;
-        Some((SettledDelivery::of(&item), ScoredItem { item, ..scored }))
+        Some((SettledDelivery::of(&item), DecidedItem { item, ..decided }))
     }
 
     fn result(

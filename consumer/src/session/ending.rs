@@ -12,7 +12,7 @@ use super::handover::Handover;
 use super::state::{Session, SessionState};
 use crate::intake::work_item::{AttemptId, WorkItem};
 use crate::results::destination::Destination;
-use crate::results::disposition::ScoredItem;
+use crate::results::disposition::DecidedItem;
 
 /// The part of the time to stop that is kept for republishing what is still being scored, at most.
 const REPUBLISH_WITHIN: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ impl Session<'_> {
     pub(super) async fn finish(
         &self,
         state: &mut SessionState,
-        scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
+        decided: &mut UnboundedReceiver<Vec<DecidedItem>>,
     ) -> Result<(), BrokerError> {
         let until = Instant::now() + self.patience.saturating_sub(REPUBLISH_WITHIN.min(self.patience / 2));
         if let Some(fault) = self.context.health.given_up() {
@@ -34,14 +34,14 @@ impl Session<'_> {
         state.publisher.acks.set_spare(0);
         state.publisher.settle(None).await?;
         tracing::info!(event = "stopping", companies = state.publisher.acks.open(), "stopping: finishing what is being scored");
-        if !self.settle_until(state, scored, until).await? {
+        if !self.settle_until(state, decided, until).await? {
             self.republish_begun(state).await?;
-            self.settle_rest(state, scored).await?;
+            self.settle_rest(state, decided).await?;
         }
         let mut last = state.subscriptions.flush_acks().await?;
         self.note_arrival(state, &mut last).await?;
         state.publisher.move_all(&last.items, Destination::Republish).await?;
-        self.settle_rest(state, scored).await
+        self.settle_rest(state, decided).await
     }
 
     /// Cancels the subscriptions, and gives what no worker has begun back to the broker.
@@ -70,14 +70,14 @@ impl Session<'_> {
     async fn settle_until(
         &self,
         state: &mut SessionState,
-        scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
+        decided: &mut UnboundedReceiver<Vec<DecidedItem>>,
         until: Instant,
     ) -> Result<bool, BrokerError> {
         while state.publisher.acks.open() > 0 {
             let SessionState { publisher, status_requests, .. } = &mut *state;
             // The handlers are not cancelled: the time is looked at only between two of them.
             tokio::select! {
-                batch = scored.recv(), if publisher.has_capacity() => self.publish_batch(publisher, batch, scored).await?,
+                items = decided.recv(), if publisher.has_capacity() => self.publish_arrived(publisher, items, decided).await?,
                 confirmed = publisher.confirmed(), if publisher.pending() > 0 => publisher.settle(confirmed?).await?,
                 // An aggregator that looks for missing companies must learn that these are held.
                 request = status_requests.next() => status_requests.answer(&request?, &self.status(publisher)).await?,
@@ -91,9 +91,9 @@ impl Session<'_> {
     async fn settle_rest(
         &self,
         state: &mut SessionState,
-        scored: &mut UnboundedReceiver<Vec<ScoredItem>>,
+        decided: &mut UnboundedReceiver<Vec<DecidedItem>>,
     ) -> Result<(), BrokerError> {
-        self.settle_until(state, scored, Instant::now() + self.patience).await.map(drop)
+        self.settle_until(state, decided, Instant::now() + self.patience).await.map(drop)
     }
 
     /// Republishes what is still being scored.
@@ -113,7 +113,7 @@ impl Session<'_> {
     }
 
     /// What the next session has to settle after the connection was lost.
-    pub(super) fn hand_over(&self, state: SessionState, scored: &mut UnboundedReceiver<Vec<ScoredItem>>) -> Handover {
+    pub(super) fn hand_over(&self, state: SessionState, decided: &mut UnboundedReceiver<Vec<DecidedItem>>) -> Handover {
         let SessionState { mut subscriptions, mut publisher, .. } = state;
         let mut handover = Handover::default();
         note(&mut publisher.acks, &mut subscriptions.take_arrived());
@@ -123,11 +123,11 @@ impl Session<'_> {
         // The broker delivers again what no worker has begun.
         self.context.queue.clear();
         let in_calls = self.context.slots.in_calls();
-        handover.scored.extend(publisher.scored.drain(..));
-        while let Ok(more) = scored.try_recv() {
-            handover.scored.extend(more);
+        handover.decided.extend(publisher.decided.drain(..));
+        while let Ok(more) = decided.try_recv() {
+            handover.decided.extend(more);
         }
-        for item in in_calls.iter().chain(handover.scored.iter().map(|scored| &scored.item)) {
+        for item in in_calls.iter().chain(handover.decided.iter().map(|decided| &decided.item)) {
             handover.unconfirmed.insert(AttemptId::of(&item.work));
         }
         for (attempt, result) in publisher.into_unconfirmed_results() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rollcall_shared::message::{ControlCommand, ControlMessage, Indices, Interrupted, Job, Message};
 
 use crate::intake::work_item::AttemptId;
-use crate::results::disposition::ScoredItem;
+use crate::results::disposition::DecidedItem;
 use crate::results::ticket::PublishTicket;
 use crate::results::unconfirmed::UnconfirmedAttempts;
 
@@ -13,8 +13,8 @@ use crate::results::unconfirmed::UnconfirmedAttempts;
 #[derive(Default)]
 pub(crate) struct Handover {
     pub(super) unconfirmed: UnconfirmedAttempts,
-    /// Scored items that no session has published yet.
-    pub(super) scored: Vec<ScoredItem>,
+    /// Items whose disposition no session has carried out yet.
+    pub(super) decided: Vec<DecidedItem>,
     /// Results that were published and not confirmed.
     pub(super) results: Vec<(PublishTicket, Message)>,
     /// Deliveries that ended with the connection, by job, round, attempt, and whether from the quarantine.
@@ -30,7 +30,7 @@ impl Handover {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.unconfirmed.is_empty() && self.scored.is_empty() && self.results.is_empty() && self.interrupted.is_empty()
+        self.unconfirmed.is_empty() && self.decided.is_empty() && self.results.is_empty() && self.interrupted.is_empty()
     }
 
     /// The control messages that tell every consumer which deliveries ended with the connection.

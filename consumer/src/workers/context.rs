@@ -14,13 +14,13 @@ use super::hold::Hold;
 use super::local_queue::LocalQueue;
 use super::slot::Slots;
 use crate::intake::work_item::WorkItem;
-use crate::results::disposition::{Disposition, ScoredItem, disposition};
+use crate::results::disposition::{DecidedItem, Disposition, disposition};
 
 /// What all workers share.
 pub(crate) struct WorkerContext {
     pub(crate) queue: LocalQueue,
     /// To the session.
-    pub(crate) scored: UnboundedSender<Vec<ScoredItem>>,
+    pub(crate) decided: UnboundedSender<Vec<DecidedItem>>,
     pub(crate) metrics: Arc<ConsumerMetrics>,
     pub(crate) features: Features,
     pub(crate) slots: Slots,
@@ -54,12 +54,12 @@ impl WorkerContext {
         let dispositions = guard.batch.iter().zip(scores).map(|(item, score)| {
             self.metrics.attempts.inc();
             self.metrics.score_duration.observe(duration.as_secs_f64());
-            disposition(&item.work, score, &self.retry)
+            disposition(&item.work, score, &self.retry, scored_at, duration)
         });
         let dispositions: Vec<Disposition> = dispositions.collect();
         let batch = std::mem::take(&mut guard.batch).into_iter().zip(dispositions);
-        let scored = batch.map(|(item, disposition)| ScoredItem { item, disposition, scored_at, duration });
-        self.scored.send(scored.collect()).map_err(|_| SessionGone)
+        let decided = batch.map(|(item, disposition)| DecidedItem { item, disposition });
+        self.decided.send(decided.collect()).map_err(|_| SessionGone)
     }
 
     /// Puts items back into the queue; republishes them if it is closed.
@@ -70,9 +70,8 @@ impl WorkerContext {
 
     /// Has the session republish items to their queues, uncharged.
     pub(super) fn republish(&self, batch: Vec<WorkItem>) -> Result<(), SessionGone> {
-        let scored_at = Timestamp::now();
-        let back = |item| ScoredItem { item, disposition: Disposition::Republish, scored_at, duration: Duration::ZERO };
-        self.scored.send(batch.into_iter().map(back).collect()).map_err(|_| SessionGone)
+        let back = |item| DecidedItem { item, disposition: Disposition::Republish };
+        self.decided.send(batch.into_iter().map(back).collect()).map_err(|_| SessionGone)
     }
 }
 
@@ -88,7 +87,7 @@ impl Drop for BatchGuard<'_> {
     }
 }
 
-/// The receiver of scored items is gone: the process ends.
+/// The receiver of decided items is gone: the process ends.
 pub(crate) struct SessionGone;
 
 /// A failure after which another attempt may succeed.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::intake::work_item::{Isolation, test_item};
-use crate::results::disposition::{Disposition, ScoredItem};
+use crate::results::disposition::{DecidedItem, Disposition};
 use crate::workers::features::Features;
 use crate::workers::health::Health;
 use crate::workers::hold::{Hold, HoldLimits};
@@ -48,14 +48,14 @@ fn item(index: u32, record: &str) -> WorkItem {
 }
 
 /// A context for one worker and ten companies, of which the one at index 4 is as `record` says.
-fn context(record: &str) -> (Arc<WorkerContext>, UnboundedReceiver<Vec<ScoredItem>>) {
+fn context(record: &str) -> (Arc<WorkerContext>, UnboundedReceiver<Vec<DecidedItem>>) {
     let queue = LocalQueue::default();
     queue.add((0..10).map(|index| item(index, if index == 4 { record } else { "{}" })));
-    let (scored, outcomes) = unbounded_channel();
+    let (decided, outcomes) = unbounded_channel();
     let metrics = Arc::new(ConsumerMetrics::new().unwrap());
     let context = WorkerContext {
         queue,
-        scored,
+        decided,
         features: Features::new(false, Arc::clone(&metrics)),
         slots: Slots::default(),
         metrics,
@@ -88,8 +88,11 @@ fn assert_costs_one_company(record: &str, failed_for: &str, why: &str) {
     let pool = WorkerPool::start(vec![first], Arc::clone(&context), Box::new(start_scorer), Readiness::default());
     let mut ended: Vec<(u32, bool, Vec<u8>)> = Vec::new();
     while ended.len() < 10 {
-        for ScoredItem { item, disposition, .. } in outcomes.blocking_recv().unwrap() {
-            let failed = matches!(disposition, Disposition::Publish(ScoredCompany::Error { cause, .. }) if cause == failed_for);
+        for DecidedItem { item, disposition } in outcomes.blocking_recv().unwrap() {
+            let failed = match disposition {
+                Disposition::Publish { scored: ScoredCompany::Error { cause, .. }, .. } => cause == failed_for,
+                _ => false,
+            };
             ended.push((item.work.index.0, failed, item.work.record));
         }
     }
