@@ -23,7 +23,7 @@ mod work;
 
 pub use cloud_event::{Event, MalformedEvent};
 pub use consumer_status::ConsumerStatus;
-pub use control::{ControlCommand, ControlMessage, Interrupted};
+pub use control::{ControlMessage, Directive, Interrupted};
 pub use dead_letter::{Death, DeathReason, deaths, read_dead_letter};
 pub use event::{
     Cancelled, CauseCount, Done, Enqueued, Expired, JobEvent, Opened, Pause, Progress, Redriven, Sealed, Stalled, State,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use rollcall_shared::message::{ControlCommand, ControlMessage, Job};
+use rollcall_shared::message::{ControlMessage, Directive, Job};
 
 use super::interruptions::Interruptions;
 
@@ -12,14 +12,14 @@ const INTERRUPTED_JOBS_AT_MOST: usize = 10_000;
 /// The directives in force, by job.
 #[derive(Debug, Default)]
 pub(crate) struct JobDirectives {
-    jobs: HashMap<Job, JobDirective>,
+    jobs: HashMap<Job, InForce>,
     /// Jobs with interrupted deliveries, the oldest first.
     interrupted: VecDeque<Job>,
 }
 
-/// The directives about one job.
+/// The directives in force about one job.
 #[derive(Debug, Default)]
-pub(super) struct JobDirective {
+pub(super) struct InForce {
     /// Companies up to this round are not to be scored.
     pub(super) dropped_through: Option<u32>,
     pub(super) paused: bool,
@@ -29,19 +29,19 @@ pub(super) struct JobDirective {
 impl JobDirectives {
     /// Applies a control message.
     pub(crate) fn apply(&mut self, control: ControlMessage) {
-        if control.command == ControlCommand::Forget {
+        if control.directive == Directive::Forget {
             self.jobs.remove(&control.job);
             return;
         }
-        let ControlMessage { job, command } = control;
-        let directive = self.jobs.entry(job.clone()).or_default();
-        match command {
-            ControlCommand::Drop { round } => directive.dropped_through = directive.dropped_through.max(Some(round)),
-            ControlCommand::Pause => directive.paused = true,
-            ControlCommand::Resume | ControlCommand::Forget => directive.paused = false,
-            ControlCommand::Interrupted(interrupted) => {
-                let is_first = directive.interruptions.is_empty();
-                directive.interruptions.add(interrupted);
+        let ControlMessage { job, directive } = control;
+        let in_force = self.jobs.entry(job.clone()).or_default();
+        match directive {
+            Directive::Drop { round } => in_force.dropped_through = in_force.dropped_through.max(Some(round)),
+            Directive::Pause => in_force.paused = true,
+            Directive::Resume | Directive::Forget => in_force.paused = false,
+            Directive::Interrupted(interrupted) => {
+                let is_first = in_force.interruptions.is_empty();
+                in_force.interruptions.add(interrupted);
                 if is_first {
                     self.interrupted.push_back(job);
                     self.forget_oldest_interrupted();
@@ -54,13 +54,13 @@ impl JobDirectives {
         while self.interrupted.len() > INTERRUPTED_JOBS_AT_MOST
             && let Some(oldest) = self.interrupted.pop_front()
         {
-            if let Some(directive) = self.jobs.get_mut(&oldest) {
-                directive.interruptions = Interruptions::default();
+            if let Some(in_force) = self.jobs.get_mut(&oldest) {
+                in_force.interruptions = Interruptions::default();
             }
         }
     }
 
-    pub(super) fn of(&self, job: &Job) -> Option<&JobDirective> {
+    pub(super) fn of(&self, job: &Job) -> Option<&InForce> {
         if self.jobs.is_empty() { None } else { self.jobs.get(job) }
     }
 }

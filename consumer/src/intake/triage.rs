@@ -27,7 +27,7 @@ pub(crate) enum Triage {
     /// It is republished as a new message: the broker's limit is near, and consumers did not crash on it.
     Republish,
     /// It moves to the queue of its paused job.
-    Park,
+    Pause,
     /// It is acknowledged unscored: its job has ended without it.
     Drop,
 }
@@ -39,15 +39,15 @@ pub(crate) enum Triage {
 /// A company that is to be given up is triaged once more, after a delay and outside the quarantine: a consumer that lost its connection
 /// can report that only once it has reconnected.
 pub(crate) fn triage(item: &WorkItem, directives: &JobDirectives, max_deliveries: u32) -> Triage {
-    let directive = directives.of(&item.work.job);
-    let interrupted = directive.map_or_else(InterruptedDeliveries::default, |directive| directive.interruptions.of(&item.work));
+    let in_force = directives.of(&item.work.job);
+    let interrupted = in_force.map_or_else(InterruptedDeliveries::default, |in_force| in_force.interruptions.of(&item.work));
     let crashes = item.deliveries.saturating_sub(interrupted.all);
     let crashed_alone = item.deliveries_alone.saturating_sub(interrupted.alone);
     let is_quarantined = item.isolation.is_quarantined();
-    if directive.is_some_and(|directive| directive.dropped_through.is_some_and(|round| item.work.round <= round)) {
+    if in_force.is_some_and(|in_force| in_force.dropped_through.is_some_and(|round| item.work.round <= round)) {
         Triage::Drop
-    } else if directive.is_some_and(|directive| directive.paused) {
-        Triage::Park
+    } else if in_force.is_some_and(|in_force| in_force.paused) {
+        Triage::Pause
     } else if crashes >= max_deliveries && crashed_alone > 0 {
         if is_quarantined { Triage::Recheck } else { Triage::DeadLetter }
     } else if crashes >= QUARANTINE_AFTER.min(max_deliveries) && !is_quarantined {
@@ -62,7 +62,7 @@ pub(crate) fn triage(item: &WorkItem, directives: &JobDirectives, max_deliveries
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rollcall_shared::message::{ControlCommand, ControlMessage, Interrupted};
+    use rollcall_shared::message::{ControlMessage, Directive, Interrupted};
 
     use super::*;
     use crate::intake::work_item::{Isolation, test_item};
@@ -75,26 +75,25 @@ mod tests {
         WorkItem { deliveries, deliveries_alone, isolation, ..item }
     }
 
-    fn directives(commands: &[ControlCommand]) -> JobDirectives {
+    fn directives(sent: &[Directive]) -> JobDirectives {
         let mut directives = JobDirectives::default();
-        for command in commands {
-            directives.apply(ControlMessage { job: "j".parse().unwrap(), command: command.clone() });
+        for directive in sent {
+            directives.apply(ControlMessage { job: "j".parse().unwrap(), directive: directive.clone() });
         }
         directives
     }
 
     #[test]
     fn a_dropped_job_is_scored_again_where_it_is_redriven_and_only_there() {
-        let dropped = directives(&[ControlCommand::Drop { round: 0 }]);
+        let dropped = directives(&[Directive::Drop { round: 0 }]);
         assert_eq!(triage(&item(0, 0, false), &dropped, 5), Triage::Drop);
         assert_eq!(triage(&item(1, 0, false), &dropped, 5), Triage::Score);
-        let paused = directives(&[ControlCommand::Drop { round: 0 }, ControlCommand::Pause]);
+        let paused = directives(&[Directive::Drop { round: 0 }, Directive::Pause]);
         assert_eq!(triage(&item(0, 0, false), &paused, 5), Triage::Drop);
-        assert_eq!(triage(&item(1, 0, false), &paused, 5), Triage::Park);
-        let another_of_that_name =
-            directives(&[ControlCommand::Drop { round: 0 }, ControlCommand::Pause, ControlCommand::Forget]);
+        assert_eq!(triage(&item(1, 0, false), &paused, 5), Triage::Pause);
+        let another_of_that_name = directives(&[Directive::Drop { round: 0 }, Directive::Pause, Directive::Forget]);
         assert_eq!(triage(&item(0, 0, false), &another_of_that_name, 5), Triage::Score);
-        let resumed = directives(&[ControlCommand::Pause, ControlCommand::Resume]);
+        let resumed = directives(&[Directive::Pause, Directive::Resume]);
         assert_eq!(triage(&item(0, 0, false), &resumed, 5), Triage::Score);
     }
 
@@ -118,34 +117,31 @@ mod tests {
             (deliveries, most, quarantined, times) in (0_u32..20, 1_u32..21, any::<bool>(), 0_u32..20)
         ) {
             let interrupted = |quarantined| {
-                ControlCommand::Interrupted(Interrupted { round: 0, attempt: 1, quarantined, indices: "0".parse().unwrap() })
+                Directive::Interrupted(Interrupted { round: 0, attempt: 1, quarantined, indices: "0".parse().unwrap() })
             };
-            let commands: Vec<ControlCommand> = (0..times).map(|_| interrupted(quarantined)).collect();
+            let sent: Vec<Directive> = (0..times).map(|_| interrupted(quarantined)).collect();
             let item = item(0, deliveries + times, quarantined);
             let as_without = WorkItem { deliveries, deliveries_alone: item.deliveries_alone.saturating_sub(if quarantined { times } else { 0 }), ..item.clone() };
-            prop_assert_eq!(triage(&item, &directives(&commands), most), triage(&as_without, &JobDirectives::default(), most));
+            prop_assert_eq!(triage(&item, &directives(&sent), most), triage(&as_without, &JobDirectives::default(), most));
         }
 
         #[test]
         fn of_all_that_was_ordered_the_highest_drop_and_the_last_of_pause_and_resume_hold(
-            (commands, round, deliveries) in (prop::collection::vec(any_command(), 0..12), 0_u32..4, 0_u32..8)
+            (sent, round, deliveries) in (prop::collection::vec(any_directive(), 0..12), 0_u32..4, 0_u32..8)
         ) {
-            let dropped = commands.iter().any(|command| matches!(command, ControlCommand::Drop { round: through } if round <= *through));
-            let last = commands.iter().rev().find(|command| !matches!(command, ControlCommand::Drop { .. }));
+            let is_drop = |sent: &Directive| matches!(sent, Directive::Drop { round: through } if round <= *through);
+            let dropped = sent.iter().any(is_drop);
+            let last = sent.iter().rev().find(|directive| !matches!(directive, Directive::Drop { .. }));
             let expected = match last {
                 _ if dropped => Triage::Drop,
-                Some(ControlCommand::Pause) => Triage::Park,
+                Some(Directive::Pause) => Triage::Pause,
                 _ => triage(&item(round, deliveries, false), &JobDirectives::default(), 5),
             };
-            prop_assert_eq!(triage(&item(round, deliveries, false), &directives(&commands), 5), expected);
+            prop_assert_eq!(triage(&item(round, deliveries, false), &directives(&sent), 5), expected);
         }
     }
 
-    fn any_command() -> impl Strategy<Value = ControlCommand> {
-        prop_oneof![
-            (0_u32..4).prop_map(|round| ControlCommand::Drop { round }),
-            Just(ControlCommand::Pause),
-            Just(ControlCommand::Resume)
-        ]
+    fn any_directive() -> impl Strategy<Value = Directive> {
+        prop_oneof![(0_u32..4).prop_map(|round| Directive::Drop { round }), Just(Directive::Pause), Just(Directive::Resume)]
     }
 }

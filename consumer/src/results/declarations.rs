@@ -64,7 +64,7 @@ impl QueueDeclarations {
                 self.channel = Some(channel);
                 // The queue of a paused job is declared each time: the aggregator deletes it when the job has ended, and the job may be
                 // redriven.
-                if destination != Destination::Parked {
+                if destination != Destination::Paused {
                     self.declared.insert(name.to_owned());
                 }
                 Ok(true)

@@ -72,11 +72,11 @@ impl Deferred {
         std::mem::take(&mut self.moves).into_iter().filter_map(into_move).map(|(item, _)| item).collect()
     }
 
-    /// Removes and returns the work items of a job that are to be parked.
-    pub(super) fn take_parked(&mut self, job: &Job) -> Vec<WorkItem> {
-        let is_parked = |(ticket, _): &mut (PublishTicket, Message)| {
-            ticket.destination() == Some(Destination::Parked) && ticket.item().is_some_and(|item| item.work.job == *job)
+    /// Removes and returns the work items of a job that are to move to the queue of paused companies.
+    pub(super) fn take_paused(&mut self, job: &Job) -> Vec<WorkItem> {
+        let is_paused = |(ticket, _): &mut (PublishTicket, Message)| {
+            ticket.destination() == Some(Destination::Paused) && ticket.item().is_some_and(|item| item.work.job == *job)
         };
-        self.moves.extract_if(.., is_parked).filter_map(into_move).map(|(item, _)| item).collect()
+        self.moves.extract_if(.., is_paused).filter_map(into_move).map(|(item, _)| item).collect()
     }
 }

@@ -19,7 +19,7 @@ pub(crate) enum Destination {
     /// The dead letters.
     DeadLetter,
     /// The queue of its paused job.
-    Parked,
+    Paused,
     /// The end of the queue that it came from.
     Republish,
 }
@@ -32,7 +32,7 @@ impl Destination {
             Destination::Quarantine => "quarantine",
             Destination::Recheck => "recheck",
             Destination::DeadLetter => "dead",
-            Destination::Parked => "paused",
+            Destination::Paused => "paused",
             Destination::Republish => "back",
         }
     }
@@ -47,7 +47,7 @@ impl Destination {
             Destination::Retry(delay) => topology.retry_queue(model, *priority, delay),
             Destination::Recheck => topology.retry_queue(model, *priority, RECHECK_AFTER),
             Destination::DeadLetter => topology.dead_queue(model),
-            Destination::Parked => topology.paused_queue(job),
+            Destination::Paused => topology.paused_queue(job),
         }
     }
 }

@@ -241,9 +241,9 @@ impl ResultPublisher {
         self.deferred.take_items()
     }
 
-    /// Removes and returns the deferred work items of a job that are to be parked.
-    pub(crate) fn take_deferred_parked(&mut self, job: &Job) -> Vec<WorkItem> {
-        self.deferred.take_parked(job)
+    /// Removes and returns the deferred work items of a job that are to move to the queue of paused companies.
+    pub(crate) fn take_deferred_paused(&mut self, job: &Job) -> Vec<WorkItem> {
+        self.deferred.take_paused(job)
     }
 
     /// Moves a malformed work message to the dead letters: unchanged, unless its headers are so large that the broker could not add the

@@ -53,7 +53,7 @@ impl Session<'_> {
                 Triage::Score => to_score.push(item),
                 Triage::Quarantine => to_move.push((item, Destination::Quarantine)),
                 Triage::Republish => to_move.push((item, Destination::Republish)),
-                Triage::Park => to_move.push((item, Destination::Parked)),
+                Triage::Pause => to_move.push((item, Destination::Paused)),
                 Triage::Drop => {
                     has_finished = true;
                     state.publisher.drop_item(item.tag);
@@ -79,7 +79,7 @@ impl Session<'_> {
     pub(super) async fn triage_again(&self, state: &mut SessionState, job: Option<Job>) -> Result<(), BrokerError> {
         let Some(job) = job else { return Ok(()) };
         let mut items = self.context.queue.remove(|item| self.is_ours(item) && item.work.job == job);
-        items.extend(state.publisher.take_deferred_parked(&job));
+        items.extend(state.publisher.take_deferred_paused(&job));
         self.triage(state, items).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rollcall_shared::message::{ControlCommand, ControlMessage, Indices, Interrupted, Job, Message};
+use rollcall_shared::message::{ControlMessage, Directive, Indices, Interrupted, Job, Message};
 
 use crate::intake::work_item::AttemptId;
 use crate::results::disposition::DecidedItem;
@@ -37,7 +37,7 @@ impl Handover {
     pub(super) fn interruptions(&self) -> Vec<ControlMessage> {
         let control = |((job, round, attempt, quarantined), indices): (&(Job, u32, u32, bool), &Indices)| ControlMessage {
             job: job.clone(),
-            command: ControlCommand::Interrupted(Interrupted {
+            directive: Directive::Interrupted(Interrupted {
                 round: *round,
                 attempt: *attempt,
                 quarantined: *quarantined,
@@ -64,8 +64,8 @@ mod tests {
             handover.interrupt(&attempt(index), false);
         }
         handover.interrupt(&attempt(5), true);
-        let told = handover.interruptions().into_iter().map(|control| match control.command {
-            ControlCommand::Interrupted(Interrupted { quarantined, indices, .. }) => (quarantined, indices.to_string()),
+        let told = handover.interruptions().into_iter().map(|control| match control.directive {
+            Directive::Interrupted(Interrupted { quarantined, indices, .. }) => (quarantined, indices.to_string()),
             other => panic!("{other:?}"),
         });
         assert_eq!(told.collect::<Vec<_>>(), [(false, "4-6".to_owned()), (true, "5".to_owned())]);

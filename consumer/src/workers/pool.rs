@@ -65,9 +65,9 @@ impl WorkerPool {
                 if catch_unwind(AssertUnwindSafe(|| watchdog.replace_lost())).is_err() {
                     tracing::error!("the watchdog of the workers panicked; trying again");
                 }
-                let parked = Instant::now();
+                let waits_since = Instant::now();
                 thread::park_timeout(LOOK_EVERY);
-                watchdog.allow_for_suspension(parked.elapsed().saturating_sub(LOOK_EVERY));
+                watchdog.allow_for_suspension(waits_since.elapsed().saturating_sub(LOOK_EVERY));
             }
             watchdog.join();
         });

@@ -1,4 +1,4 @@
-//! Control messages: commands about one job to every consumer, on the control exchange.
+//! Control messages: directives about one job to every consumer, on the control exchange.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,11 @@ use super::names::Job;
 
 const CONTROL_TYPE: &str = "rollcall.control.v1";
 
-/// What consumers are to do with a job's companies.
+/// What consumers are to do with a job's companies, or are to know of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+// The field has another name in messages: the control log may have older ones.
 #[serde(tag = "order", rename_all = "lowercase")]
-pub enum ControlCommand {
+pub enum Directive {
     /// Remove the companies of this round and of earlier rounds from the queue, unscored: the job has ended without them.
     Drop {
         /// How often the job had been redriven.
@@ -21,7 +22,7 @@ pub enum ControlCommand {
     Pause,
     /// Score them: a pause is over.
     Resume,
-    /// Forget all commands about this job: another job may take its name.
+    /// Forget all directives about this job: another job may take its name.
     Forget,
     /// A lost connection ended a delivery of each of these companies, and the consumer did not crash: the delivery does not count
     /// towards `--max-deliveries`.
@@ -41,14 +42,14 @@ pub struct Interrupted {
     pub indices: Indices,
 }
 
-/// A command about one job.
+/// A directive about one job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ControlMessage {
-    /// The job that the command is about.
+    /// The job that the directive is about.
     pub job: Job,
-    /// The command.
+    /// The directive.
     #[serde(flatten)]
-    pub command: ControlCommand,
+    pub directive: Directive,
 }
 
 impl ControlMessage {
@@ -72,12 +73,12 @@ mod tests {
 
     #[test]
     fn an_order_is_a_flat_document() {
-        let drop = ControlMessage { job: "j".parse().unwrap(), command: ControlCommand::Drop { round: 2 } };
+        let drop = ControlMessage { job: "j".parse().unwrap(), directive: Directive::Drop { round: 2 } };
         let text = serde_json::to_string(&drop).unwrap();
         assert_eq!(text, r#"{"job":"j","order":"drop","round":2}"#);
         assert_eq!(serde_json::from_str::<ControlMessage>(&text).unwrap(), drop);
         let interrupted = Interrupted { round: 0, attempt: 2, quarantined: true, indices: "0-3".parse().unwrap() };
-        let interrupted = ControlMessage { job: "j".parse().unwrap(), command: ControlCommand::Interrupted(interrupted) };
+        let interrupted = ControlMessage { job: "j".parse().unwrap(), directive: Directive::Interrupted(interrupted) };
         let text = serde_json::to_string(&interrupted).unwrap();
         assert_eq!(text, r#"{"job":"j","order":"interrupted","round":0,"attempt":2,"quarantined":true,"indices":"0-3"}"#);
         assert_eq!(serde_json::from_str::<ControlMessage>(&text).unwrap(), interrupted);

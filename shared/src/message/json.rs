@@ -29,8 +29,8 @@ mod tests {
 
     #[test]
     fn an_unknown_word_with_a_line_break_is_refused_in_one_line() {
-        let command = read_json::<ControlMessage>(br#"{"job":"j","order":"sl\neep"}"#).unwrap_err().to_string();
-        assert!(command.contains("`sl eep`"), "{command}");
+        let directive = read_json::<ControlMessage>(br#"{"job":"j","order":"sl\neep"}"#).unwrap_err().to_string();
+        assert!(directive.contains("`sl eep`"), "{directive}");
         let event = br#"{"specversion":"1.0","id":"x","source":"/","type":"rollcall.job.progress","subject":"j","time":"2027-01-31T05:00:00Z",
             "datacontenttype":"","data":{"job":"j","model":"m","state":"run\nning"}}"#;
         let event = Event::read(event).unwrap_err().to_string();

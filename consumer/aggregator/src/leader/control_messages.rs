@@ -1,10 +1,10 @@
-//! Control messages: what consumers should do with the companies of a job other than score them.
+//! Control messages: directives to consumers, what to do with the companies of a job other than score them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rollcall_shared::broker::{BrokerError, Publisher};
-use rollcall_shared::message::{ControlCommand, ControlMessage, Job};
+use rollcall_shared::message::{ControlMessage, Directive, Job};
 use rollcall_shared::topology::Topology;
 
 use crate::jobs::{JobState, Jobs};
@@ -36,7 +36,7 @@ impl ControlMessages {
         if sent == Some(is_paused) || is_unpaused {
             return Ok(());
         }
-        self.send(publisher, job, if is_paused { ControlCommand::Pause } else { ControlCommand::Resume }).await?;
+        self.send(publisher, job, if is_paused { Directive::Pause } else { Directive::Resume }).await?;
         if is_paused || !state.state().is_final() {
             self.paused.insert(job.clone(), is_paused);
         } else {
@@ -48,12 +48,12 @@ impl ControlMessages {
     /// Tells consumers to drop the remaining companies of a job that was cut short.
     pub(super) async fn drop_rest(&self, publisher: &mut Publisher<()>, job: &Job, state: &JobState) -> Result<(), BrokerError> {
         match state.dropped_round() {
-            Some(round) => self.send(publisher, job, ControlCommand::Drop { round }).await,
+            Some(round) => self.send(publisher, job, Directive::Drop { round }).await,
             None => Ok(()),
         }
     }
 
-    /// Tells consumers to forget all control messages about these jobs: other jobs may take their names.
+    /// Tells consumers to forget all directives about these jobs: other jobs may take their names.
     pub(super) async fn withdraw<'j>(
         &mut self,
         publisher: &mut Publisher<()>,
@@ -61,7 +61,7 @@ impl ControlMessages {
     ) -> Result<(), BrokerError> {
         for job in jobs {
             self.paused.remove(job);
-            self.send(publisher, job, ControlCommand::Forget).await?;
+            self.send(publisher, job, Directive::Forget).await?;
         }
         Ok(())
     }
@@ -75,16 +75,16 @@ impl ControlMessages {
     pub(super) async fn repeat(&mut self, publisher: &mut Publisher<()>, jobs: &Jobs) -> Result<(), BrokerError> {
         self.repeated_at = Instant::now();
         for (job, _) in jobs.all().filter(|(_, state)| state.is_paused()) {
-            self.send(publisher, job, ControlCommand::Pause).await?;
+            self.send(publisher, job, Directive::Pause).await?;
         }
         Ok(())
     }
 
-    async fn send(&self, publisher: &mut Publisher<()>, job: &Job, command: ControlCommand) -> Result<(), BrokerError> {
-        let control = ControlMessage { job: job.clone(), command };
+    async fn send(&self, publisher: &mut Publisher<()>, job: &Job, directive: Directive) -> Result<(), BrokerError> {
+        let control = ControlMessage { job: job.clone(), directive };
         let message = control.message(self.exchange.clone()).map_err(BrokerError::NotJson)?;
         publisher.publish_now((), message).await?;
-        tracing::info!(event = "control_sent", %job, command = ?control.command, "sent a control message to consumers");
+        tracing::info!(event = "control_sent", %job, directive = ?control.directive, "sent a control message to consumers");
         Ok(())
     }
 }
