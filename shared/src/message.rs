@@ -28,7 +28,7 @@ pub use dead_letter::{Death, DeathReason, deaths, read_dead_letter};
 pub use event::{
     Cancelled, CauseCount, Done, Enqueued, Expired, JobEvent, Opened, Pause, Progress, Redriven, Sealed, Stalled, State,
 };
-pub use headers::{Malformed, Message, bounded_headers, offset, persistent, republished};
+pub use headers::{Malformed, Message, bounded_headers, offset, persistent, to_ledger_alone};
 pub use indices::{BadIndices, Indices};
 pub use json::{BadJson, read_json};
 pub use marker::{is_marker, marker, marker_id, new_marker_id};

@@ -100,7 +100,7 @@ mod tests {
                 round,
                 opening: None,
                 cause,
-                republished: false,
+                to_ledger_alone: false,
             })
         };
         assert!(counts(0, 0) && !counts(0, 0), "the first");

@@ -47,19 +47,20 @@ pub fn persistent(kind: &str, message_id: String) -> BasicProperties {
 
 /// The properties of a message that is published once more, to the ledger alone, since another queue refused it. The ledger may have it
 /// already.
-pub fn republished(properties: BasicProperties) -> BasicProperties {
+pub fn to_ledger_alone(properties: BasicProperties) -> BasicProperties {
     let mut headers = properties.headers().clone().unwrap_or_default();
-    headers.insert(REPUBLISHED.into(), AMQPValue::Boolean(true));
+    headers.insert(TO_LEDGER_ALONE.into(), AMQPValue::Boolean(true));
     properties.with_headers(headers)
 }
 
 /// Whether a message was published once more, to the ledger alone.
-pub(super) fn is_republished(properties: &BasicProperties) -> bool {
-    let header = |headers: &FieldTable| headers.inner().get(REPUBLISHED) == Some(&AMQPValue::Boolean(true));
+pub(super) fn is_to_ledger_alone(properties: &BasicProperties) -> bool {
+    let header = |headers: &FieldTable| headers.inner().get(TO_LEDGER_ALONE) == Some(&AMQPValue::Boolean(true));
     properties.headers().as_ref().is_some_and(header)
 }
 
-const REPUBLISHED: &str = "republished";
+/// The header has the name that readers of the ledger know. Work that a consumer republishes does not have it.
+const TO_LEDGER_ALONE: &str = "republished";
 
 /// The header in which a consumer records why a work message is malformed if it had to cut the message's headers.
 pub(super) const MALFORMED: &str = "malformed";

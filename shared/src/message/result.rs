@@ -8,7 +8,7 @@ use lapin::types::FieldTable;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::headers::{Malformed, is_republished, number, opening, persistent, put_integer, put_text, text};
+use super::headers::{Malformed, is_to_ledger_alone, number, opening, persistent, put_integer, put_text, text};
 use super::names::{Index, Job, Model};
 use super::opening::Opening;
 use super::timestamp::{Timestamp, if_valid};
@@ -67,7 +67,9 @@ pub struct ResultHeaders {
     /// Why it failed; empty if it succeeded.
     pub cause: String,
     /// Whether the ledger may have it already: it was published once more, to the ledger alone, since another queue refused it.
-    pub republished: bool,
+    // As in the header, and in checkpoints so far.
+    #[serde(rename = "republished")]
+    pub to_ledger_alone: bool,
 }
 
 impl ResultHeaders {
@@ -91,7 +93,7 @@ impl ResultHeaders {
                 Outcome::Succeeded => String::new(),
                 Outcome::Failed => text(properties, "cause")?.chars().take(LONGEST_CAUSE).collect(),
             },
-            republished: is_republished(properties),
+            to_ledger_alone: is_to_ledger_alone(properties),
         })
     }
 }

@@ -99,7 +99,7 @@ impl JobState {
         }
         let index = result.index.0;
         if self.outcomes.contains(index) || self.phase.is_forgotten() {
-            self.duplicates += u64::from(!result.republished);
+            self.duplicates += u64::from(!result.to_ledger_alone);
             return Ok(());
         }
         if self.total.is_some_and(|total| u64::from(index) >= total) {
@@ -113,7 +113,7 @@ impl JobState {
                 return Ok(());
             }
             if result.round != redrive.round {
-                self.duplicates += u64::from(!result.republished);
+                self.duplicates += u64::from(!result.to_ledger_alone);
                 return Ok(());
             }
         }

@@ -38,8 +38,8 @@ fn sealed(total: u64) -> Record {
 
 fn result(index: u32, outcome: Outcome) -> Record {
     let cause = if outcome == Outcome::Failed { "timeout".to_owned() } else { String::new() };
-    let (round, opening, republished) = (0, None, false);
-    Record::Result(ResultHeaders { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, republished })
+    let (round, opening, to_ledger_alone) = (0, None, false);
+    Record::Result(ResultHeaders { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, to_ledger_alone })
 }
 
 fn in_round(round: u32, record: Record) -> Record {

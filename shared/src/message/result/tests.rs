@@ -114,7 +114,7 @@ proptest! {
         let model = "m".parse().unwrap();
         let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.0 };
         let (job, index, outcome, cause) = (work.job.clone(), work.index, scored.outcome(), cause.unwrap_or_default());
-        let read = ResultHeaders { job, index, outcome, attempt, round, opening, cause, republished: false };
+        let read = ResultHeaders { job, index, outcome, attempt, round, opening, cause, to_ledger_alone: false };
         prop_assert_eq!(ResultHeaders::read(&result.properties()), Ok(read));
     }
 }

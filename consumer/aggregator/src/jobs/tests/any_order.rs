@@ -15,8 +15,8 @@ fn any_score() -> impl Strategy<Value = Score> {
 fn scored(index: u32, round: u32, score: &Score) -> Record {
     let outcome = if score.is_some() { Failed } else { Succeeded };
     let cause = score.clone().unwrap_or_default();
-    let (opening, republished) = (None, false);
-    Record::Result(ResultHeaders { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, republished })
+    let (opening, to_ledger_alone) = (None, false);
+    Record::Result(ResultHeaders { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, to_ledger_alone })
 }
 
 /// An order of up to 200 records, for [`ordered`].

@@ -92,7 +92,7 @@ fn the_companies_of_the_jobs_that_ended_first_are_given_up_first() {
                 round: 0,
                 opening: None,
                 cause,
-                republished: false,
+                to_ledger_alone: false,
             };
             take(&mut jobs, Record::Result(counted));
         }

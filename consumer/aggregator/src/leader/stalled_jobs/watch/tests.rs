@@ -43,7 +43,7 @@ fn answer(jobs: &mut Jobs, index: u32) {
         round: 0,
         opening: None,
         cause,
-        republished: false,
+        to_ledger_alone: false,
     };
     jobs.apply(jobs.next_offset(), None, Record::Result(result));
 }
