@@ -153,6 +153,16 @@ pub enum ScorerSpec {
     Command(Vec<String>),
 }
 
+impl ScorerSpec {
+    /// How to try this kind of scorer by hand: part of the error of a consumer whose scorer never works.
+    pub(crate) fn how_to_try(&self) -> &'static str {
+        match self {
+            ScorerSpec::Bayes(_) => "a network that loads should score any record: report this, with the network and a record",
+            ScorerSpec::Command(_) => r#"run it with the line {"id":"1","instances":[{…}]} on its input, and fix it"#,
+        }
+    }
+}
+
 impl fmt::Display for ScorerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -24,6 +24,8 @@ const SAMPLE_FOR: Duration = Duration::from_secs(10);
 /// What all workers know about their scorers.
 pub(crate) struct Health {
     scorer: String,
+    /// How to try the scorer by hand.
+    how_to_try: &'static str,
     stop: Stop,
     known: Mutex<Known>,
 }
@@ -52,8 +54,8 @@ pub(crate) enum UnprovenFailure {
 
 impl Health {
     /// A scorer of which nothing is known yet. If it is given up, `stop` ends the process.
-    pub(crate) fn new(scorer: String, stop: Stop) -> Health {
-        Health { scorer, stop, known: Mutex::default() }
+    pub(crate) fn new(scorer: String, how_to_try: &'static str, stop: Stop) -> Health {
+        Health { scorer, how_to_try, stop, known: Mutex::default() }
     }
 
     /// The scorer has answered a call validly.
@@ -99,8 +101,8 @@ impl Health {
         self.lock().given_up.get_or_insert_with(|| {
             format!(
                 "expected the scorer {:?} to answer, found that it {what} in a row and has never scored one, the last time with {error}; \
-                 run it with the line {{\"id\":\"1\",\"instances\":[{{…}}]}} on its input, and fix it; the first failure of each company was not counted as an attempt",
-                self.scorer
+                 {}; the first failure of each company was not counted as an attempt",
+                self.scorer, self.how_to_try
             )
         });
         self.stop.now();
@@ -158,7 +160,7 @@ mod tests {
 
     fn health() -> (Health, Shutdown) {
         let (stop, shutdown) = Shutdown::manual();
-        (Health::new("python3 s.py".to_owned(), stop), shutdown)
+        (Health::new("python3 s.py".to_owned(), "run it by hand", stop), shutdown)
     }
 
     fn fail(health: &Health, index: u32, is_awaited: bool) -> UnprovenFailure {
@@ -173,7 +175,13 @@ mod tests {
         assert_eq!(fail(&health, 2, false), UnprovenFailure::Uncharged);
         assert!(shutdown.is_requested());
         let reason = health.given_up().unwrap();
-        for words in ["\"python3 s.py\"", "3 companies in a row", "scorer_crashed: exit code 1", "not counted as an attempt"] {
+        let words = [
+            "\"python3 s.py\"",
+            "3 companies in a row",
+            "scorer_crashed: exit code 1; run it by hand",
+            "not counted as an attempt",
+        ];
+        for words in words {
             assert!(reason.contains(words), "{reason}");
         }
     }
