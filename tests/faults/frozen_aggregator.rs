@@ -1,4 +1,4 @@
-//! Two aggregators that both believe that they lead.
+//! Leaders that are cut off or killed around the done event, and their successors.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn an_aggregator_behind_a_frozen_link_is_replaced_and_one_done_event_is_said() {
 }
 
 #[test]
-fn a_done_event_that_comes_too_late_from_an_aggregator_that_was_cut_off_is_not_taken() {
+fn of_a_leader_that_is_cut_off_with_its_done_event_under_way_the_successor_publishes_one_and_the_ledger_has_no_other() {
     let fleet = Fleet::fresh();
     let (relay, active, standby) = two_aggregators(&fleet);
     let companies = fleet.companies(200);
@@ -57,7 +57,7 @@ fn a_done_event_that_comes_too_late_from_an_aggregator_that_was_cut_off_is_not_t
 }
 
 #[test]
-fn a_successor_does_not_say_again_what_its_predecessor_said_with_its_last_breath() {
+fn of_a_leader_that_is_killed_after_its_done_event_was_read_back_the_successor_publishes_no_other() {
     let fleet = Fleet::fresh();
     let mut active = fleet.aggregator(&[]);
     active.wait_until_event("counting");
