@@ -26,6 +26,7 @@ mod unreadable_record;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use lapin::Channel;
 use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Job, Timestamp, marker, new_marker_id};
@@ -96,6 +97,8 @@ struct Leader<'a> {
     checkpoint: Checkpoint,
     /// On the channel that holds the checkpoint.
     publisher: Publisher<()>,
+    /// For events that the ledger does not keep.
+    unconfirmed: Channel,
     announcements: Announcements,
     control_messages: ControlMessages,
     dead_letters: DeadLetters,
@@ -131,7 +134,8 @@ impl<'a> Leader<'a> {
             jobs,
             checkpoint,
             publisher,
-            announcements: Announcements::new(publishing.channel().await?, &topology),
+            unconfirmed: publishing.channel().await?,
+            announcements: Announcements::new(&topology),
             control_messages: ControlMessages::new(&topology),
             dead_letters: DeadLetters::new(),
             paused_companies: PausedCompanies::new(Publisher::on(publishing, publishing.channel().await?).await?),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rollcall_shared::broker::BrokerError;
+use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
 use rollcall_shared::message::{Job, Timestamp};
 
 use super::Leader;
@@ -69,10 +69,14 @@ impl Leader<'_> {
         if self.changed.is_empty() {
             self.metrics.ledger_lag.set(0.0);
         }
-        self.announcements.publish_progress(&self.jobs, self.changed.drain()).await?;
+        for progress in self.announcements.progress(&self.jobs, self.changed.drain()) {
+            publish_unconfirmed(&self.unconfirmed, progress).await?;
+        }
         self.bindings.declare_if_due();
         for stalled in self.stalled_jobs.every_second(&self.jobs) {
-            self.announcements.publish_stalled(stalled).await?;
+            if let Some(stalled) = self.announcements.stalled(stalled) {
+                publish_unconfirmed(&self.unconfirmed, stalled).await?;
+            }
         }
         self.measure();
         if self.checkpoint.is_due(&self.jobs) {

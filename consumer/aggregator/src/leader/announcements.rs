@@ -4,8 +4,6 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use lapin::Channel;
-use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
 use rollcall_shared::message::{Event, Expired, Job, JobEvent, Message, Stalled, Timestamp};
 use rollcall_shared::topology::Topology;
 
@@ -13,8 +11,6 @@ use crate::jobs::{JobState, Jobs};
 
 /// Makes job events, and remembers which it has made.
 pub(super) struct Announcements {
-    /// For events that the ledger does not keep.
-    unconfirmed: Channel,
     exchange: String,
     /// Done events that were made and not read back yet, each by its job and round, and since when the job was known to be due.
     done: HashMap<(Job, u32), Instant>,
@@ -23,15 +19,9 @@ pub(super) struct Announcements {
 }
 
 impl Announcements {
-    /// Progress is published on the channel `unconfirmed`.
-    pub(super) fn new(unconfirmed: Channel, topology: &Topology) -> Announcements {
-        Announcements {
-            unconfirmed,
-            exchange: topology.events(),
-            done: HashMap::new(),
-            expired: HashSet::new(),
-            last_progress: HashMap::new(),
-        }
+    pub(super) fn new(topology: &Topology) -> Announcements {
+        let exchange = topology.events();
+        Announcements { exchange, done: HashMap::new(), expired: HashSet::new(), last_progress: HashMap::new() }
     }
 
     /// Makes the done event of a job that is due after running for `seconds`, as is known since `read_at`; `None` if it was made before and is
@@ -71,8 +61,9 @@ impl Announcements {
         expired.into_iter().filter_map(|expired| self.message(JobEvent::Expired(expired))).collect()
     }
 
-    /// Publishes the progress of each of the `changed` jobs that has not ended.
-    pub(super) async fn publish_progress(&mut self, jobs: &Jobs, changed: impl Iterator<Item = Job>) -> Result<(), BrokerError> {
+    /// Makes the progress event of each of the `changed` jobs that has not ended.
+    pub(super) fn progress(&mut self, jobs: &Jobs, changed: impl Iterator<Item = Job>) -> Vec<Message> {
+        let mut progress = Vec::new();
         for job in changed {
             let Some(state) = jobs.get(&job) else { continue };
             if state.state().is_final() {
@@ -80,19 +71,14 @@ impl Announcements {
                 continue;
             }
             let companies_per_second = self.rate(&job, state.counted());
-            if let Some(message) = self.message(JobEvent::Progress(state.progress(&job, companies_per_second))) {
-                publish_unconfirmed(&self.unconfirmed, message).await?;
-            }
+            progress.extend(self.message(JobEvent::Progress(state.progress(&job, companies_per_second))));
         }
-        Ok(())
+        progress
     }
 
-    /// Publishes that companies of a job are lost.
-    pub(super) async fn publish_stalled(&self, stalled: Stalled) -> Result<(), BrokerError> {
-        match self.message(JobEvent::Stalled(stalled)) {
-            Some(message) => publish_unconfirmed(&self.unconfirmed, message).await,
-            None => Ok(()),
-        }
+    /// Makes the event that companies of a job are lost.
+    pub(super) fn stalled(&self, stalled: Stalled) -> Option<Message> {
+        self.message(JobEvent::Stalled(stalled))
     }
 
     fn rate(&mut self, job: &Job, counted: u64) -> f64 {
@@ -110,6 +96,64 @@ impl Announcements {
             Err(error) => {
                 tracing::error!(event = "event_not_json", %error, id = event.id, "a job event has no JSON form");
                 None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rollcall_shared::message::{Cancelled, Indices, Opened, Redriven, Settings};
+
+    use super::*;
+    use crate::jobs::Record;
+
+    fn tell(jobs: &mut Jobs, event: JobEvent) {
+        jobs.apply(jobs.next_offset(), None, Record::Event(event));
+    }
+
+    /// A job of no companies that was cancelled and then redriven so many times, and whose latest done event is due.
+    fn due(job: &str, redrives: u32) -> (Job, JobState) {
+        let (job, mut jobs) = (job.parse::<Job>().unwrap(), Jobs::default());
+        let (model, source, settings) = ("m".parse().unwrap(), String::new(), Settings::default());
+        tell(&mut jobs, JobEvent::Opened(Opened { job: job.clone(), opening: None, model, source, opened_at: None, settings }));
+        let (reason, total, opening) = (String::new(), None, None);
+        tell(&mut jobs, JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total, redrives: 0, opening }));
+        for round in 1..=redrives {
+            let done = jobs.get(&job).unwrap().done(&job, Timestamp::now(), None);
+            tell(&mut jobs, JobEvent::Done(done));
+            let (job, by, indices, redriven_at) = (job.clone(), String::new(), Indices::default(), None);
+            tell(
+                &mut jobs,
+                JobEvent::Redriven(Redriven { job, round, by, indices, companies: 0, total, redriven_at, opening: None }),
+            );
+        }
+        let state = jobs.get(&job).unwrap().clone();
+        assert!(state.is_due());
+        (job, state)
+    }
+
+    proptest! {
+        #[test]
+        fn the_done_event_of_a_round_is_made_once_until_it_is_noted_whatever_is_asked_in_between(
+            steps in prop::collection::vec((0_usize..3, any::<bool>()), 1..60)
+        ) {
+            let rounds = [(due("j", 0), 0, "j/done"), (due("j", 1), 1, "j/done/1"), (due("k", 0), 0, "k/done")];
+            let mut announcements = Announcements::new(&Topology::new("p"));
+            let mut awaited = HashSet::new();
+            for (at, is_read_back) in steps {
+                let ((job, state), round, id) = &rounds[at];
+                if is_read_back {
+                    prop_assert_eq!(announcements.note_done(job, *round).is_some(), awaited.remove(id));
+                } else {
+                    let made = announcements.done(job, state, None, Instant::now());
+                    prop_assert_eq!(made.is_some(), awaited.insert(*id));
+                    if let Some(message) = made {
+                        prop_assert_eq!(Event::read(&message.body).unwrap().id, *id);
+                    }
+                }
+                prop_assert_eq!(announcements.is_awaited(job, *round), awaited.contains(id));
             }
         }
     }
