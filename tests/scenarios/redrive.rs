@@ -46,6 +46,7 @@ fn what_failed_for_a_cause_is_tried_again_with_a_mended_scorer_and_only_that() {
     let done = redrive(&fleet, &[], 0);
     assert_eq!((counts(&done), &done["state"], &done["redrives"]), ([5, 5, 0, 0], &"succeeded".into(), &2.into()));
     let record = fleet.finished("j");
+    record.assert_rounds();
     let ids: Vec<&str> = record.done.iter().map(|done| done["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["j/done", "j/done/1", "j/done/2"]);
     let tried: Vec<usize> = record.outcomes.values().map(Vec::len).collect();
@@ -90,6 +91,7 @@ fn what_a_cancelled_job_lacks_is_enqueued_from_its_file_and_the_job_is_whole() {
     assert_eq!((counts(&done), &done["state"]), ([2_000, 2_000, 0, 0], &"succeeded".into()));
     let fetched = fleet.producer(&["results", "j", "--to", "r.csv", "--output", "json"]).expect(0).json();
     assert_eq!(fetched["rows"], 2_000);
+    fleet.finished("j").assert_rounds();
 }
 
 #[test]
@@ -110,6 +112,7 @@ fn a_job_that_was_cancelled_in_mid_file_is_whole_only_when_it_is_redriven_from_t
     let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
     let done = missing(5_000).expect(0).json();
     assert_eq!((counts(&done), &done["state"]), ([5_000, 5_000, 0, 0], &"succeeded".into()));
+    fleet.finished("j").assert_rounds();
 }
 
 #[test]
@@ -130,6 +133,7 @@ fn what_is_left_of_a_redrive_of_a_job_that_was_cut_short_are_its_companies_and_n
     let done = redrive(&fleet, &["--missing"], 1);
     let [total, failed] = ["total", "failed"].map(|key| cut[key].as_u64().unwrap());
     assert_eq!((counts(&done), &done["state"]), ([total, failed, 0, total - failed], &"cancelled".into()));
+    fleet.finished("j").assert_rounds();
 }
 
 #[test]
@@ -143,6 +147,7 @@ fn named_companies_are_done_again_with_the_records_of_a_mended_file() {
     let done = redrive(&fleet, &["--index", "0-1", "--file", mended.to_str().unwrap()], 1);
     assert_eq!(counts(&done), [3, 2, 1, 0]);
     assert_results(&fleet, &[("a", "failed"), ("b", "succeeded"), ("c", "succeeded")]);
+    fleet.finished("j").assert_rounds();
     let sorted = fleet.file("sorted.csv", "company_id,do\nc,\nb,\na,\n");
     let refused = fleet.producer(&["redrive", "j", "--index", "1", "--file", sorted.to_str().unwrap()]).expect(2);
     assert!(["row 1", "\"a\"", "\"c\"", "same order"].iter().all(|words| refused.error().contains(words)), "{refused:?}");
@@ -220,6 +225,7 @@ fn a_redrive_that_is_interrupted_leaves_the_job_open_and_says_how_to_finish_it()
     fleet.producer(&["cancel", "j"]).expect(0);
     let cancelled: Vec<u64> = named(&fleet, "cancelled").iter().map(|data| data["redrives"].as_u64().unwrap_or(0)).collect();
     assert_eq!(cancelled, [0, 1]);
+    fleet.finished("j").assert_rounds();
 }
 
 /// The data of the job's events of this name.

@@ -1,6 +1,6 @@
 //! A reader of the ledger that shares no code with Rollcall: it knows only the names and headers that the contract promises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -43,6 +43,21 @@ pub struct JobRecord {
     pub early: Vec<i64>,
     /// Whether a done event came before the sealed event.
     pub premature: bool,
+    /// The first round, and one more for each redrive that came after the done event of the round before.
+    rounds: Vec<Round>,
+}
+
+/// One round of a job.
+#[derive(Debug, Default)]
+struct Round {
+    /// The companies that it enqueues again; none in the first round.
+    reopened: BTreeSet<i64>,
+    /// The companies with an outcome of this round before its done event.
+    answered: BTreeSet<i64>,
+    /// Those whose first outcome of this round came after it.
+    late: BTreeSet<i64>,
+    /// How many companies had an outcome of any round when it was done; `None` until then.
+    answered_by_then: Option<usize>,
 }
 
 impl JobRecord {
@@ -54,11 +69,45 @@ impl JobRecord {
         }
     }
 
-    /// Checks invariants 1 and 2 for a job that ran to its end with `total` companies. The error names the company.
+    /// Checks invariants 1 and 2 for a job that ran to its end with `total` companies and was not redriven: one done event, and
+    /// no company with its first outcome after it. The error names the company.
     pub fn check(&self, total: u64) -> Result<(), String> {
         self.check_events(total)?;
         self.check_companies(total)?;
         self.check_done(total)
+    }
+
+    /// Checks invariant 2 for a job that may have been redriven or cut short: each round that has begun has one done event. No company
+    /// that it counts, and of a round that was not cut short no company at all, got its first outcome of the round after it.
+    pub fn check_rounds(&self) -> Result<(), String> {
+        let id = |round: usize| match (self.done[0]["subject"].as_str().unwrap_or_default(), round) {
+            (job, 0) => format!("{job}/done"),
+            (job, round) => format!("{job}/done/{round}"),
+        };
+        expect("a done event", &self.done.is_empty(), &false)?;
+        let found: Vec<&str> = self.done.iter().map(|done| done["id"].as_str().unwrap_or_default()).collect();
+        let expected: Vec<String> = (0..self.rounds.len()).map(id).collect();
+        expect("the ids of the done events", &found, &expected.iter().map(String::as_str).collect())?;
+        for ((round, done), id) in self.rounds.iter().zip(&self.done).zip(&expected) {
+            let count = |key: &str| done["data"][key].as_u64().unwrap_or(u64::MAX);
+            let counted = count("succeeded").saturating_add(count("failed"));
+            let answered = round.answered_by_then.unwrap_or_default() as u64;
+            expect(&format!("{id} counts no more companies than had an outcome by then"), &(counted <= answered), &true)?;
+            // One that was cut short has a reason.
+            if count("cancelled") == 0 && done["data"]["reason"].is_null() {
+                expect(&format!("companies with their first outcome after {id}"), &round.late, &BTreeSet::new())?;
+                let lost = round.reopened.difference(&round.answered).next();
+                expect(&format!("a redriven company without an outcome before {id}"), &lost, &None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asserts the same.
+    pub fn assert_rounds(&self) {
+        if let Err(fault) = self.check_rounds() {
+            panic!("{fault}; events: {:?}, done: {:?}", self.events, self.done);
+        }
     }
 
     fn check_events(&self, total: u64) -> Result<(), String> {
@@ -132,6 +181,20 @@ impl JobRecord {
         if name == "opened" {
             self.opening = opening;
         }
+        match name.as_str() {
+            "opened" if self.rounds.is_empty() => self.rounds.push(Round::default()),
+            // Of two redrives at the same time the first counts, and one of a job that is not done is none.
+            "redriven" if self.done.len() == self.rounds.len() && event["data"]["round"] == self.rounds.len() => {
+                let reopened = indices(event["data"]["indices"].as_str().unwrap());
+                self.rounds.push(Round { reopened, ..Round::default() });
+            }
+            "done" => {
+                if let Some(round) = self.rounds.last_mut() {
+                    round.answered_by_then.get_or_insert(self.outcomes.len());
+                }
+            }
+            _ => {}
+        }
         if name == "done" {
             self.premature |= !self.events.iter().any(|(name, _)| name == "sealed");
             self.done.push(event);
@@ -140,7 +203,14 @@ impl JobRecord {
         }
     }
 
-    fn take_in_outcome(&mut self, index: i64, outcome: Outcome) {
+    fn take_in_outcome(&mut self, index: i64, round: usize, outcome: Outcome) {
+        if let Some(round) = self.rounds.get_mut(round) {
+            if round.answered_by_then.is_none() {
+                round.answered.insert(index);
+            } else if !round.answered.contains(&index) {
+                round.late.insert(index);
+            }
+        }
         let outcomes = self.outcomes.entry(index).or_default();
         outcomes.push(outcome);
         if !self.done.is_empty() {
@@ -151,6 +221,16 @@ impl JobRecord {
             self.early.push(index);
         }
     }
+}
+
+/// The indices that a text such as `0-99,105` names.
+fn indices(text: &str) -> BTreeSet<i64> {
+    let number = |text: &str| text.parse::<i64>().unwrap();
+    let ranges = text.split(',').filter(|range| !range.is_empty()).map(|range| match range.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => number(range)..=number(range),
+    });
+    ranges.flatten().collect()
 }
 
 fn expect<T: std::fmt::Debug + PartialEq>(what: &str, found: &T, expected: &T) -> Result<(), String> {
@@ -217,7 +297,8 @@ fn take_in(jobs: &mut BTreeMap<String, JobRecord>, delivery: &Delivery, bodies: 
         if !record.is_of(text(delivery, "opening").as_deref()) {
             return;
         }
-        record.take_in_outcome(index, outcome);
+        let round = header(delivery, "round").map_or(0, |_| usize::try_from(number(delivery, "round")).unwrap());
+        record.take_in_outcome(index, round, outcome);
         if bodies == Bodies::Kept {
             let body: Value = serde_json::from_slice(&delivery.data).unwrap();
             assert_eq!(body["index"], index, "a result's body is of another company than its headers");
@@ -254,51 +335,4 @@ fn number(delivery: &Delivery, key: &str) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// A correct ledger of a job of two companies, of which the second failed.
-    fn good() -> JobRecord {
-        let mut record = JobRecord::default();
-        record.take_in_event("opened".into(), json!({}));
-        record.take_in_outcome(0, Outcome::Succeeded);
-        record.take_in_outcome(1, Outcome::Failed("odd".into()));
-        record.take_in_outcome(1, Outcome::Succeeded);
-        record.take_in_event("sealed".into(), json!({ "data": { "total": 2 } }));
-        let data = json!({ "total": 2, "succeeded": 1, "failed": 1, "cancelled": 0, "duplicates": 1,
-            "causes": [{ "cause": "odd", "count": 1 }] });
-        record.take_in_event("done".into(), json!({ "id": "j/done", "subject": "j", "data": data }));
-        record.take_in_outcome(0, Outcome::Succeeded);
-        record
-    }
-
-    #[test]
-    fn a_job_that_was_counted_once_passes_with_its_duplicates() {
-        assert_eq!((good().check(2), good().duplicates()), (Ok(()), 2));
-    }
-
-    #[test]
-    fn whatever_does_not_hold_is_named() {
-        type Harm = fn(&mut JobRecord);
-        let harms: [(Harm, &str); 10] = [
-            (|record| record.done.push(record.done[0].clone()), "done events: expected 1, found 2"),
-            (|record| record.done.clear(), "done events: expected 1, found 0"),
-            (|record| drop(record.outcomes.remove(&0)), "a company without an outcome: expected None, found Some(0)"),
-            (|record| record.take_in_outcome(2, Outcome::Succeeded), "does not have: expected None, found Some(2)"),
-            (|record| record.late.push(1), "only after the done event: expected [], found [1]"),
-            (|record| record.early.push(1), "before the job was opened: expected [], found [1]"),
-            (|record| drop(record.events.pop()), "the job sealed: expected false"),
-            (|record| record.premature = true, "done before it was sealed"),
-            (|record| record.done[0]["data"]["succeeded"] = 2.into(), "the done event's succeeded"),
-            (|record| record.done[0]["data"]["causes"][0]["count"] = 2.into(), "the done event's count of odd"),
-        ];
-        for (harm, expected) in harms {
-            let mut record = good();
-            harm(&mut record);
-            let fault = record.check(2).unwrap_err();
-            assert!(fault.contains(expected), "expected {expected:?} in {fault:?}");
-        }
-    }
-}
+mod tests;
