@@ -77,8 +77,9 @@ impl JobRecord {
         self.check_done(total)
     }
 
-    /// Checks invariant 2 for a job that may have been redriven or cut short: each round that has begun has one done event. No company
-    /// that it counts, and of a round that was not cut short no company at all, got its first outcome of the round after it.
+    /// Checks invariant 2 for a job that may have been redriven or cut short: each round that has begun has one done event, which
+    /// counts no more companies than had an outcome by then. Unless the round was cut short, no company got its first outcome of
+    /// the round after it.
     pub fn check_rounds(&self) -> Result<(), String> {
         let id = |round: usize| match (self.done[0]["subject"].as_str().unwrap_or_default(), round) {
             (job, 0) => format!("{job}/done"),
