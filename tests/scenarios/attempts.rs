@@ -1,11 +1,6 @@
 //! A retryable failure is tried again after a delay; a final one is not.
 
 use rollcall_tests::{Fleet, Outcome, SCORER};
-use serde_json::Value;
-
-fn body(bodies: &[Value], index: u64) -> &Value {
-    bodies.iter().find(|body| body["index"] == index).unwrap()
-}
 
 #[test]
 fn a_failure_that_may_pass_is_tried_again_and_the_last_attempt_is_what_counts() {
@@ -17,7 +12,7 @@ fn a_failure_that_may_pass_is_tried_again_and_the_last_attempt_is_what_counts() 
     fleet.enqueue(&file, "m", "j", &["--wait", "--retry-delays", "50ms,200ms"]).expect(1);
     let record = fleet.finished("j");
     record.assert_counted_once(4);
-    let [a, b, c, d] = [0, 1, 2, 3].map(|index| body(&record.bodies, index));
+    let [a, b, c, d] = [0, 1, 2, 3].map(|index| record.bodies().find(|body| body["index"] == index).unwrap());
     assert_eq!((&a["outcome"], &a["attempt"]), (&"succeeded".into(), &1.into()));
     assert_eq!((&b["outcome"], &b["attempt"]), (&"succeeded".into(), &3.into()));
     assert_eq!((&c["outcome"], &c["attempt"], &c["error"]["cause"]), (&"failed".into(), &3.into(), &"busy".into()));
@@ -37,7 +32,7 @@ fn how_often_a_company_is_tried_is_said_by_its_job_or_else_by_the_consumer() {
         fleet.enqueue(&file, "m", job, &[&["--wait"], more].concat()).expect(1);
         let record = fleet.finished(job);
         assert_eq!(record.outcomes[&0], [Outcome::Failed("busy".to_owned())]);
-        assert_eq!(record.bodies[0]["attempt"], attempts, "{job}");
+        assert_eq!(record.bodies().next().unwrap()["attempt"], attempts, "{job}");
     }
     for bad in [&["--max-attempts", "0"][..], &["--retry-delays", "0s"], &["--retry-delays", "soon"]] {
         let refused = fleet.enqueue(&file, "m", "bad", bad).expect(2);

@@ -37,7 +37,7 @@ fn plain(fleet: &Fleet, count: usize) -> PathBuf {
 fn assert_none_charged(record: &JobRecord, count: u64) {
     record.assert_counted_once(count);
     assert!(record.causes().is_empty(), "{:?}", record.causes());
-    let charged = record.bodies.iter().filter(|body| body["attempt"] != 1).count();
+    let charged = record.bodies().filter(|body| body["attempt"] != 1).count();
     assert_eq!(charged, 0, "companies were charged an attempt");
 }
 
@@ -96,7 +96,7 @@ fn a_scorer_that_has_only_answered_with_errors_before_it_breaks_is_broken_too() 
     let record = fleet.finished("j");
     record.assert_counted_once(20);
     assert!(record.causes().is_empty(), "{:?}", record.causes());
-    let charged = record.bodies.iter().filter(|body| body["attempt"] != 1).count();
+    let charged = record.bodies().filter(|body| body["attempt"] != 1).count();
     assert_eq!(charged, 1, "only the one that the scorer answered for");
 }
 
@@ -238,7 +238,7 @@ fn a_prediction_that_is_no_number_fails_its_own_company_at_once_and_the_scorer_g
     let record = fleet.ledger("j");
     record.assert_counted_once(500);
     assert_eq!(record.causes(), [("invalid_answer", 5)].into());
-    let failed: Vec<_> = record.bodies.iter().filter(|body| body["outcome"] == "failed").collect();
+    let failed: Vec<_> = record.bodies().filter(|body| body["outcome"] == "failed").collect();
     assert!(failed.iter().all(|body| body["attempt"] == 1 && body["error"]["message"].as_str().unwrap().contains("write null")));
     assert_eq!(starts(&fleet), 1, "the scorer was started anew");
 }

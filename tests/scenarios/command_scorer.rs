@@ -53,10 +53,10 @@ fn only_the_companies_on_which_a_scorer_fails_fail_and_each_says_why() {
     for (index, cause) in [(10, "scorer_crashed"), (11, "no_data"), (40, "timeout"), (70, "invalid_answer"), (99, "no_data")] {
         assert_eq!(record.outcomes[&index], [Outcome::Failed(cause.to_owned())], "company {index}");
     }
-    for body in record.bodies.iter().filter(|body| body["outcome"] == "succeeded") {
+    for body in record.bodies().filter(|body| body["outcome"] == "succeeded") {
         assert_eq!(body["prediction"]["company_id"], body["company_id"], "a prediction went to another company");
     }
-    let message = |index: u64| &record.bodies.iter().find(|body| body["index"] == index).unwrap()["error"]["message"];
+    let message = |index: u64| record.bodies().find(|body| body["index"] == index).unwrap()["error"]["message"].clone();
     for (index, words) in [(10, "exit code 9"), (11, "nothing is known of it"), (40, "within 1s"), (70, "nonsense")] {
         assert!(message(index).as_str().unwrap().contains(words), "company {index}: {}", message(index));
     }

@@ -60,7 +60,7 @@ fn record(company: usize) -> Value {
 /// Asserts that each company succeeded, under its index and id, and that its scorer got its record.
 fn assert_scored(record_of_job: &JobRecord, how: &str) {
     record_of_job.assert_counted_once(3);
-    for body in &record_of_job.bodies {
+    for body in record_of_job.bodies() {
         let company = usize::try_from(body["index"].as_u64().unwrap()).unwrap();
         assert_eq!(body["company_id"], COMPANIES[company][0], "{how}");
         assert_eq!(body["prediction"], record(company), "{how}");
@@ -142,7 +142,7 @@ fn a_row_without_an_id_gets_its_index_and_another_column_can_hold_the_ids() {
         let file = fleet.file(&format!("{job}.csv"), csv);
         fleet.enqueue(&file, "echo", job, &[flags, &["--wait"]].concat()).expect(0);
         let record = fleet.finished(job);
-        let id_of = |index: u64| &record.bodies.iter().find(|body| body["index"] == index).unwrap()["company_id"];
+        let id_of = |index: u64| record.bodies().find(|body| body["index"] == index).unwrap()["company_id"].clone();
         assert_eq!([id_of(0), id_of(1)], ids, "{job}");
     }
 }
@@ -169,8 +169,7 @@ fn the_numbers_and_booleans_of_pandas_are_the_states_of_a_model() {
         fleet.enqueue(&fleet.file(&format!("c.{name}"), contents), "codes", name, &["--wait"]).expect(0);
         let mut found: Vec<(Value, Value)> = fleet
             .finished(name)
-            .bodies
-            .iter()
+            .bodies()
             .map(|body| (body["company_id"].clone(), body["prediction"]["risk"][0].clone()))
             .collect();
         found.sort_by_key(|(id, _)| id.to_string());
@@ -185,7 +184,7 @@ fn a_job_no_field_of_which_names_a_variable_fails_unless_that_is_allowed() {
     let (_aggregator, consumer) = (fleet.aggregator(&[]), fleet.consumer("codes", &model, &["--threads", "1"]));
     let file = fleet.file("c.csv", "company_id,Grade\na,1\nb,0\n");
     fleet.enqueue(&file, "codes", "wrong", &["--wait", "--retry-delays", "200ms"]).expect(1);
-    for body in &fleet.finished("wrong").bodies {
+    for body in fleet.finished("wrong").bodies() {
         assert_eq!(body["error"]["cause"], "no_features");
         let message = body["error"]["message"].as_str().unwrap();
         assert!(message.contains("('grade', 'late', 'risk'), found 'Grade', 'company_id'; rename the columns"), "{message}");
@@ -204,7 +203,7 @@ fn a_company_without_features_is_scored_wherever_in_its_file_the_others_have_som
         (fleet.aggregator(&[]), fleet.consumer("codes", &model, &["--threads", "1", "--batch", "1", "--prefetch", "1"]));
     let file = fleet.file("c.jsonl", "{\"name\":\"first\"}\n{\"grade\":1}\n{\"name\":\"last\"}\n");
     fleet.enqueue(&file, "codes", "mixed", &["--wait", "--retry-delays", "200ms"]).expect(0);
-    assert_eq!(fleet.finished("mixed").bodies.iter().filter(|body| body["attempt"] == 2).count(), 1);
+    assert_eq!(fleet.finished("mixed").bodies().filter(|body| body["attempt"] == 2).count(), 1);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn assert_uncharged(fleet: &Fleet, job: &str, companies: u64) {
     let done = &record.done[0]["data"];
     let costs = ["failed", "retries", "duplicates"].map(|key| done[key].as_u64().unwrap());
     assert_eq!((costs, record.duplicates()), ([0, 0, 0], 0), "{done}");
-    assert!(record.bodies.iter().all(|body| body["attempt"] == 1));
+    assert!(record.bodies().all(|body| body["attempt"] == 1));
 }
 
 fn fleet_of(fleet: &Fleet, job: &str) -> Value {
@@ -107,7 +107,7 @@ fn a_consumer_that_was_stopped_for_longer_than_its_heartbeat_loses_its_work_to_o
     fleet.enqueue(&companies(&fleet, "d.csv", &[(20, "")]), "m", "k", &["--wait"]).expect(0);
     assert_uncharged(&fleet, "k", 20);
     let record = fleet.ledger("j");
-    assert!(record.causes().is_empty() && record.bodies.iter().all(|body| body["attempt"] == 1), "{:?}", record.causes());
+    assert!(record.causes().is_empty() && record.bodies().all(|body| body["attempt"] == 1), "{:?}", record.causes());
     frozen.terminate();
     let ended = frozen.wait(Duration::from_secs(30)).expect(0);
     let is_blamed = ["event=\"worker_replaced\"", "event=\"scorer_killed\""].iter().any(|words| ended.stderr.contains(words));

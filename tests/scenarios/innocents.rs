@@ -43,7 +43,7 @@ fn assert_scored_once(fleet: &Fleet) {
     record.assert_counted_once(1);
     let done = &record.done[0]["data"];
     assert_eq!((record.duplicates(), &done["retries"], &done["failed"]), (0, &json!(0), &json!(0)));
-    assert_eq!(record.bodies[0]["attempt"], 1);
+    assert_eq!(record.bodies().next().unwrap()["attempt"], 1);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn connections_that_are_cut_in_turn_charge_no_company_whichever_consumer_has_it(
     let record = fleet.finished("j");
     record.assert_counted_once(12);
     assert_eq!(record.done[0]["data"]["failed"], 0);
-    assert!(record.bodies.iter().all(|body| body["attempt"] == 1));
+    assert!(record.bodies().all(|body| body["attempt"] == 1));
 }
 
 #[test]

@@ -26,14 +26,14 @@ fn messages_are_as_the_contract_says() {
     let file = fleet.file("c.csv", "company_id,sector\nacme,Energy\nodd,Astrology\n");
     fleet.enqueue(&file, "questionnaire", "j", &["--wait"]).expect(1);
     let record = fleet.finished("j");
-    let acme = record.bodies.iter().find(|body| body["company_id"] == "acme").unwrap();
+    let acme = record.bodies().find(|body| body["company_id"] == "acme").unwrap();
     assert_eq!((&acme["job"], &acme["index"], &acme["model"]), (&"j".into(), &0.into(), &"questionnaire".into()));
     assert_eq!((&acme["outcome"], &acme["attempt"]), (&"succeeded".into(), &1.into()));
     assert!(acme["scored_at"].as_str().unwrap().ends_with('Z') && acme["duration_ms"].is_number());
     let answer = &acme["prediction"]["AC_1"];
     assert!(answer[0].is_string() && (0.0..=1.0).contains(&answer[1].as_f64().unwrap()), "{answer}");
     assert!(acme["prediction"]["sector"].is_null(), "what is observed is not predicted");
-    let odd = record.bodies.iter().find(|body| body["company_id"] == "odd").unwrap();
+    let odd = record.bodies().find(|body| body["company_id"] == "odd").unwrap();
     assert_eq!(odd["error"]["cause"], "invalid_evidence");
     assert!(odd["error"]["message"].as_str().unwrap().contains("Astrology") && odd.get("prediction").is_none());
     assert_eq!(record.outcomes[&1], [Outcome::Failed("invalid_evidence".to_owned())]);

@@ -35,7 +35,7 @@ fn assert_only_poison_failed(fleet: &Fleet, file: &Path, count: u64, poison: &[u
     record.assert_counted_once(count);
     assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("consumer_crashed", poison.len())]);
     for &index in poison {
-        let body = record.bodies.iter().find(|body| body["index"] == index).unwrap();
+        let body = record.bodies().find(|body| body["index"] == index).unwrap();
         assert_eq!(body["error"]["cause"], "consumer_crashed");
         assert_eq!(body["record"]["do"], "kill", "a failure brings its record");
     }

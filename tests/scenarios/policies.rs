@@ -153,7 +153,7 @@ fn companies_that_a_full_queue_of_retries_refuses_are_held_and_other_jobs_go_on(
     let record = fleet.finished("refused");
     record.assert_counted_once(8);
     assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("busy", 8)]);
-    assert!(record.bodies.iter().all(|body| body["attempt"] == 2), "each has had both of its attempts");
+    assert!(record.bodies().all(|body| body["attempt"] == 2), "each has had both of its attempts");
     assert_eq!(consumer.times_event("connection_lost"), 0);
 }
 

@@ -39,8 +39,8 @@ fn a_killed_producer_is_followed_by_one_that_goes_on_with_the_same_file() {
     assert!(resumed.stderr.contains("going on after"), "{resumed:?}");
     let record = fleet.finished("j");
     record.assert_counted_once(40_000);
-    let id_of_the_file = |body: &Value| body["company_id"].as_str().unwrap().starts_with("synthetic-");
-    assert!(record.bodies.iter().all(id_of_the_file), "its rows were not read as they were");
+    let id_of_the_file = |body: Value| body["company_id"].as_str().unwrap().starts_with("synthetic-");
+    assert!(record.bodies().all(id_of_the_file), "its rows were not read as they were");
     assert!(enqueued < 40_000);
     let again = resume(path, &[]).expect(2);
     assert!(again.error().contains("has ended") || again.error().contains("rest of its file"), "{again:?}");

@@ -18,8 +18,8 @@ fn file(fleet: &Fleet, name: &str, companies: usize) -> PathBuf {
 fn assert_is_of(fleet: &Fleet, job: &str, name: &str, companies: u64) {
     let record = fleet.finished(job);
     record.assert_counted_once(companies);
-    let is_of_it = |body: &serde_json::Value| body["company_id"].as_str().unwrap().starts_with(name);
-    assert!(record.bodies.iter().all(is_of_it), "{job} has companies of another file than {name}");
+    let is_of_it = |body: serde_json::Value| body["company_id"].as_str().unwrap().starts_with(name);
+    assert!(record.bodies().all(is_of_it), "{job} has companies of another file than {name}");
     let to = format!("{job}.csv");
     fleet.producer(&["results", job, "--to", &to]).expect(0);
     let rows = std::fs::read_to_string(fleet.path(&to)).unwrap();

@@ -25,5 +25,5 @@ fn of_eight_consumers_seven_are_asked_to_stop_and_no_company_is_scored_twice_or_
     let done = &record.done[0]["data"];
     let costs = ["succeeded", "failed", "retries", "duplicates"].map(|key| done[key].as_u64().unwrap());
     assert_eq!((costs, record.duplicates()), ([COMPANIES.into(), 0, 0, 0], 0));
-    assert!(record.bodies.iter().all(|body| body["attempt"] == 1));
+    assert!(record.bodies().all(|body| body["attempt"] == 1));
 }
