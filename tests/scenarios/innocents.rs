@@ -1,5 +1,6 @@
 //! No company fails, waits or is scored again because of something that others do.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use rollcall_tests::{Fleet, Process, Relay, SCORER, eventually, free_address, metrics, value};
@@ -51,14 +52,20 @@ fn a_consumer_that_lives_answers_over_its_next_connection_for_what_it_was_scorin
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let _aggregator = fleet.aggregator(&[]);
-    let consumer = fleet.behind(&relay).consumer("m", SCORER, &["--threads", "1", "--max-deliveries", "2"]);
-    let producer = fleet.start_enqueue(&long_companies(&fleet, 1), "m", "j", &["--wait"]);
-    wait_until_taken(&fleet);
+    let gate = fleet.path("gate");
+    fs::create_dir(&gate).unwrap();
+    let scorer = format!("command:/usr/bin/python3 tests/fixtures/gated.py {}", gate.display());
+    let consumer = fleet.behind(&relay).consumer("m", &scorer, &["--threads", "1", "--max-deliveries", "2"]);
+    let file = fleet.file("c.csv", "company_id,name\n1,ann\n");
+    let producer = fleet.start_enqueue(&file, "m", "j", &["--wait"]);
+    eventually("it is being scored", || gate.join("ann.begun").exists().then_some(()));
     let before = consumer.times_event("taking_work");
-    for cut in 0..6 {
-        eventually("it takes work again", || (consumer.times_event("taking_work") >= before + cut).then_some(()));
+    for cut in 1..=6 {
         relay.cut(": work");
+        eventually("it takes work again", || (consumer.times_event("taking_work") >= before + cut).then_some(()));
     }
+    // Only now: a result whose confirm is lost with a connection is published again.
+    fs::write(gate.join("ann"), "").unwrap();
     wait(producer);
     assert_scored_once(&fleet);
     eventually("nothing is left", || (fleet.waiting_in(&fleet.name("quarantine.m")) == Some(0)).then_some(()));
@@ -93,7 +100,7 @@ fn a_consumer_that_is_stopped_with_less_grace_than_a_score_takes_gives_the_compa
         consumer.wait_until_it_says("scorer is ready");
         consumer.terminate();
         consumer.wait(Duration::from_secs(10)).expect(0);
-        assert_eq!(fleet.waiting_in(&fleet.name("work.m")), Some(1), "it went back to where it came from");
+        eventually("it is where it came from", || (fleet.waiting_in(&fleet.name("work.m")) == Some(1)).then_some(()));
     }
     let _last = fleet.consumer("m", SCORER, &["--threads", "1", "--max-deliveries", "2"]);
     wait(producer);
