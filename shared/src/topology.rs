@@ -1,4 +1,5 @@
-//! The exchanges and queues: their names, and how each is declared. Declaring is idempotent; every process declares what it needs at its start, and a consumer further queues when it first needs them.
+//! The exchanges and queues: their names, and how each is declared. Declaring is idempotent; every process declares what it needs at its
+//! start, and further queues when it first needs them.
 
 use std::time::Duration;
 

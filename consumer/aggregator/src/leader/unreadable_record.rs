@@ -23,25 +23,25 @@ pub(crate) enum UnreadableRecord {
 impl UnreadableRecord {
     /// The state to continue with: the checkpoint, or the known one if that is further on. Skips the record if it is the next one.
     pub(super) fn continue_from(&mut self, checkpoint: Jobs) -> Jobs {
-        let (known, is_next) = match std::mem::take(self) {
-            UnreadableRecord::None => return checkpoint,
-            UnreadableRecord::Ahead(known) => (known, false),
-            UnreadableRecord::Next(known) => (known, true),
-        };
-        // Another aggregator may have counted meanwhile.
-        let mut jobs = if known.next_offset() >= checkpoint.next_offset() { *known } else { checkpoint };
-        if is_next {
-            let offset = jobs.next_offset();
-            jobs.skip_record();
-            tracing::error!(
-                event = "record_unreadable",
-                offset,
-                "a record of the ledger has headers that do not fit in a frame, and is not counted; its publisher may publish results"
-            );
-        } else {
-            *self = UnreadableRecord::Ahead(Box::default());
+        match std::mem::take(self) {
+            UnreadableRecord::None => checkpoint,
+            UnreadableRecord::Ahead(known) => {
+                *self = UnreadableRecord::Ahead(Box::default());
+                if known.next_offset() >= checkpoint.next_offset() { *known } else { checkpoint }
+            }
+            // Another aggregator has skipped the record meanwhile: the next one is another.
+            UnreadableRecord::Next(known) if known.next_offset() < checkpoint.next_offset() => checkpoint,
+            UnreadableRecord::Next(mut known) => {
+                let offset = known.next_offset();
+                known.skip_record();
+                tracing::error!(
+                    event = "record_unreadable",
+                    offset,
+                    "a record of the ledger has headers that do not fit in a frame, and is not counted; its publisher may publish results"
+                );
+                *known
+            }
         }
-        jobs
     }
 
     /// Whether records must be read one at a time.
@@ -95,6 +95,15 @@ mod tests {
             "without the one at 9, by which no ledger can be recognized"
         );
         assert!(!unreadable.is_ahead());
+    }
+
+    #[test]
+    fn a_record_that_another_aggregator_has_skipped_meanwhile_costs_no_other_record() {
+        for (checkpoint, next) in [(9, 10), (10, 10), (12, 12)] {
+            let mut unreadable = UnreadableRecord::Next(Box::new(up_to(9)));
+            assert_eq!(unreadable.continue_from(up_to(checkpoint)).next_offset(), next, "the checkpoint is at {checkpoint}");
+            assert!(matches!(unreadable, UnreadableRecord::None));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How many companies fit into memory, by the sizes of their records and predictions.
 
-/// Bytes of the records that are held and of their predictions at most, by the mean sizes.
+/// Bytes of the records that are held of each work queue, and of their predictions, at most, by the mean sizes.
 const HELD: f64 = (24 << 20) as f64;
 
 /// Bytes of one call of a scorer at most, by the mean sizes. Its request and its answer are each put together in memory, beside what is held.
