@@ -9,6 +9,7 @@ use clap::builder::FalseyValueParser;
 use humantime::format_duration;
 use rollcall_shared::broker::BrokerArgs;
 use rollcall_shared::duration::parse_positive;
+use rollcall_shared::lifecycle::LifetimeArgs;
 use rollcall_shared::message::{BadRetryPolicy, Model, RetryPolicy};
 use rollcall_shared::telemetry::{LogArgs, MetricsArgs};
 use rollcall_shared::topology::DELIVERY_LIMIT;
@@ -82,6 +83,9 @@ pub struct ConsumerArgs {
     /// it has not yet been scored alone
     #[arg(long, env = "ROLLCALL_MAX_DELIVERIES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(DELIVERY_LIMIT)), help_heading = FAILURES)]
     pub max_deliveries: u16,
+    /// What it ends with.
+    #[command(flatten)]
+    pub lifetime: LifetimeArgs,
     /// The broker.
     #[command(flatten, next_help_heading = "Broker")]
     pub broker: BrokerArgs,

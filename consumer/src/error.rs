@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::lifecycle::Exit;
 use rollcall_shared::message::BadRetryPolicy;
+use rollcall_shared::telemetry::Unhealthy;
 use rollcall_shared::terminal::{flush_stderr, to_stderr};
 
 use crate::cli::HeldTooLong;
@@ -27,9 +28,17 @@ pub enum ConsumerError {
     /// The scorer has failed on all companies so far.
     #[error("{0}")]
     BrokenScorer(String),
+    /// A consumer of a fleet has ended with an error that the next one would end with too.
+    #[error(
+        "expected a consumer to work, found that one has ended with the error above, as the next one would: correct it, and start the fleet again"
+    )]
+    FleetGivenUp,
     /// The broker cannot be reached or refuses.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The process that was asked is not ready.
+    #[error(transparent)]
+    Unhealthy(#[from] Unhealthy),
     /// The process cannot register its metrics or its signal handlers.
     #[error("{0}")]
     Process(String),
@@ -44,7 +53,7 @@ pub fn exit(ended: Result<(), ConsumerError>) -> ExitCode {
     match ended {
         Ok(()) => Exit::Success,
         Err(ConsumerError::Broker(error)) => error.exit(),
-        Err(ConsumerError::Process(_)) => Exit::Failure,
+        Err(ConsumerError::Process(_) | ConsumerError::Unhealthy(_)) => Exit::Failure,
         Err(_) => Exit::BadInput,
     }
     .into()

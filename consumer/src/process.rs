@@ -4,14 +4,17 @@ use std::process::ExitCode;
 
 use rollcall_score::command::run_launcher_or_guard;
 use rollcall_shared::arguments;
-use rollcall_shared::lifecycle::{self, Shutdown};
+use rollcall_shared::broker::wait_for_broker;
+use rollcall_shared::lifecycle;
+use rollcall_shared::telemetry::healthcheck;
 use tokio::runtime::Builder;
 
-use crate::cli::ConsumerArgs;
+use crate::commands::ConsumerCommand;
 use crate::error::{ConsumerError, exit};
-use crate::run;
+use crate::fleet::args::FleetArgs;
+use crate::{fleet, run};
 
-/// The whole process: a launcher or guard of scorer processes if the arguments say so, else a consumer. Returns the exit code.
+/// The whole process: a launcher or guard of scorer processes if the arguments say so, else a consumer or a fleet. Returns the exit code.
 pub fn main() -> ExitCode {
     match run_launcher_or_guard(std::env::args_os().skip(1)) {
         Err(error) => exit(Err(ConsumerError::Usage(error.to_string()))),
@@ -20,11 +23,20 @@ pub fn main() -> ExitCode {
 }
 
 async fn consume() -> ExitCode {
-    exit(start(arguments::parse::<ConsumerArgs>()).await)
+    exit(start(arguments::parse()).await)
 }
 
-async fn start(args: ConsumerArgs) -> Result<(), ConsumerError> {
+async fn start(command: ConsumerCommand) -> Result<(), ConsumerError> {
+    let args = match &command {
+        ConsumerCommand::Consume(args) | ConsumerCommand::Fleet(FleetArgs { consumer: args, .. }) => args,
+        ConsumerCommand::Healthcheck(args) => return Ok(healthcheck(args)?),
+    };
     args.logs.start().map_err(|error| ConsumerError::Usage(error.to_string()))?;
-    let shutdown = Shutdown::by_signal().map_err(|error| ConsumerError::Process(error.to_string()))?;
-    run::run(args, shutdown).await
+    let shutdown = args.lifetime.shutdown().map_err(|error| ConsumerError::Process(error.to_string()))?;
+    wait_for_broker(&args.broker, &shutdown).await?;
+    match command {
+        ConsumerCommand::Consume(args) => run::run(args, shutdown).await,
+        ConsumerCommand::Fleet(args) => fleet::run(args, shutdown).await,
+        ConsumerCommand::Healthcheck(_) => Ok(()),
+    }
 }

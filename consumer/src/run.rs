@@ -42,7 +42,7 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), ConsumerE
     let start_scorer = scorer_starter(&args, &stopping)?;
     let scorers = (0..args.threads()).map(|_| start_scorer()).collect::<Result<_, _>>();
     let scorers = scorers.map_err(|error| ConsumerError::StartScorer(error.to_string()))?;
-    let served = telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone()).await;
+    let served = telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone(), Default::default()).await;
     served.map_err(|error| ConsumerError::Usage(error.to_string()))?;
     let (stop, shutdown_of_sessions) = Shutdown::manual();
     let health = Arc::new(Health::new(args.scorer.to_string(), args.scorer.how_to_try(), stop));

@@ -3,7 +3,10 @@
 mod column_name;
 mod deadline;
 mod enqueue;
+mod failures;
+mod reading;
 mod redrive;
+mod score;
 
 use std::path::PathBuf;
 
@@ -13,9 +16,12 @@ use rollcall_shared::message::{Format, Job};
 use rollcall_shared::telemetry::LogArgs;
 
 pub use deadline::Deadline;
-pub(crate) use enqueue::MAX_RECORD_BYTES;
 pub use enqueue::{EnqueueArgs, PriorityChoice};
+pub use failures::FailureArgs;
+pub(crate) use reading::MAX_RECORD_BYTES;
+pub use reading::ReadingArgs;
 pub use redrive::RedriveArgs;
+pub use score::ScoreArgs;
 
 /// Run a model over every company of a file, and know exactly when it is done
 #[derive(Debug, Clone, clap::Parser)]
@@ -59,6 +65,13 @@ pub enum Command {
   producer enqueue companies.csv --model risk --wait
   zcat companies.jsonl.gz | producer enqueue - --format jsonl --model risk --job nightly-0131")]
     Enqueue(EnqueueArgs),
+    /// Score a file on this machine and write the results, with a broker, an aggregator and consumers that end with this command
+    #[command(after_help = "Examples:
+  producer score companies.csv --scorer bayes:network.bif --to results.parquet
+  producer score companies.csv --scorer \"command:python3 score.py\" --to results.csv -- --batch 256
+
+Without AMQP_URL it starts a RabbitMQ of its own, which must be installed. What follows -- are flags of each consumer.")]
+    Score(ScoreArgs),
     /// Show the status of a job, or of every job
     #[command(after_help = "Examples:
   producer status
@@ -118,6 +131,13 @@ pub enum Command {
     Generate(GenerateArgs),
 }
 
+impl Command {
+    /// Whether it uses a broker that runs already.
+    pub(crate) fn uses_broker(&self) -> bool {
+        !matches!(self, Command::Enqueue(EnqueueArgs { dry_run: true, .. }) | Command::Generate(_) | Command::Score(_))
+    }
+}
+
 const RESULTS: &str = "Results";
 
 /// Which results to fetch, and where to write them.
@@ -166,6 +186,7 @@ impl ProducerArgs {
             Command::Enqueue(enqueue) => enqueue.dry_run,
             Command::Status { .. } | Command::Cancel { .. } | Command::Pause { .. } | Command::Resume { .. } => true,
             Command::Watch { .. }
+            | Command::Score(_)
             | Command::Results(_)
             | Command::Failures { .. }
             | Command::Redrive(_)

@@ -43,29 +43,55 @@ const PUBLISHER_REPORTS_WITHIN: Duration = Duration::from_secs(1);
 /// [`ProducerError::BadInput`] if one of the first rows is bad: nothing is enqueued then. [`ProducerError::Aborted`] if a row further
 /// down is: the job is cancelled then.
 pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
-    let (opened, scope, rows) = tokio::select! {
-        prepared = prepare(&args, &broker) => prepared?,
-        () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted; nothing was enqueued".to_owned())),
-    };
-    let (job, model, opening) = (opened.job.clone(), opened.model.clone(), opened.opening);
-    let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.first_look().progress));
-    if let Some(detected) = &rows.first_look().detected {
-        to_stderr(format_args!("job {job}: {} is {detected}", args.file.display()));
-    }
-    let publishing = JobPublisher::new(opened, scope, rows, Arc::clone(&enqueued)).publish_all(&broker, shutdown);
     if args.wait {
-        let enqueue = EnqueueProgress { opening, companies: enqueued, file: Arc::clone(&progress) };
-        let following = watch::follow(&job, &broker, shutdown, Some(enqueue));
-        let done = publish_and_follow(publishing, following).await?;
-        print_remarks(&job, &progress);
-        return watch::conclude(&done, output);
+        return watch::conclude(&enqueue_and_follow(&args, &broker, shutdown).await?, output);
     }
-    let total = publishing.await?;
+    let (opened, scope, rows) = prepare_unless(shutdown, &args, &broker).await?;
+    let (job, model) = (opened.job.clone(), opened.model.clone());
+    let progress = Arc::clone(&rows.first_look().progress);
+    let total = JobPublisher::new(opened, scope, rows, Arc::default()).publish_all(&broker, shutdown).await?;
     print_remarks(&job, &progress);
     print(output, &json!({ "job": job, "model": model, "total": total, "blank_rows": progress.blank_rows() }), || {
         let enqueued = format!("job {job}: enqueued {} companies for model {model}", HumanCount(total));
         format!("{enqueued}\nfollow it with `producer watch {job}`")
     })
+}
+
+/// Enqueues the file, and follows the job to its end, however it ends.
+///
+/// # Errors
+/// As [`enqueue`].
+pub(crate) async fn enqueue_and_follow(
+    args: &EnqueueArgs,
+    broker: &BrokerArgs,
+    shutdown: &Shutdown,
+) -> Result<Done, ProducerError> {
+    let (opened, scope, rows) = prepare_unless(shutdown, args, broker).await?;
+    let (job, opening) = (opened.job.clone(), opened.opening);
+    let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.first_look().progress));
+    let publishing = JobPublisher::new(opened, scope, rows, Arc::clone(&enqueued)).publish_all(broker, shutdown);
+    let enqueue = EnqueueProgress { opening, companies: enqueued, file: Arc::clone(&progress) };
+    let following = watch::follow(&job, broker, shutdown, Some(enqueue));
+    let done = publish_and_follow(publishing, following).await?;
+    print_remarks(&job, &progress);
+    Ok(done)
+}
+
+/// As [`prepare`], unless `shutdown` comes first. Prints how the file's format was detected.
+async fn prepare_unless(
+    shutdown: &Shutdown,
+    args: &EnqueueArgs,
+    broker: &BrokerArgs,
+) -> Result<(Opened, Scope, Rows), ProducerError> {
+    let prepared = tokio::select! {
+        prepared = prepare(args, broker) => prepared?,
+        () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted; nothing was enqueued".to_owned())),
+    };
+    let (opened, _, rows) = &prepared;
+    if let Some(detected) = &rows.first_look().detected {
+        to_stderr(format_args!("job {}: {} is {detected}", opened.job, args.file.display()));
+    }
+    Ok(prepared)
 }
 
 /// Reads the first rows, and the position of a continued job; publishes nothing.
@@ -77,7 +103,7 @@ async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Sco
     };
     let (from, reading) = match &continued {
         Some((opened, position)) => (*position, continuation::reading(opened, args)?),
-        None => (0, args.reading()),
+        None => (0, args.reading.reading()),
     };
     let rows = Rows::open(args.file.clone(), reading, move |index| u64::from(index) >= from).await?;
     let (opened, scope) = match continued {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rollcall_shared::broker::BrokerError;
+use rollcall_shared::broker::{BrokerError, QueryError};
 use rollcall_shared::lifecycle::Exit;
 use rollcall_shared::message::{Job, State};
 
@@ -81,6 +81,14 @@ pub enum ProducerError {
     /// The aggregator's reply has a form that this version does not know.
     #[error("expected a reply that this version can read, found {0}; run the same version of producer and aggregator")]
     UnreadableReply(String),
+    /// A process that this command has started ended by itself.
+    #[error("{program} has ended by itself: {reason}")]
+    CompanionEnded {
+        /// Its name.
+        program: &'static str,
+        /// Its error, or how it ended.
+        reason: String,
+    },
     /// The broker cannot be reached, or refuses; or its URL is bad, or this machine cannot open a connection.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -100,6 +108,16 @@ pub enum ProducerError {
     System(String),
 }
 
+impl From<QueryError> for ProducerError {
+    fn from(error: QueryError) -> ProducerError {
+        match error {
+            QueryError::NoAnswer => ProducerError::NoAggregator,
+            QueryError::Unreadable(found) => ProducerError::UnreadableReply(found),
+            QueryError::Broker(error) => ProducerError::Broker(error),
+        }
+    }
+}
+
 impl ProducerError {
     /// The code that `--output json` shows. Codes are part of the interface; README lists them.
     pub fn code(&self) -> &'static str {
@@ -116,6 +134,7 @@ impl ProducerError {
             ProducerError::JobNotSucceeded(_) => "job_not_succeeded",
             ProducerError::RedriveIncomplete { .. } => "redrive_incomplete",
             ProducerError::LedgerIncomplete(_) => "ledger_incomplete",
+            ProducerError::CompanionEnded { .. } => "scoring_failed",
             ProducerError::NoAggregator => "no_aggregator",
             ProducerError::AggregatorRefused(_) | ProducerError::UnreadableReply(_) => "aggregator_refused",
             // A code has one exit code.
@@ -149,6 +168,7 @@ impl ProducerError {
             | ProducerError::JobGone(_)
             | ProducerError::JobNotSucceeded(_)
             | ProducerError::LedgerIncomplete(_)
+            | ProducerError::CompanionEnded { .. }
             | ProducerError::NoAggregator
             | ProducerError::AggregatorRefused(_)
             | ProducerError::UnreadableReply(_)

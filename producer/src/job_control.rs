@@ -15,11 +15,7 @@ use crate::status::done_in_words;
 /// # Errors
 /// [`ProducerError::JobState`] if the job has ended already.
 pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
-    let event = |status: &JobStatus| {
-        let (reason, redrives) = ("a person cancelled it".to_owned(), status.redrives);
-        JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None, redrives, opening: None })
-    };
-    let status = control(job, event, broker, "end", |status| status.done_at.is_some()).await?;
+    let status = end(job, "a person cancelled it", broker).await?;
     if status.state != State::Cancelled {
         return Err(ProducerError::JobState(format!(
             "expected job {job} to be cancelled, found that it ended as {} in the meantime",
@@ -30,6 +26,18 @@ pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
         Some(done) => print(output, &done, || done_in_words(&done)),
         None => Ok(()),
     }
+}
+
+/// Cancels a job for this `reason`, and returns its status once it has ended.
+///
+/// # Errors
+/// [`ProducerError::JobState`] if the job has ended already.
+pub(crate) async fn end(job: &Job, reason: &str, broker: &BrokerArgs) -> Result<JobStatus, ProducerError> {
+    let event = |status: &JobStatus| {
+        let (reason, redrives) = (reason.to_owned(), status.redrives);
+        JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None, redrives, opening: None })
+    };
+    control(job, event, broker, "end", |status| status.done_at.is_some()).await
 }
 
 /// Pauses a job: its companies are set aside until it is resumed.

@@ -16,6 +16,7 @@ mod fleet;
 pub mod job_control;
 pub mod redrive;
 pub mod results;
+pub mod score;
 mod source;
 pub mod status;
 pub mod watch;

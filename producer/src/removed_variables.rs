@@ -40,7 +40,8 @@ fn removed(command: &Command) -> Vec<(&'static str, &'static str, bool)> {
         ],
         Command::Results(args) => vec![("ROLLCALL_PARTIAL", "--partial", args.partial)],
         Command::Generate(args) => vec![("ROLLCALL_SEED", "--seed", args.seed != GenerateArgs::SEED)],
-        Command::Status { .. }
+        Command::Score(_)
+        | Command::Status { .. }
         | Command::Watch { .. }
         | Command::Failures { .. }
         | Command::Cancel { .. }

@@ -17,7 +17,7 @@ use std::path::Path;
 use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{JobStatus, ResultBody};
+use rollcall_shared::message::{Format, JobStatus, ResultBody};
 use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
 
@@ -40,7 +40,10 @@ use write::{Results, Writer};
 pub async fn fetch(args: ResultsArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
     let fetched = async {
         match &args.to {
-            Some(path) => write_to(path, &args, broker, output).await,
+            Some(path) => match write_to(path, &args, broker).await? {
+                Some((status, rows)) => conclude(path, &status, rows, output),
+                None => Ok(()),
+            },
             None => show_some(&args, broker, output).await,
         }
     };
@@ -64,25 +67,41 @@ async fn show_some(args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> R
     shown.show()
 }
 
-/// Writes on a thread of its own, since a pipe may block while a signal has to be handled.
-async fn write_to(path: &Path, args: &ResultsArgs, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
-    let name = destination::name(path);
-    let layout = Layout::of(path, args.format).ok_or_else(|| {
+/// How results are written to `path`.
+///
+/// # Errors
+/// [`ProducerError::Usage`] if neither its name nor the `flag` says so.
+pub(crate) fn layout_of(path: &Path, format: Option<Format>, flag: &str) -> Result<Layout, ProducerError> {
+    Layout::of(path, format).ok_or_else(|| {
+        let name = destination::name(path);
         ProducerError::Usage(format!(
-            "expected --to with a name ending in .csv, .tsv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, found {name}; say what to write with --format"
+            "expected --to with a name ending in .csv, .tsv, .jsonl, .ndjson or .parquet, then .gz or .zst if need be, found {name}; say what to write with {flag}"
         ))
-    })?;
+    })
+}
+
+/// Writes all results of a job to `path`; returns the job's status and the number of rows, or `None` if the reader of a pipe has read
+/// enough. Writes on a thread of its own, since a pipe may block while a signal has to be handled.
+///
+/// # Errors
+/// As [`fetch`].
+pub(crate) async fn write_to(
+    path: &Path,
+    args: &ResultsArgs,
+    broker: &BrokerArgs,
+) -> Result<Option<(JobStatus, u64)>, ProducerError> {
+    let name = destination::name(path);
+    let layout = layout_of(path, args.format, "--format")?;
     let (file, placement) = destination::open(path).await?;
     layout.refuse_terminal(&file, &name)?;
     let (to, results) = read_ahead();
     let writing = on_a_thread(move || Writer::write_all(file, layout, results));
     let (replayed, written) = tokio::join!(replay(args, broker, to), writing);
-    let Some(writer) = unless_reader_left(written?, &name)? else { return Ok(()) };
+    let Some(writer) = unless_reader_left(written?, &name)? else { return Ok(None) };
     let (status, rows) = replayed?;
     refuse_incomplete(&status, rows)?;
     let finished = on_a_thread(move || writer.finish()).await?;
-    let Some(()) = unless_reader_left(finished.and_then(|()| placement.place()), &name)? else { return Ok(()) };
-    conclude(path, &status, rows, output)
+    Ok(unless_reader_left(finished.and_then(|()| placement.place()), &name)?.map(|()| (status, rows)))
 }
 
 /// Sends each result that counts, or only as many as are to be shown; returns the job's status, and how many companies had a result

@@ -1,5 +1,6 @@
 //! Runs a command.
 
+use rollcall_shared::broker::wait_for_broker;
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::Format;
 
@@ -7,7 +8,7 @@ use crate::blocking::on_a_thread;
 use crate::cli::{Command, GenerateArgs, ProducerArgs};
 use crate::destination::{self, Layout, Packed, unless_reader_left};
 use crate::error::ProducerError;
-use crate::{enqueue, failures, generate, job_control, redrive, results, status, watch};
+use crate::{enqueue, failures, generate, job_control, redrive, results, score, status, watch};
 
 /// Runs the command that `args` name.
 ///
@@ -15,9 +16,13 @@ use crate::{enqueue, failures, generate, job_control, redrive, results, status, 
 /// As the command.
 pub async fn run(args: ProducerArgs, shutdown: Shutdown) -> Result<(), ProducerError> {
     let ProducerArgs { command, broker, output, .. } = args;
+    if command.uses_broker() {
+        wait_for_broker(&broker, &shutdown).await?;
+    }
     match command {
         Command::Enqueue(enqueue) if enqueue.dry_run => enqueue::dry_run(&enqueue, output),
         Command::Enqueue(enqueue) => enqueue::enqueue(enqueue, broker, output, &shutdown).await,
+        Command::Score(score) => score::score(score, broker, output, &shutdown).await,
         Command::Status { job } => status::show(job, &broker, output).await,
         Command::Watch { job } => watch::watch(job, &broker, output, &shutdown).await,
         Command::Failures { job } => failures::show(&job, &broker, output, &shutdown).await,

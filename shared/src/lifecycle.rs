@@ -57,6 +57,24 @@ pub fn run(mut runtime: Builder, process: impl Future<Output = ExitCode>) -> Exi
     }
 }
 
+/// The flag of a process that another one has started, and that is to end with it.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct LifetimeArgs {
+    /// Stop when standard input ends: the process that has started this one is gone
+    #[arg(long, hide = true, help_heading = "Metrics and logs")]
+    pub stop_at_end_of_input: bool,
+}
+
+impl LifetimeArgs {
+    /// When the process is to stop: by signal, and with its parent if the flag says so.
+    ///
+    /// # Errors
+    /// If the signal handlers cannot be installed, or the thread that reads cannot be started.
+    pub fn shutdown(self) -> io::Result<Shutdown> {
+        if self.stop_at_end_of_input { Shutdown::by_signal_or_end_of_input() } else { Shutdown::by_signal() }
+    }
+}
+
 /// The request to stop, which every part of a process can wait for.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
@@ -103,6 +121,30 @@ impl Shutdown {
                 }
                 stop.now();
             }
+        });
+        Ok(shutdown)
+    }
+
+    /// The same, requested by the end of standard input too: the process at the other end of that pipe is gone, however it ended.
+    ///
+    /// # Errors
+    /// If the signal handlers cannot be installed, or the thread that reads cannot be started.
+    fn by_signal_or_end_of_input() -> io::Result<Shutdown> {
+        let (stop, shutdown) = Shutdown::manual();
+        let signalled = Shutdown::by_signal()?;
+        let (ended, input_ended) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new().name("standard input".to_owned()).spawn(move || {
+            // An error, too, is the end of it.
+            drop(io::copy(&mut io::stdin(), &mut io::sink()));
+            // The receiver waits until the process ends.
+            ended.send(()).ok();
+        })?;
+        tokio::spawn(async move {
+            tokio::select! {
+                () = signalled.requested() => {}
+                _ = input_ended => {}
+            }
+            stop.now();
         });
         Ok(shutdown)
     }

@@ -1,9 +1,11 @@
 //! Logs on standard error, metrics and health over HTTP.
 
+mod healthcheck;
 mod logs;
 mod metrics;
 mod serve;
 
+pub use healthcheck::{HealthcheckArgs, Unhealthy, healthcheck};
 pub use logs::{BadLogFilter, LogArgs, LogFormat};
-pub use metrics::{AggregatorMetrics, ConsumerMetrics};
+pub use metrics::{AggregatorMetrics, ConsumerMetrics, FleetMetrics};
 pub use serve::{CannotListen, MetricsArgs, Readiness, serve};

@@ -8,15 +8,17 @@ use std::{env, process};
 use clap::{Command, CommandFactory};
 use rollcall_aggregator::cli::AggregatorArgs;
 use rollcall_consumer::cli::ConsumerArgs;
+use rollcall_consumer::commands::ConsumerCommand;
 use rollcall_producer::cli::ProducerArgs;
 use rollcall_shared::arguments::parse_from;
 use rollcall_tests::Fleet;
 
 /// Each command of the producer with its required arguments.
-const PRODUCER: [&[&str]; 10] = [
+const PRODUCER: [&[&str]; 11] = [
     &["enqueue", "c.csv", "--model", "m"],
     &["status"],
     &["watch", "j"],
+    &["score", "f", "--scorer", "bayes:n.bif", "--to", "r.csv"],
     &["results", "j"],
     &["failures", "j"],
     &["redrive", "j"],
@@ -34,7 +36,7 @@ fn variables(command: &Command) -> BTreeSet<String> {
 }
 
 fn all_variables() -> BTreeSet<String> {
-    [ProducerArgs::command(), ConsumerArgs::command(), AggregatorArgs::command()]
+    [ProducerArgs::command(), ConsumerCommand::command(), AggregatorArgs::command()]
         .iter()
         .map(variables)
         .fold(BTreeSet::new(), |all, more| &all | &more)
@@ -56,8 +58,10 @@ fn an_empty_variable_is_an_unset_one_for_every_flag_of_every_command() {
     }
     for arguments in PRODUCER {
         let parsed = parse_from::<ProducerArgs>(["producer"].iter().chain(arguments)).unwrap();
-        assert!(parsed.broker.amqp_url.starts_with("amqp://"), "{parsed:?}");
+        assert!(parsed.broker.url().starts_with("amqp://"), "{parsed:?}");
     }
+    let fleet = parse_from::<ConsumerCommand>(["consumer", "fleet", "--model", "m", "--scorer", "command:cat"]).unwrap();
+    assert!(matches!(&fleet, ConsumerCommand::Fleet(fleet) if fleet.min == 0 && fleet.max.is_none()), "{fleet:?}");
     let consumer = parse_from::<ConsumerArgs>(["consumer", "--model", "m", "--scorer", "command:cat"]).unwrap();
     let aggregator = parse_from::<AggregatorArgs>(["aggregator"]).unwrap();
     assert_eq!((consumer.prefetch, aggregator.broker.prefix.as_str()), (512, "rollcall"));

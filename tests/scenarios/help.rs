@@ -2,12 +2,12 @@
 
 use clap::{Command, CommandFactory};
 use rollcall_aggregator::cli::AggregatorArgs;
-use rollcall_consumer::cli::ConsumerArgs;
+use rollcall_consumer::commands::ConsumerCommand;
 use rollcall_producer::cli::ProducerArgs;
 use rollcall_shared::arguments::{Shell, completions, with_general_flags, write_man_pages};
 
 fn programs() -> [Command; 3] {
-    [ProducerArgs::command(), ConsumerArgs::command(), AggregatorArgs::command()]
+    [ProducerArgs::command(), ConsumerCommand::command(), AggregatorArgs::command()]
 }
 
 /// A program's command and those below it.

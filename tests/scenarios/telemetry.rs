@@ -116,3 +116,41 @@ fn logs_can_be_json_a_line_from_the_first_to_the_last() {
     assert!(consumer.stderr().contains(r#""scorer_log":"scorer is ready""#), "{}", consumer.stderr());
     assert!(aggregator.stderr().contains(r#""job":"j""#), "{}", aggregator.stderr());
 }
+
+#[test]
+fn a_health_check_asks_the_process_that_serves_on_the_address_and_says_why_it_is_not_healthy() {
+    let fleet = Fleet::fresh();
+    let address = free_address();
+    let ask = |program: &str, arguments: &[&str]| {
+        fleet.program(program, &[&["healthcheck"], arguments].concat()).wait(Duration::from_secs(20))
+    };
+    let unspecified = format!("0.0.0.0:{}", address.port());
+    for program in ["aggregator", "consumer"] {
+        let none = ask(program, &[]).expect(1);
+        assert!(none.error().contains("expected --metrics-addr"), "{none:?}");
+        let silent = ask(program, &["--metrics-addr", &unspecified]).expect(1);
+        assert!(silent.error().contains(&format!("http://127.0.0.1:{}/readyz", address.port())), "{silent:?}");
+    }
+    let _aggregator = fleet.aggregator(&["--metrics-addr", &unspecified]);
+    eventually("it is healthy", || (ask("aggregator", &["--metrics-addr", &unspecified]).code == Some(0)).then_some(()));
+}
+
+#[test]
+fn a_process_waits_at_its_start_for_a_broker_that_starts_later_if_it_is_told_to() {
+    let fleet = Fleet::fresh();
+    let later = free_address();
+    let url = |address: &std::net::SocketAddr| {
+        let (user, place) = fleet.url().rsplit_once('@').unwrap();
+        format!("{user}@{address}/{}", place.split_once('/').unwrap().1)
+    };
+    let waiting = fleet.clone().at(&url(&later));
+    waiting.aggregator(&[]).wait(Duration::from_secs(30)).expect(3);
+    waiting.aggregator(&["--wait-for-broker", "1s"]).wait(Duration::from_secs(30)).expect(3);
+    let aggregator = waiting.aggregator(&["--wait-for-broker", "1m"]);
+    let mut status = waiting.start_producer(&["status", "--wait-for-broker", "1m"]);
+    aggregator.wait_until_event("waiting_for_broker");
+    let relay = rollcall_tests::Relay::listening(TcpListener::bind(later).unwrap(), fleet.url());
+    aggregator.wait_until_event("counting");
+    status.wait(Duration::from_secs(60)).expect(0);
+    drop(relay);
+}

@@ -123,11 +123,16 @@ impl Fleet {
         command
     }
 
+    /// The executable of `aggregator`, `consumer` or `producer`.
+    pub fn program_path(&self, name: &str) -> PathBuf {
+        programs().join(name)
+    }
+
     /// A program with default handling of SIGINT and SIGHUP: a script that runs the tests in the background makes its
     /// children ignore the one, `nohup` the other.
     fn own_command(&self, name: &str) -> Command {
         let mut command = self.command("env");
-        command.arg("--default-signal=INT,HUP").arg(programs().join(name));
+        command.arg("--default-signal=INT,HUP").arg(self.program_path(name));
         command
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::lifecycle::Exit;
+use rollcall_shared::telemetry::Unhealthy;
 use rollcall_shared::terminal::{flush_stderr, to_stderr};
 
 /// Why an aggregator ended without being asked to.
@@ -20,6 +21,9 @@ pub enum AggregatorError {
     /// The metrics cannot be registered: two share a name.
     #[error("cannot register the metrics: {0}; please report this defect")]
     Metrics(Box<dyn Error + Send + Sync>),
+    /// The process that was asked is not ready.
+    #[error(transparent)]
+    Unhealthy(#[from] Unhealthy),
     /// The operating system refuses to deliver signals.
     #[error("cannot install signal handlers: {0}")]
     Signals(#[source] io::Error),
@@ -35,7 +39,7 @@ pub fn exit(ended: Result<(), AggregatorError>) -> ExitCode {
         Ok(()) => Exit::Success,
         Err(AggregatorError::Usage(_)) => Exit::BadInput,
         Err(AggregatorError::Broker(error)) => error.exit(),
-        Err(AggregatorError::Metrics(_) | AggregatorError::Signals(_)) => Exit::Failure,
+        Err(AggregatorError::Metrics(_) | AggregatorError::Signals(_) | AggregatorError::Unhealthy(_)) => Exit::Failure,
     }
     .into()
 }

@@ -13,19 +13,23 @@ mod job_state;
 mod outcomes;
 mod phase;
 mod record;
+mod speed;
+mod workload;
 
 pub use job_state::{JobState, ProgressMark};
 pub use record::{Applied, Ignored, Record};
+pub use workload::Workload;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rollcall_shared::message::{BadJson, Job, JobEvent, Model, Opened, Timestamp, read_json};
+use rollcall_shared::message::{BadJson, Job, JobEvent, Model, Opened, ResultHeaders, ScaleSignal, Timestamp, read_json};
 use serde::{Deserialize, Serialize};
 
 use clock::{Beginning, Moment};
 use early_records::EarlyRecords;
 use finished::FinishedJobs;
+use speed::Speed;
 
 /// Finished jobs kept. Each takes a few hundred bytes in every checkpoint. Older ones are in the ledger only.
 const MAX_FINISHED_JOBS: usize = 1_000;
@@ -52,6 +56,9 @@ pub struct Jobs {
     /// Jobs that were dropped, and about which consumers had control messages that are not yet withdrawn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     forgotten: Vec<Job>,
+    /// How fast companies of each model are scored.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    speeds: BTreeMap<Model, Speed>,
 }
 
 /// Applying records.
@@ -87,13 +94,24 @@ impl Jobs {
         self.next_offset = offset + 1;
         self.early_records.drop_old(offset);
         match record {
-            Record::Result(result) => match self.jobs.get_mut(&result.job) {
-                Some(state) => Applied::from(state.count(&result), result.job),
-                None => self.keep_early(offset, result.job.clone(), Record::Result(result)),
-            },
+            Record::Result(result) => self.count(offset, result),
             Record::Event(event) => self.apply_event(offset, age, event),
             Record::Other => Applied::Nothing,
         }
+    }
+
+    fn count(&mut self, offset: u64, result: ResultHeaders) -> Applied {
+        let Some(state) = self.jobs.get_mut(&result.job) else {
+            return self.keep_early(offset, result.job.clone(), Record::Result(result));
+        };
+        let counted = state.count(&result);
+        if let (Ok(()), Some(duration)) = (counted, result.duration) {
+            match self.speeds.get_mut(state.model()) {
+                Some(speed) => speed.note(duration),
+                None => self.speeds.entry(state.model().clone()).or_default().note(duration),
+            }
+        }
+        Applied::from(counted, result.job)
     }
 
     fn apply_event(&mut self, offset: u64, age: Option<Duration>, event: JobEvent) -> Applied {
@@ -150,6 +168,9 @@ impl Jobs {
             let Some(oldest) = self.finished.oldest() else { return };
             let Some(state) = self.jobs.remove(&oldest) else { return };
             self.finished.remove(&oldest, &state);
+            if self.jobs.values().all(|other| other.model() != state.model()) {
+                self.speeds.remove(state.model());
+            }
             if state.had_control_messages() {
                 self.forgotten.push(oldest);
             }
@@ -181,6 +202,29 @@ impl Jobs {
     /// The models of the jobs that have not ended.
     pub fn models(&self) -> impl Iterator<Item = &Model> {
         self.unfinished().map(|(_, state)| state.model())
+    }
+
+    /// What is left of every model that has a job.
+    pub fn workloads(&self) -> BTreeMap<&Model, Workload> {
+        let mut workloads: BTreeMap<&Model, Workload> = BTreeMap::new();
+        for state in self.jobs.values() {
+            let workload = workloads.entry(state.model()).or_insert_with(|| {
+                let seconds_per_company = self.speeds.get(state.model()).and_then(Speed::seconds_per_company);
+                Workload { seconds_per_company, ..Workload::default() }
+            });
+            if !state.state().is_final() {
+                workload.add(state, self.clock_us);
+            }
+        }
+        workloads
+    }
+
+    /// The scale signal of every model that has a job.
+    pub fn scale_signals(&self) -> Vec<ScaleSignal> {
+        let signal = |(model, left): (&Model, Workload)| {
+            ScaleSignal::new(model.clone(), left.unfinished, left.paused, left.seconds_per_company)
+        };
+        self.workloads().into_iter().map(signal).collect()
     }
 
     /// Whether any job has not ended.

@@ -27,7 +27,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use lapin::Channel;
-use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher, connect};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, LeaderClient, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Job, Timestamp, marker, new_marker_id};
 use rollcall_shared::telemetry::{AggregatorMetrics, Readiness};
@@ -36,6 +36,7 @@ use rollcall_shared::topology::Topology;
 use crate::cli::AggregatorArgs;
 use crate::jobs::Jobs;
 use crate::queries::Queries;
+use crate::scale::{self, LatestSignals};
 use announcements::Announcements;
 use bindings::Bindings;
 use checkpoint::Checkpoint;
@@ -60,8 +61,8 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn session(
     args: &AggregatorArgs,
     shutdown: &Shutdown,
-    metrics: &AggregatorMetrics,
     ready: &Readiness,
+    latest: &LatestSignals,
     unreadable: &mut UnreadableRecord,
 ) -> Result<(), BrokerError> {
     let topology = args.broker.topology();
@@ -73,15 +74,20 @@ pub(crate) async fn session(
     ready.set(true);
     tracing::info!(event = "standing_by", "waiting to become the leader");
     let mut publisher = Publisher::on(&publishing, channel.clone()).await?.with_ledger_fallback(&topology);
-    let leadership = Checkpoint::wait_to_lead(&channel, &mut publisher, &topology, shutdown).await?;
+    let mut present_leader = LeaderClient::open(&reading, &topology).await?;
+    let leadership = tokio::select! {
+        leadership = Checkpoint::wait_to_lead(&channel, &mut publisher, &topology, shutdown) => leadership?,
+        lost = scale::follow_leader(&mut present_leader, latest) => match lost? {},
+    };
+    present_leader.close().await;
     let Some((checkpoint, saved)) = leadership else { return Ok(()) };
     let mut jobs = unreadable.continue_from(saved);
     tracing::info!(event = "became_leader", offset = jobs.next_offset(), "became the leader");
     jobs.continue_after(jobs.saved_at().and_then(believed_age));
-    let mut leader = Leader::new(jobs, checkpoint, publisher, &reading, &publishing, topology, metrics).await?;
-    metrics.active.set(1);
+    let mut leader = Leader::new(jobs, checkpoint, publisher, &reading, &publishing, topology, latest).await?;
+    latest.metrics().active.set(1);
     let ended = leader.run(unreadable, shutdown).await;
-    metrics.active.set(0);
+    latest.metrics().active.set(0);
     if let Err(error) = ended {
         unreadable.note(&error, leader.jobs);
         return Err(error);
@@ -118,6 +124,7 @@ struct Leader<'a> {
     changed: HashSet<Job>,
     topology: Topology,
     metrics: &'a AggregatorMetrics,
+    latest: &'a LatestSignals,
 }
 
 impl<'a> Leader<'a> {
@@ -128,7 +135,7 @@ impl<'a> Leader<'a> {
         reading: &'a BrokerConnection,
         publishing: &'a BrokerConnection,
         topology: Topology,
-        metrics: &'a AggregatorMetrics,
+        latest: &'a LatestSignals,
     ) -> Result<Leader<'a>, BrokerError> {
         Ok(Leader {
             jobs,
@@ -150,7 +157,8 @@ impl<'a> Leader<'a> {
             has_caught_up: false,
             changed: HashSet::new(),
             topology,
-            metrics,
+            metrics: latest.metrics(),
+            latest,
         })
     }
 
@@ -216,7 +224,8 @@ impl<'a> Leader<'a> {
                 confirmed = self.publisher.confirmed(), if self.publisher.pending() > 0 => drop(confirmed?),
                 query = queries.next() => {
                     self.advance_clock();
-                    query?.answer(&self.jobs, self.stalled_jobs.found()).await?;
+                    let signals = || self.jobs.scale_signals();
+                    query?.answer(&self.jobs, self.stalled_jobs.found(), signals).await?;
                 }
                 dead = self.dead_letters.next() => self.publish_failures(dead).await?,
                 resumed = self.paused_companies.next(&self.topology) => self.paused_companies.put_back(resumed).await?,

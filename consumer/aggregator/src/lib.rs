@@ -9,3 +9,4 @@ mod leader;
 pub mod process;
 mod queries;
 mod run;
+mod scale;

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use rollcall_shared::arguments;
-use rollcall_shared::lifecycle::{self, Shutdown};
+use rollcall_shared::broker::wait_for_broker;
+use rollcall_shared::lifecycle;
+use rollcall_shared::telemetry::healthcheck;
 use tokio::runtime::Builder;
 
-use crate::cli::AggregatorArgs;
+use crate::cli::{AggregatorArgs, AggregatorCommand};
 use crate::error::{AggregatorError, exit};
 use crate::run::run;
 
@@ -17,7 +19,11 @@ pub fn main() -> ExitCode {
 }
 
 async fn start(args: AggregatorArgs) -> Result<(), AggregatorError> {
+    if let Some(AggregatorCommand::Healthcheck(args)) = &args.command {
+        return Ok(healthcheck(args)?);
+    }
     args.logs.start().map_err(|error| AggregatorError::Usage(error.to_string()))?;
-    let shutdown = Shutdown::by_signal().map_err(AggregatorError::Signals)?;
+    let shutdown = args.lifetime.shutdown().map_err(AggregatorError::Signals)?;
+    wait_for_broker(&args.broker, &shutdown).await?;
     run(args, shutdown).await
 }

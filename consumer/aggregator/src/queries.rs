@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use lapin::message::Delivery;
 use lapin::{BasicProperties, Channel};
 use rollcall_shared::broker::{BrokerError, Subscription, publish_unconfirmed};
-use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply, Stall, read_json};
+use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply, ScaleSignal, Stall, read_json};
 use rollcall_shared::topology::Topology;
 
 use crate::jobs::{JobState, Jobs};
@@ -36,11 +36,16 @@ pub(crate) struct IncomingQuery {
 }
 
 impl IncomingQuery {
-    /// Publishes the reply, from what is counted so far.
-    pub(crate) async fn answer(self, jobs: &Jobs, stalled: &HashMap<Job, Stall>) -> Result<(), BrokerError> {
+    /// Publishes the reply, from what is counted so far; `signals` returns the scale signals.
+    pub(crate) async fn answer(
+        self,
+        jobs: &Jobs,
+        stalled: &HashMap<Job, Stall>,
+        signals: impl FnOnce() -> Vec<ScaleSignal>,
+    ) -> Result<(), BrokerError> {
         let Some(reply_to) = self.delivery.properties.reply_to() else { return Ok(()) };
         let reply = match read_json::<Query>(&self.delivery.data) {
-            Ok(query) => reply(&query, jobs, stalled),
+            Ok(query) => reply(&query, jobs, stalled, signals),
             Err(error) => Reply::Refused(format!("expected a query for jobs, a job or its companies, found {error}")),
         };
         let mut properties = BasicProperties::default().with_content_type("application/json".into());
@@ -63,7 +68,7 @@ fn body(reply: &Reply) -> Result<Vec<u8>, BrokerError> {
     serde_json::to_vec(&refused).map_err(BrokerError::NotJson)
 }
 
-fn reply(query: &Query, jobs: &Jobs, stalled: &HashMap<Job, Stall>) -> Reply {
+fn reply(query: &Query, jobs: &Jobs, stalled: &HashMap<Job, Stall>, signals: impl FnOnce() -> Vec<ScaleSignal>) -> Reply {
     let status = |job: &Job, state: &JobState| {
         let status = state.status(job, jobs.running_seconds(state), jobs.next_offset());
         JobStatus { stalled: stalled.get(job).cloned(), ..status }
@@ -71,6 +76,7 @@ fn reply(query: &Query, jobs: &Jobs, stalled: &HashMap<Job, Stall>) -> Reply {
     match query {
         Query::Jobs => Reply::Jobs(jobs.all().map(|(job, state)| status(job, state)).collect()),
         Query::Companies { job, which } => Reply::Companies(jobs.get(job).and_then(|state| state.companies(which))),
+        Query::Scale => Reply::Scale(signals()),
         Query::Job { job } => Reply::Job(jobs.get(job).map(|state| Box::new(status(job, state)))),
     }
 }

@@ -10,6 +10,7 @@ use rollcall_shared::telemetry::{self, AggregatorMetrics, Readiness};
 use crate::cli::AggregatorArgs;
 use crate::error::AggregatorError;
 use crate::leader;
+use crate::scale::{self, LatestSignals};
 
 /// How long an aggregator may take for its last checkpoint after it is asked to stop.
 const LAST_CHECKPOINT_WITHIN: Duration = Duration::from_secs(5);
@@ -21,17 +22,19 @@ const LAST_CHECKPOINT_WITHIN: Duration = Duration::from_secs(5);
 pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), AggregatorError> {
     let metrics = Arc::new(AggregatorMetrics::new().map_err(|error| AggregatorError::Metrics(Box::new(error)))?);
     let ready = Readiness::default();
-    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone())
+    let latest = LatestSignals::new(Arc::clone(&metrics));
+    telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone(), scale::routes(latest.clone()))
         .await
         .map_err(|error| AggregatorError::Usage(error.to_string()))?;
     let reconnecting = || {
         ready.set(false);
         metrics.active.set(0);
         metrics.reconnections.inc();
+        latest.expire();
     };
     let mut unreadable = leader::UnreadableRecord::default();
     supervise(&args.broker, &shutdown, LAST_CHECKPOINT_WITHIN, reconnecting, async || {
-        leader::session(&args, &shutdown, &metrics, &ready, &mut unreadable).await
+        leader::session(&args, &shutdown, &ready, &latest, &mut unreadable).await
     })
     .await?;
     Ok(())

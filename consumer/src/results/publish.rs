@@ -143,8 +143,8 @@ impl ResultPublisher {
         scored_at: Timestamp,
         duration: Duration,
     ) -> Result<(PublishTicket, Message), BrokerError> {
-        let duration_ms = (duration.as_secs_f64() * 1e6).round() / 1e3;
-        let result = ResultMessage { work: &item.work, model: &self.model, scored: &scored, scored_at, duration_ms };
+        let duration = Some(duration);
+        let result = ResultMessage { work: &item.work, model: &self.model, scored: &scored, scored_at, duration };
         let message = Message {
             exchange: self.topology.results(),
             routing_key: result.routing_key(),

@@ -85,14 +85,15 @@ fn opened(status: JobStatus, args: &EnqueueArgs) -> Result<Opened, ProducerError
 /// [`ProducerError::Usage`] if `args` ask for something else.
 pub(super) fn reading(opened: &Opened, args: &EnqueueArgs) -> Result<Reading, ProducerError> {
     let (job, then) = (&opened.job, opened.settings.reading.clone());
+    let now = &args.reading;
     let format = format_of(Path::new(&opened.source), then.format);
-    refuse_other(job, "--format", format.as_ref(), args.format.as_ref())?;
-    refuse_other(job, "--delimiter", then.delimiter.as_ref(), args.delimiter.as_ref())?;
+    refuse_other(job, "--format", format.as_ref(), now.format.as_ref())?;
+    refuse_other(job, "--delimiter", then.delimiter.as_ref(), now.delimiter.as_ref())?;
     let named = |columns: &[String]| (!columns.is_empty()).then(|| columns.join(","));
-    refuse_other(job, "--columns", named(&then.columns).as_ref(), named(&args.columns).as_ref())?;
-    refuse_other(job, "--id-column", then.id_column.as_ref(), args.id_column.as_ref())?;
-    refuse_other(job, "--max-record-bytes", Some(&then.max_record_bytes), args.max_record_bytes.as_ref())?;
-    if args.allow_duplicate_ids && !then.allow_duplicate_ids {
+    refuse_other(job, "--columns", named(&then.columns).as_ref(), named(&now.columns).as_ref())?;
+    refuse_other(job, "--id-column", then.id_column.as_ref(), now.id_column.as_ref())?;
+    refuse_other(job, "--max-record-bytes", Some(&then.max_record_bytes), now.max_record_bytes.as_ref())?;
+    if now.allow_duplicate_ids && !then.allow_duplicate_ids {
         return Err(ProducerError::Usage(format!(
             "expected no --allow-duplicate-ids, without which job {job} was opened, found it; leave it out"
         )));

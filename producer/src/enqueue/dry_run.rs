@@ -14,7 +14,7 @@ use crate::output::print;
 /// # Errors
 /// [`ProducerError::BadInput`] if the file cannot be read to its end; [`ProducerError::Usage`] if a row is bad.
 pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), ProducerError> {
-    let mut companies = Companies::open(&args.file, &args.reading())?;
+    let mut companies = Companies::open(&args.file, &args.reading.reading())?;
     let (detected, progress) = (companies.detected(), companies.progress());
     let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());
     for company in &mut companies {

@@ -101,6 +101,7 @@ mod tests {
                 opening: None,
                 cause,
                 to_ledger_alone: false,
+                duration: None,
             })
         };
         assert!(counts(0, 0) && !counts(0, 0), "the first");

@@ -12,27 +12,34 @@ use super::{dial, url};
 use crate::duration::parse_positive;
 use crate::topology::Topology;
 
+/// That of a broker that was just installed.
+const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
+
 /// The flags that every process has: the broker, and the fleet on it.
 #[derive(Clone, clap::Args)]
 pub struct BrokerArgs {
-    /// The broker: `amqp://user:password@host:port/vhost`, or `amqps`; parameters such as ?heartbeat=10 behind it
-    #[arg(
-        long,
-        env = "AMQP_URL",
-        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
-        hide_env_values = true,
-        global = true
-    )]
-    pub amqp_url: String,
+    /// The broker: `amqp://user:password@host:port/vhost`, or `amqps`; parameters such as ?heartbeat=10 behind it; by
+    /// default `amqp://guest:guest@127.0.0.1:5672/%2f`
+    #[arg(long, env = "AMQP_URL", hide_env_values = true, global = true)]
+    pub amqp_url: Option<String>,
     /// First word of every queue and exchange name: fleets with different prefixes share a broker
     #[arg(long, env = "ROLLCALL_PREFIX", default_value = "rollcall", value_parser = crate::message::parse_prefix, global = true)]
     pub prefix: String,
     /// How long to go on without the broker once it is lost, such as 10m, before giving up with exit code 3 [default: for ever]
     #[arg(long, env = "ROLLCALL_MAX_DOWNTIME", value_parser = parse_positive, global = true)]
     pub max_downtime: Option<Duration>,
+    /// How long to wait at the start for a broker that cannot be reached yet, such as 2m: in a container, it may start at the same time
+    /// [default: not at all]
+    #[arg(long, env = "ROLLCALL_WAIT_FOR_BROKER", value_parser = parse_positive, global = true)]
+    pub wait_for_broker: Option<Duration>,
 }
 
 impl BrokerArgs {
+    /// The broker's URL.
+    pub fn url(&self) -> &str {
+        self.amqp_url.as_deref().unwrap_or(DEFAULT_URL)
+    }
+
     /// The names of this fleet on the broker.
     pub fn topology(&self) -> Topology {
         Topology::new(&self.prefix)
@@ -129,7 +136,7 @@ pub async fn close(channel: &Channel) {
 /// [`BrokerError::BadUrl`], [`BrokerError::Unreachable`] or [`BrokerError::Refused`], within ten seconds unless the URL has a
 /// longer `connection_timeout`.
 pub async fn connect(broker: &BrokerArgs, name: &str) -> Result<BrokerConnection, BrokerError> {
-    let mut uri = url::parse(&broker.amqp_url)?;
+    let mut uri = url::parse(broker.url())?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     // lapin ignores it when it connects asynchronously.
     let timeout = uri.query.connection_timeout.map_or(CONNECT_TIMEOUT, Duration::from_millis);
@@ -166,8 +173,8 @@ mod tests {
 
     #[test]
     fn what_a_process_was_started_with_can_be_printed_without_its_password() {
-        let amqp_url = "amqp://ann:secret@broker".to_owned();
-        let broker = BrokerArgs { amqp_url, prefix: "rollcall".to_owned(), max_downtime: None };
+        let amqp_url = Some("amqp://ann:secret@broker".to_owned());
+        let broker = BrokerArgs { amqp_url, prefix: "rollcall".to_owned(), max_downtime: None, wait_for_broker: None };
         assert!(!format!("{broker:?}").contains("secret"), "{broker:?}");
     }
 }

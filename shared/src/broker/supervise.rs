@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::connect::BrokerArgs;
+use super::connect::{BrokerArgs, connect};
 use super::error::BrokerError;
 use crate::lifecycle::Shutdown;
 
@@ -65,6 +65,36 @@ impl Outage {
             self.logged_at = Some(now);
         }
         should_log
+    }
+}
+
+/// Waits for a broker that cannot be reached yet, for as long as `broker` says; returns at once if it says nothing.
+///
+/// # Errors
+/// The last error, if the broker could not be reached in time; at once, an error that waiting does not mend.
+pub async fn wait_for_broker(broker: &BrokerArgs, shutdown: &Shutdown) -> Result<(), BrokerError> {
+    let Some(patience) = broker.wait_for_broker else { return Ok(()) };
+    let (began, mut backoff, mut has_logged) = (Instant::now(), Backoff::new(), false);
+    loop {
+        let error = match connect(broker, "rollcall: waiting for the broker").await {
+            Ok(connection) => {
+                connection.close().await;
+                return Ok(());
+            }
+            // A broker that is starting may refuse everybody for a moment.
+            Err(error @ (BrokerError::Unreachable { .. } | BrokerError::Refused { .. } | BrokerError::Lost(_))) => error,
+            Err(error) => return Err(error),
+        };
+        let left = patience.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut has_logged, true) {
+            tracing::info!(event = "waiting_for_broker", %error, patience_seconds = patience.as_secs(), "waiting for the broker");
+        }
+        if shutdown.within(backoff.pause().min(left)).await {
+            return Ok(());
+        }
     }
 }
 

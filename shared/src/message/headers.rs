@@ -1,6 +1,6 @@
 //! AMQP headers and properties, written and read.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
@@ -119,6 +119,10 @@ pub(super) fn put_integer(headers: &mut FieldTable, key: &str, value: u32) {
     headers.insert(key.into(), AMQPValue::LongLongInt(value.into()));
 }
 
+pub(super) fn put_milliseconds(headers: &mut FieldTable, key: &str, milliseconds: f64) {
+    headers.insert(key.into(), AMQPValue::Double(milliseconds));
+}
+
 pub(super) fn text<'a>(properties: &'a BasicProperties, key: &str) -> Result<&'a str, Malformed> {
     let missing = || Malformed::new(format!("a text header '{key}'"), "none");
     match properties.headers().as_ref().and_then(|headers| headers.inner().get(key)).ok_or_else(missing)? {
@@ -139,6 +143,16 @@ pub(super) fn number(properties: &BasicProperties, key: &str) -> Result<u32, Mal
     integer(value)
         .and_then(|number| u32::try_from(number).ok())
         .ok_or_else(|| Malformed::new(format!("a whole number from 0 to {} in header '{key}'", u32::MAX), format!("{value:?}")))
+}
+
+/// A duration in milliseconds; `None` if there is none, or something that cannot be one.
+pub(super) fn milliseconds(properties: &BasicProperties, key: &str) -> Option<Duration> {
+    let milliseconds = match properties.headers().as_ref()?.inner().get(key)? {
+        AMQPValue::Double(milliseconds) => *milliseconds,
+        AMQPValue::Float(milliseconds) => f64::from(*milliseconds),
+        other => f64::from(u32::try_from(integer(other)?).ok()?),
+    };
+    Duration::try_from_secs_f64(milliseconds / 1e3).ok()
 }
 
 /// The opening in header `opening`; `None` if there is no such header.

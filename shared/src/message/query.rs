@@ -6,6 +6,7 @@ use super::event::{CauseCount, Done, State, is_zero};
 use super::indices::Indices;
 use super::names::{Job, Model};
 use super::opening::Opening;
+use super::scale::ScaleSignal;
 use super::settings::Settings;
 use super::timestamp::{Timestamp, field, if_valid};
 
@@ -27,6 +28,8 @@ pub enum Query {
         /// Which companies.
         which: CompanySet,
     },
+    /// The work that is left of every model.
+    Scale,
 }
 
 /// Some companies of a job.
@@ -155,6 +158,8 @@ pub enum Reply {
     Job(Option<Box<JobStatus>>),
     /// To [`Query::Companies`]; `None` if the job is not known, or ended too long ago for the aggregator to know its companies.
     Companies(Option<Indices>),
+    /// To [`Query::Scale`]: one for each model that has a job, sorted by model.
+    Scale(Vec<ScaleSignal>),
     /// Why there is no answer, for people.
     Refused(String),
 }

@@ -2,13 +2,16 @@
 //! or the error.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::types::FieldTable;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::headers::{Malformed, is_to_ledger_alone, number, opening, persistent, put_integer, put_text, text};
+use super::headers::{
+    Malformed, is_to_ledger_alone, milliseconds, number, opening, persistent, put_integer, put_milliseconds, put_text, text,
+};
 use super::names::{Index, Job, Model};
 use super::opening::Opening;
 use super::timestamp::{Timestamp, if_valid};
@@ -21,8 +24,13 @@ pub const RESULT_TYPE: &str = "rollcall.result.v1";
 /// Characters of a cause that are counted by, at most: longer ones from elsewhere must not fill the aggregator's memory.
 pub const LONGEST_CAUSE: usize = 64;
 
+/// No scorer takes longer for a company: the broker would have taken it back. A longer duration is not believed.
+const LONGEST_DURATION: Duration = Duration::from_secs(24 * 3_600);
+
 /// RabbitMQ 4.x closes the channel on a message over 16 MiB. A record that is not JSON grows when it is written as text.
 const LARGEST_RECORD: usize = 15 << 20;
+
+const DURATION_MS: &str = "duration_ms";
 
 /// Bytes of most bodies, without their prediction.
 const BODY_BYTES: usize = 512;
@@ -70,6 +78,9 @@ pub struct ResultHeaders {
     // As in the header, and in checkpoints so far.
     #[serde(rename = "republished")]
     pub to_ledger_alone: bool,
+    /// How long scoring took; within a batch, the company's share. `None` if it was not scored, or the sender does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
 }
 
 impl ResultHeaders {
@@ -94,6 +105,7 @@ impl ResultHeaders {
                 Outcome::Failed => text(properties, "cause")?.chars().take(LONGEST_CAUSE).collect(),
             },
             to_ledger_alone: is_to_ledger_alone(properties),
+            duration: milliseconds(properties, DURATION_MS).filter(|&duration| duration <= LONGEST_DURATION),
         })
     }
 }
@@ -133,8 +145,8 @@ pub struct ResultMessage<'a> {
     pub scored: &'a ScoredCompany,
     /// When it was scored.
     pub scored_at: Timestamp,
-    /// How long scoring took, in milliseconds; within a batch, the company's share.
-    pub duration_ms: f64,
+    /// How long scoring took; within a batch, the company's share. `None` if it was not scored.
+    pub duration: Option<Duration>,
 }
 
 #[derive(Serialize)]
@@ -177,6 +189,9 @@ impl ResultMessage<'_> {
         if let ScoredCompany::Error { cause, .. } = self.scored {
             put_text(&mut headers, "cause", cause);
         }
+        if let Some(duration) = self.duration {
+            put_milliseconds(&mut headers, DURATION_MS, whole_microseconds(duration));
+        }
         put_text(&mut headers, "traceparent", &self.work.traceparent);
         if self.work.round > 0 {
             put_integer(&mut headers, "round", self.work.round);
@@ -205,7 +220,7 @@ impl ResultMessage<'_> {
             outcome: self.scored.outcome(),
             attempt: self.work.attempt,
             scored_at: self.scored_at,
-            duration_ms: self.duration_ms,
+            duration_ms: self.duration.map_or(0.0, whole_microseconds),
             error,
             record,
         };
@@ -228,6 +243,11 @@ impl ResultMessage<'_> {
         };
         Ok(Some(record).filter(|record| record.get().len() <= LARGEST_RECORD))
     }
+}
+
+/// In milliseconds, rounded to microseconds.
+fn whole_microseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// The body of a result, as it is read.

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
     exponential_buckets,
 };
 
-use crate::message::State;
+use crate::message::{Model, ScaleSignal, State};
 
 /// Causes that are label values, at most. They come from scorers, and one might return a new cause for every company.
 const DISTINCT_CAUSES: usize = 50;
@@ -130,6 +130,35 @@ impl ConsumerMetrics {
     }
 }
 
+/// The metrics of a fleet.
+#[derive(Debug, Clone)]
+pub struct FleetMetrics {
+    /// The registry of all of them.
+    pub registry: Registry,
+    /// Consumers that run and were not asked to stop.
+    pub consumers: IntGauge,
+    /// Consumers that there should be.
+    pub wanted: IntGauge,
+    /// Consumers that ended by themselves.
+    pub restarts: IntCounter,
+}
+
+impl FleetMetrics {
+    /// All metrics at zero.
+    ///
+    /// # Errors
+    /// If two metrics have the same name.
+    pub fn new() -> prometheus::Result<FleetMetrics> {
+        let registry = Registry::new();
+        Ok(FleetMetrics {
+            consumers: gauge(&registry, "rollcall_fleet_consumers", "Consumers that run and were not asked to stop")?,
+            wanted: gauge(&registry, "rollcall_fleet_consumers_wanted", "Consumers that there should be")?,
+            restarts: counter(&registry, "rollcall_fleet_restarts_total", "Consumers that ended by themselves")?,
+            registry,
+        })
+    }
+}
+
 /// The metrics of an aggregator.
 #[derive(Debug)]
 pub struct AggregatorMetrics {
@@ -154,6 +183,11 @@ pub struct AggregatorMetrics {
     /// Ignored ledger records, by why.
     pub ignored: IntCounterVec,
     jobs: IntGaugeVec,
+    unfinished: IntGaugeVec,
+    seconds_per_company: GaugeVec,
+    work_seconds: GaugeVec,
+    consumers_wanted: IntGaugeVec,
+    scaled_models: Mutex<HashSet<Model>>,
 }
 
 impl AggregatorMetrics {
@@ -205,6 +239,41 @@ impl AggregatorMetrics {
                 )?,
             )?,
             jobs: registered(&registry, IntGaugeVec::new(Opts::new("rollcall_jobs", "Jobs by state"), &["state"])?)?,
+            unfinished: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("rollcall_scale_unfinished", "Companies without an outcome of jobs that are not paused"),
+                    &["model"],
+                )?,
+            )?,
+            seconds_per_company: registered(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "rollcall_scale_seconds_per_company",
+                        "Seconds of one scoring thread for a company; 1 before the first",
+                    ),
+                    &["model"],
+                )?,
+            )?,
+            work_seconds: registered(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "rollcall_scale_work_seconds",
+                        "Seconds of one scoring thread for all companies without an outcome of jobs that are not paused",
+                    ),
+                    &["model"],
+                )?,
+            )?,
+            consumers_wanted: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("rollcall_scale_consumers_wanted", "Consumers of one thread that finish this work within a minute"),
+                    &["model"],
+                )?,
+            )?,
+            scaled_models: Mutex::default(),
             registry,
         })
     }
@@ -214,6 +283,32 @@ impl AggregatorMetrics {
         self.jobs.reset();
         for state in states {
             self.jobs.with_label_values(&[&state.to_string()]).inc();
+        }
+    }
+}
+
+impl AggregatorMetrics {
+    /// Sets the scale signal and the number of wanted consumers of each model; others have none.
+    pub fn set_scale<'a>(&self, signals: impl Iterator<Item = (&'a ScaleSignal, u64)>) {
+        let mut gone = self.scaled_models.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut models = HashSet::new();
+        let whole = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        for (signal, wanted) in signals {
+            let model = [signal.model.as_str()];
+            self.unfinished.with_label_values(&model).set(whole(signal.unfinished));
+            self.seconds_per_company.with_label_values(&model).set(signal.seconds_per_company);
+            self.work_seconds.with_label_values(&model).set(signal.work_seconds);
+            self.consumers_wanted.with_label_values(&model).set(whole(wanted));
+            gone.remove(&signal.model);
+            models.insert(signal.model.clone());
+        }
+        for model in std::mem::replace(&mut *gone, models) {
+            let model = [model.as_str()];
+            // An error says that there is none.
+            drop(self.unfinished.remove_label_values(&model));
+            drop(self.seconds_per_company.remove_label_values(&model));
+            drop(self.work_seconds.remove_label_values(&model));
+            drop(self.consumers_wanted.remove_label_values(&model));
         }
     }
 }

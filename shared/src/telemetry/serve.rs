@@ -59,14 +59,14 @@ pub struct CannotListen {
     error: io::Error,
 }
 
-/// Serves in the background until the process ends; does nothing if no address is given.
+/// Serves in the background until the process ends, with these `routes` beside its own; does nothing if no address is given.
 ///
 /// # Errors
 /// [`CannotListen`].
-pub async fn serve(args: &MetricsArgs, registry: Registry, ready: Readiness) -> Result<(), CannotListen> {
+pub async fn serve(args: &MetricsArgs, registry: Registry, ready: Readiness, routes: Router) -> Result<(), CannotListen> {
     let Some(address) = args.metrics_addr else { return Ok(()) };
     let listener = TcpListener::bind(address).await.map_err(|error| CannotListen { address, error })?;
-    let router = Router::new()
+    let router = routes
         .route("/metrics", get(async move || metrics(&registry)))
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(async move || readiness(&ready)));

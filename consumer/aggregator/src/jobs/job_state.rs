@@ -3,6 +3,8 @@
 mod events;
 mod views;
 
+use std::time::Duration;
+
 use rollcall_shared::message::{Model, Opened, Outcome, ResultHeaders, Settings, State, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -297,6 +299,12 @@ impl JobState {
 
     pub(super) fn beginning_mut(&mut self) -> &mut Beginning {
         &mut self.beginning
+    }
+
+    /// Whether it was opened less than `new_for` ago, and nothing is known yet of what was enqueued.
+    pub(super) fn is_just_opened(&self, clock_us: u64, new_for: Duration) -> bool {
+        let is_untouched = self.enqueued == 0 && self.outcomes.len() == 0 && self.total.is_none();
+        is_untouched && self.beginning.since_read(clock_us) < new_for
     }
 
     /// Whether its deadline has passed: a span by the ledger's clock, a point in time by this machine's. A redrive has none.

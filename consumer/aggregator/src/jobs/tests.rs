@@ -5,6 +5,7 @@ mod kept;
 mod outcomes;
 mod redrives;
 mod times;
+mod workloads;
 
 use rollcall_shared::message::{
     Cancelled, CompanySet, Enqueued, Expired, Index, Indices, Opened, Opening, Outcome, Pause, Redriven, ResultHeaders, Sealed,
@@ -39,7 +40,8 @@ fn sealed(total: u64) -> Record {
 fn result(index: u32, outcome: Outcome) -> Record {
     let cause = if outcome == Outcome::Failed { "timeout".to_owned() } else { String::new() };
     let (round, opening, to_ledger_alone) = (0, None, false);
-    Record::Result(ResultHeaders { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, to_ledger_alone })
+    let (job, index, duration) = (job(), Index(index), None);
+    Record::Result(ResultHeaders { job, index, outcome, attempt: 1, round, opening, cause, to_ledger_alone, duration })
 }
 
 fn in_round(round: u32, record: Record) -> Record {

@@ -78,6 +78,7 @@ impl Leader<'_> {
                 publish_unconfirmed(&self.unconfirmed, stalled).await?;
             }
         }
+        self.latest.set(self.jobs.scale_signals());
         self.measure();
         if self.checkpoint.is_due(&self.jobs) {
             self.advance_clock();

@@ -179,7 +179,7 @@ fn crashed() -> (&'static str, String) {
 
 fn failed(work: &Work, model: &Model, topology: &Topology, cause: &str, message: &str) -> Option<Message> {
     let scored = ScoredCompany::Error { cause: cause.to_owned(), message: message.to_owned() };
-    let result = ResultMessage { work, model, scored: &scored, scored_at: Timestamp::now(), duration_ms: 0.0 };
+    let result = ResultMessage { work, model, scored: &scored, scored_at: Timestamp::now(), duration: None };
     tracing::debug!(job = %work.job, index = %work.index, cause, "a company was given up; publishing a failed result");
     Some(Message {
         exchange: topology.results(),

@@ -1,3 +1,4 @@
+use lapin::types::AMQPValue;
 use proptest::prelude::*;
 
 use super::*;
@@ -20,6 +21,8 @@ fn work(record: &str) -> Work {
     }
 }
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 fn now() -> Timestamp {
     "2027-01-31T05:00:00.000Z".parse().unwrap()
 }
@@ -28,7 +31,7 @@ fn failed_body(record: &str) -> serde_json::Value {
     let work = work(record);
     let scored = ScoredCompany::Error { cause: "timeout".to_owned(), message: "late".to_owned() };
     let model = "m".parse().unwrap();
-    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.0 };
+    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration: Some(MILLISECOND) };
     serde_json::from_slice(&result.body().unwrap()).unwrap()
 }
 
@@ -36,7 +39,8 @@ fn failed_body(record: &str) -> serde_json::Value {
 fn a_body_reads_back_as_it_was_written_and_is_handed_on_verbatim() {
     let (work, model) = (work("{}"), "m".parse().unwrap());
     let scored = ScoredCompany::Prediction(r#"{"p": 0.5}"#.parse().unwrap());
-    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.5 };
+    let result =
+        ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration: Some(MILLISECOND * 3 / 2) };
     let written = result.body().unwrap();
     let expected = r#"{"job":"j","index":3,"company_id":"acme","model":"m","outcome":"succeeded","attempt":2,"scored_at":"2027-01-31T05:00:00.000Z","duration_ms":1.5,"prediction":{"p": 0.5}}"#;
     assert_eq!(std::str::from_utf8(&written).unwrap(), expected);
@@ -51,7 +55,7 @@ fn a_body_reads_back_as_it_was_written_and_is_handed_on_verbatim() {
 fn of_a_body_that_is_no_result_the_headers_tell_what_is_known() {
     let (work, model) = (work("{}"), "m".parse().unwrap());
     let scored = ScoredCompany::Error { cause: "timeout".to_owned(), message: String::new() };
-    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.0 };
+    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration: Some(MILLISECOND) };
     let headers = ResultHeaders::read(&result.properties()).unwrap();
     let body = String::from_utf8(result.body().unwrap()).unwrap().replace(r#""duration_ms":1.0"#, r#""duration_ms":"long""#);
     let read = ResultBody::read(&headers, body.as_bytes());
@@ -65,7 +69,8 @@ fn of_a_body_that_is_no_result_the_headers_tell_what_is_known() {
 fn a_result_whose_time_is_none_keeps_everything_else() {
     let (work, model) = (work("{}"), "m".parse().unwrap());
     let scored = ScoredCompany::Prediction(r#"{"p": 0.5}"#.parse().unwrap());
-    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.5 };
+    let result =
+        ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration: Some(MILLISECOND * 3 / 2) };
     let headers = ResultHeaders::read(&result.properties()).unwrap();
     for no_time in ["2027-01-31T05:00:00", "2027-01-31", "", "noon"] {
         let body = String::from_utf8(result.body().unwrap()).unwrap().replace("2027-01-31T05:00:00.000Z", no_time);
@@ -95,8 +100,29 @@ fn a_record_that_would_make_the_message_too_large_for_the_broker_is_left_out() {
 fn a_long_cause_is_counted_by_its_beginning() {
     let (work, model) = (work("{}"), "m".parse().unwrap());
     let scored = ScoredCompany::Error { cause: "é".repeat(LONGEST_CAUSE + 1), message: String::new() };
-    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.0 };
+    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration: Some(MILLISECOND) };
     assert_eq!(ResultHeaders::read(&result.properties()).unwrap().cause, "é".repeat(LONGEST_CAUSE));
+}
+
+#[test]
+fn a_duration_that_cannot_be_one_counts_as_unknown() {
+    let (work, model) = (work("{}"), "m".parse().unwrap());
+    let scored = ScoredCompany::Prediction("1".parse().unwrap());
+    let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration: None };
+    let read = |value: Option<AMQPValue>| {
+        let mut headers = result.properties().headers().clone().unwrap();
+        value.map(|value| headers.insert("duration_ms".into(), value));
+        ResultHeaders::read(&result.properties().with_headers(headers)).unwrap().duration
+    };
+    assert_eq!(read(None), None);
+    assert_eq!(read(Some(AMQPValue::Double(1.5))), Some(MILLISECOND * 3 / 2));
+    assert_eq!(read(Some(AMQPValue::LongInt(2))), Some(MILLISECOND * 2));
+    for bad in [f64::NAN, f64::INFINITY, -1.0, 1e300, 86_400_001.0] {
+        assert_eq!(read(Some(AMQPValue::Double(bad))), None, "{bad}");
+    }
+    for bad in [AMQPValue::LongLongInt(-1), AMQPValue::LongString("1".into()), AMQPValue::Void] {
+        assert_eq!(read(Some(bad.clone())), None, "{bad:?}");
+    }
 }
 
 proptest! {
@@ -112,9 +138,9 @@ proptest! {
             Some(cause) => ScoredCompany::Error { cause: cause.clone(), message: String::new() },
         };
         let model = "m".parse().unwrap();
-        let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration_ms: 1.0 };
+        let result = ResultMessage { work: &work, model: &model, scored: &scored, scored_at: now(), duration: Some(MILLISECOND) };
         let (job, index, outcome, cause) = (work.job.clone(), work.index, scored.outcome(), cause.unwrap_or_default());
-        let read = ResultHeaders { job, index, outcome, attempt, round, opening, cause, to_ledger_alone: false };
+        let read = ResultHeaders { job, index, outcome, attempt, round, opening, cause, to_ledger_alone: false, duration: Some(MILLISECOND) };
         prop_assert_eq!(ResultHeaders::read(&result.properties()), Ok(read));
     }
 }

@@ -16,7 +16,8 @@ fn scored(index: u32, round: u32, score: &Score) -> Record {
     let outcome = if score.is_some() { Failed } else { Succeeded };
     let cause = score.clone().unwrap_or_default();
     let (opening, to_ledger_alone) = (None, false);
-    Record::Result(ResultHeaders { job: job(), index: Index(index), outcome, attempt: 1, round, opening, cause, to_ledger_alone })
+    let (job, index, duration) = (job(), Index(index), None);
+    Record::Result(ResultHeaders { job, index, outcome, attempt: 1, round, opening, cause, to_ledger_alone, duration })
 }
 
 /// An order of up to 200 records, for [`ordered`].

@@ -93,6 +93,7 @@ fn the_companies_of_the_jobs_that_ended_first_are_given_up_first() {
                 opening: None,
                 cause,
                 to_ledger_alone: false,
+                duration: None,
             };
             take(&mut jobs, Record::Result(counted));
         }

@@ -44,6 +44,7 @@ fn answer(jobs: &mut Jobs, index: u32) {
         opening: None,
         cause,
         to_ledger_alone: false,
+        duration: None,
     };
     jobs.apply(jobs.next_offset(), None, Record::Result(result));
 }

@@ -1,0 +1,145 @@
+//! `GET /v1/scale/<model>` and the gauges of the scale signals, from leader and standby alike: a standby asks the leader.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query as UrlQuery};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use rollcall_shared::broker::{BrokerError, LeaderClient, QueryError};
+use rollcall_shared::duration::parse_positive;
+use rollcall_shared::message::{Model, Query, Reply, ScaleSignal};
+use rollcall_shared::telemetry::AggregatorMetrics;
+use serde::{Deserialize, Serialize};
+
+/// Within what time consumers are to finish the work that is left, unless a request says otherwise.
+pub(crate) const TARGET: Duration = Duration::from_secs(60);
+
+/// How often a standby asks the leader.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Signals that are older say nothing: no leader has been heard of since. A takeover takes less.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+
+/// The signals that this aggregator knows: its own if it is the leader, or the leader's.
+#[derive(Debug, Clone)]
+pub(crate) struct LatestSignals {
+    known: Arc<Mutex<Option<Known>>>,
+    metrics: Arc<AggregatorMetrics>,
+}
+
+#[derive(Debug)]
+struct Known {
+    at: Instant,
+    /// One for each model that has a job.
+    signals: Vec<ScaleSignal>,
+}
+
+impl LatestSignals {
+    pub(crate) fn new(metrics: Arc<AggregatorMetrics>) -> LatestSignals {
+        LatestSignals { known: Arc::default(), metrics }
+    }
+
+    /// The metrics of this aggregator, its gauges of the signals among them.
+    pub(crate) fn metrics(&self) -> &AggregatorMetrics {
+        &self.metrics
+    }
+
+    /// Sets what the leader says now.
+    pub(crate) fn set(&self, signals: Vec<ScaleSignal>) {
+        self.metrics.set_scale(signals.iter().map(|signal| (signal, signal.consumers_wanted(TARGET, 1))));
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known { at: Instant::now(), signals });
+    }
+
+    /// Removes the gauges of signals that are too old.
+    pub(crate) fn expire(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.take_if(|known| known.at.elapsed() > STALE_AFTER).is_some() {
+            self.metrics.set_scale(std::iter::empty());
+        }
+    }
+
+    /// The signal of a model; `None` if no leader has been heard of recently.
+    fn of(&self, model: &Model) -> Option<ScaleSignal> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_ref().filter(|known| known.at.elapsed() <= STALE_AFTER)?;
+        let signal = known.signals.iter().find(|signal| signal.model == *model);
+        Some(signal.cloned().unwrap_or_else(|| ScaleSignal::idle(model.clone())))
+    }
+}
+
+/// Asks the leader every second, until the connection is lost.
+pub(crate) async fn follow_leader(leader: &mut LeaderClient, latest: &LatestSignals) -> Result<Infallible, BrokerError> {
+    loop {
+        match leader.ask(&Query::Scale, ASK_EVERY).await {
+            Ok(Reply::Scale(signals)) => latest.set(signals),
+            Err(QueryError::Broker(error)) => return Err(error),
+            // A leader of an older version, or none: `latest` says so when it is asked.
+            Ok(_) | Err(QueryError::NoAnswer | QueryError::Unreadable(_)) => {}
+        }
+        latest.expire();
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// The routes of the scale signal.
+pub(crate) fn routes(latest: LatestSignals) -> Router {
+    Router::new().route("/v1/scale/{model}", get(async move |model, wanted| answer(&latest, model, wanted)))
+}
+
+/// What `consumers_wanted` is for. An unknown parameter is refused: a misspelt one would scale by the default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// Such as `30s`.
+    target: Option<String>,
+    /// Scoring threads of a consumer.
+    threads: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    signal: ScaleSignal,
+    consumers_wanted: u64,
+}
+
+fn answer(
+    latest: &LatestSignals,
+    model: Result<Path<Model>, PathRejection>,
+    wanted: Result<UrlQuery<Wanted>, QueryRejection>,
+) -> Response {
+    let (model, target, threads) = match read_request(model, wanted) {
+        Ok(request) => request,
+        Err(error) => return (StatusCode::BAD_REQUEST, error + "\n").into_response(),
+    };
+    let Some(signal) = latest.of(&model) else {
+        let error = format!("no leader has been heard of for {} s: see the logs of the aggregators\n", STALE_AFTER.as_secs());
+        return (StatusCode::SERVICE_UNAVAILABLE, error).into_response();
+    };
+    let consumers_wanted = signal.consumers_wanted(target, threads);
+    match serde_json::to_string(&Answer { signal, consumers_wanted }) {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+fn read_request(
+    model: Result<Path<Model>, PathRejection>,
+    wanted: Result<UrlQuery<Wanted>, QueryRejection>,
+) -> Result<(Model, Duration, u16), String> {
+    let Path(model) =
+        model.map_err(|error| format!("expected /v1/scale/MODEL, found another model name: {}", error.body_text()))?;
+    let UrlQuery(Wanted { target, threads }) = wanted.map_err(|error| {
+        format!("expected target, such as 30s, and threads, from 1 to {}, or none of them, found {}", u16::MAX, error.body_text())
+    })?;
+    let target = target.map_or(Ok(TARGET), |target| parse_positive(&target).map_err(|error| format!("target: {error}")))?;
+    match threads {
+        Some(0) => Err(format!("expected threads from 1 to {}, found 0", u16::MAX)),
+        threads => Ok((model, target, threads.unwrap_or(1))),
+    }
+}

@@ -1,0 +1,233 @@
+//! The consumer processes of a fleet: started, drained, and started again when they die.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rollcall_shared::broker::Backoff;
+use rollcall_shared::lifecycle::{Exit, Shutdown};
+use rollcall_shared::message::ScaleSignal;
+use rollcall_shared::telemetry::FleetMetrics;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+use tokio::sync::watch;
+
+use super::args::FleetArgs;
+use crate::error::ConsumerError;
+
+/// Beyond its grace, how long a consumer may take to end before it is killed.
+const KILL_AFTER: Duration = Duration::from_secs(5);
+
+/// A consumer that has lived for so long works: after its death, the next is started at once.
+const WORKS_AFTER: Duration = Duration::from_secs(30);
+
+/// How many consumers there should be.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) consumers: u16,
+    /// Why; `None` before the leader has answered.
+    pub(super) signal: Option<ScaleSignal>,
+}
+
+impl Wanted {
+    pub(super) fn at_least(min: u16) -> Wanted {
+        Wanted { consumers: min, signal: None }
+    }
+}
+
+/// The consumer processes.
+pub(super) struct Processes<'a> {
+    args: &'a FleetArgs,
+    metrics: FleetMetrics,
+    consumers: Vec<Consumer>,
+    /// Consumers that end, each with its number, and how.
+    endings: FuturesUnordered<Ending>,
+    backoff: Backoff,
+    /// No consumer is started before that.
+    start_at: Instant,
+}
+
+type Ending = std::pin::Pin<Box<dyn Future<Output = (u16, io::Result<ExitStatus>)>>>;
+
+/// A consumer process.
+struct Consumer {
+    /// From 1; the smallest that is free.
+    number: u16,
+    pid: Option<Pid>,
+    started: Instant,
+    /// When it is killed, if it was asked to stop.
+    kill_at: Option<Instant>,
+}
+
+impl<'a> Processes<'a> {
+    pub(super) fn new(args: &'a FleetArgs, metrics: FleetMetrics) -> Processes<'a> {
+        Processes {
+            args,
+            metrics,
+            consumers: Vec::new(),
+            endings: FuturesUnordered::new(),
+            backoff: Backoff::new(),
+            start_at: Instant::now(),
+        }
+    }
+
+    /// Keeps as many consumers as are wanted until `shutdown`, and then until all have ended.
+    ///
+    /// # Errors
+    /// A consumer cannot be started, or ends with an error that the next one would end with too. The others are drained then.
+    pub(super) async fn run(mut self, mut wanted: watch::Receiver<Wanted>, shutdown: &Shutdown) -> Result<(), ConsumerError> {
+        let kept = self.keep(&mut wanted, shutdown).await;
+        self.stop_down_to(0);
+        while !self.consumers.is_empty() {
+            self.next_ending().await;
+        }
+        kept
+    }
+
+    async fn keep(&mut self, wanted: &mut watch::Receiver<Wanted>, shutdown: &Shutdown) -> Result<(), ConsumerError> {
+        loop {
+            let now_wanted = wanted.borrow_and_update().clone();
+            self.change_to(&now_wanted)?;
+            let start_at = self.start_at;
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return Ok(()) },
+                ended = self.next_ending() => if let Some((consumer, ended)) = ended { self.note_death(&consumer, ended)? },
+                () = tokio::time::sleep_until(start_at.into()), if start_at > Instant::now() => {}
+                () = shutdown.requested() => return Ok(()),
+            }
+        }
+    }
+
+    /// Starts or stops consumers until there are as many as are wanted.
+    fn change_to(&mut self, wanted: &Wanted) -> Result<(), ConsumerError> {
+        let working = self.working();
+        if working < wanted.consumers && self.start_at <= Instant::now() {
+            report(working, wanted, self.args);
+            for _ in working..wanted.consumers {
+                self.start()?;
+            }
+        } else if working > wanted.consumers {
+            report(working, wanted, self.args);
+            self.stop_down_to(wanted.consumers);
+        }
+        self.metrics.consumers.set(i64::from(self.working()));
+        Ok(())
+    }
+
+    /// Consumers that were not asked to stop.
+    fn working(&self) -> u16 {
+        u16::try_from(self.consumers.iter().filter(|consumer| consumer.kill_at.is_none()).count()).unwrap_or(u16::MAX)
+    }
+
+    fn start(&mut self) -> Result<(), ConsumerError> {
+        let number = (1..).find(|&number| self.consumers.iter().all(|other| other.number != number)).unwrap_or(u16::MAX);
+        let mut child = self.command(number).spawn().map_err(|error| {
+            ConsumerError::Process(format!("cannot start a consumer: {error}; raise the limits of processes and open files"))
+        })?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        self.consumers.push(Consumer { number, pid, started: Instant::now(), kill_at: None });
+        self.endings.push(Box::pin(async move {
+            // Its standard input stays open for as long as this process lives.
+            let input = child.stdin.take();
+            let ended = child.wait().await;
+            drop(input);
+            (number, ended)
+        }));
+        Ok(())
+    }
+
+    fn command(&self, number: u16) -> Command {
+        // This path stays valid if the file is replaced.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("consumer").args(&self.args.consumer_flags).arg("--stop-at-end-of-input");
+        command.arg(format!("--threads={}", self.args.threads()));
+        command.env_remove("ROLLCALL_METRICS_ADDR");
+        if let Some(mut address) = self.args.consumer.metrics.metrics_addr {
+            address.set_port(address.port().wrapping_add(number));
+            command.arg(format!("--metrics-addr={address}"));
+        }
+        // In a group of its own, Ctrl-C reaches the fleet alone, which then stops its consumers.
+        command.stdin(Stdio::piped()).process_group(0);
+        command
+    }
+
+    /// Asks the newest consumers to stop, so that `left` go on.
+    fn stop_down_to(&mut self, left: u16) {
+        let working = self.consumers.iter_mut().filter(|consumer| consumer.kill_at.is_none());
+        for consumer in working.skip(left.into()) {
+            consumer.kill_at = Some(Instant::now() + self.args.consumer.grace + KILL_AFTER);
+            consumer.send(Signal::TERM);
+        }
+    }
+
+    /// Waits for the next consumer to end; returns it if it was not asked to. Kills those that do not end in time. Cancel-safe.
+    async fn next_ending(&mut self) -> Option<(Consumer, io::Result<ExitStatus>)> {
+        loop {
+            let kill_at = self.consumers.iter().filter_map(|consumer| consumer.kill_at).min();
+            let kill_at = kill_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
+            tokio::select! {
+                Some((number, ended)) = self.endings.next() => {
+                    let at = self.consumers.iter().position(|consumer| consumer.number == number)?;
+                    let consumer = self.consumers.remove(at);
+                    return consumer.kill_at.is_none().then_some((consumer, ended));
+                }
+                () = tokio::time::sleep_until(kill_at.into()) => {
+                    for consumer in self.consumers.iter_mut().filter(|consumer| consumer.kill_at.is_some_and(|at| at <= Instant::now())) {
+                        tracing::warn!(event = "consumer_killed", number = consumer.number, "a consumer did not end within its grace; killing it");
+                        consumer.send(Signal::KILL);
+                        consumer.kill_at = Some(Instant::now() + KILL_AFTER);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A consumer has ended that was not asked to.
+    fn note_death(&mut self, consumer: &Consumer, ended: io::Result<ExitStatus>) -> Result<(), ConsumerError> {
+        let words = match ended {
+            Ok(status) if status.code() == Some(Exit::BadInput.code().into()) => return Err(ConsumerError::FleetGivenUp),
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.metrics.restarts.inc();
+        if consumer.started.elapsed() >= WORKS_AFTER {
+            self.backoff = Backoff::new();
+        }
+        let pause = self.backoff.pause();
+        self.start_at = Instant::now() + pause;
+        tracing::warn!(
+            event = "consumer_died",
+            number = consumer.number,
+            ended = words,
+            pause_ms = pause.as_millis(),
+            "a consumer ended by itself; starting another"
+        );
+        Ok(())
+    }
+}
+
+impl Consumer {
+    fn send(&self, signal: Signal) {
+        if let Some(pid) = self.pid
+            && let Err(error) = kill_process(pid, signal)
+        {
+            tracing::debug!(number = self.number, %error, "a consumer takes no signal; it has ended");
+        }
+    }
+}
+
+/// Logs one line for each change.
+fn report(from: u16, wanted: &Wanted, args: &FleetArgs) {
+    let (unfinished, work) = wanted.signal.as_ref().map_or((0, 0.0), |signal| (signal.unfinished, signal.work_seconds));
+    tracing::info!(
+        event = "fleet_scaled",
+        model = %args.consumer.model,
+        from,
+        to = wanted.consumers,
+        unfinished,
+        work_seconds = (work * 10.0).round() / 10.0,
+        target_seconds = args.target.as_secs_f64(),
+        "changing the number of consumers"
+    );
+}

@@ -1,0 +1,160 @@
+//! `consumer fleet`: consumers that start and stop by themselves.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rollcall_tests::{Fleet, Process, SCORER, eventually};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Starts a fleet of consumers of model `m`, and waits until it is connected.
+fn consumer_fleet(fleet: &Fleet, scorer: &str, arguments: &[&str]) -> Process {
+    let all = [&["fleet", "--model", "m", "--scorer", scorer, "--idle", "3s"], arguments].concat();
+    fleet.program("consumer", &all)
+}
+
+/// The processes whose parent is this one.
+fn children(parent: &Process) -> Vec<u32> {
+    children_of(parent.id())
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let is_process = |entry: &fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| is_process(&entry.ok()?));
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat"));
+    status.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn has(consumers: usize, fleet: &Process) -> Option<()> {
+    (children(fleet).len() == consumers).then_some(())
+}
+
+fn companies(fleet: &Fleet, number: usize, what: &str) -> std::path::PathBuf {
+    let rows: String = (0..number).map(|row| format!("{row},{what}\n")).collect();
+    fleet.file(&format!("{what}-{number}.csv"), format!("company_id,do\n{rows}"))
+}
+
+#[test]
+fn a_fleet_grows_from_none_with_a_job_and_shrinks_to_none_after_it_and_again_with_the_next() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let mut consumers = consumer_fleet(&fleet, SCORER, &["--max", "4", "--target", "5s"]);
+    let file = companies(&fleet, 200, "slow");
+    for job in ["first", "second"] {
+        eventually("there is no consumer", || has(0, &consumers));
+        let mut waiting = fleet.start_enqueue(&file, "m", job, &["--wait"]);
+        eventually("there are four consumers", || has(4, &consumers));
+        waiting.wait(SOON).expect(0);
+        eventually("there is no consumer any more", || has(0, &consumers));
+        let record = fleet.finished(job);
+        record.assert_counted_once(200);
+        assert_eq!(record.duplicates(), 0);
+        assert!(record.bodies().all(|body| body["attempt"] == 1), "a company paid for the end of its consumer");
+    }
+    assert!(consumers.stderr().contains("from=0 to=4"), "{}", consumers.stderr());
+    consumers.terminate();
+    consumers.wait(SOON).expect(0);
+}
+
+#[test]
+fn a_consumer_that_dies_is_started_again_and_the_job_goes_on() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let consumers = consumer_fleet(&fleet, SCORER, &["--min", "2", "--max", "2"]);
+    eventually("there are two consumers", || has(2, &consumers));
+    let mut waiting = fleet.start_enqueue(&companies(&fleet, 100, "slow"), "m", "j", &["--wait"]);
+    fleet.mid_job("j", 100);
+    for consumer in children(&consumers) {
+        assert!(Command::new("kill").args(["-9", &consumer.to_string()]).status().unwrap().success());
+    }
+    eventually("two deaths are told", || (consumers.times_event("consumer_died") == 2).then_some(()));
+    waiting.wait(SOON).expect(0);
+    fleet.finished("j").assert_counted_once(100);
+    eventually("there are two consumers again", || has(2, &consumers));
+}
+
+#[test]
+fn a_fleet_that_is_killed_leaves_no_consumer_and_no_scorer_behind() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let mut consumers = consumer_fleet(&fleet, SCORER, &["--min", "2", "--max", "2"]);
+    let own = eventually("each consumer has its scorer", || {
+        let own = children(&consumers);
+        let scorers: Vec<u32> = own.iter().flat_map(|consumer| children_of(*consumer)).collect();
+        (own.len() == 2 && scorers.len() >= 2).then(|| [own, scorers].concat())
+    });
+    consumers.kill_9();
+    eventually("all of them have ended", || own.iter().all(|pid| !is_alive(*pid)).then_some(()));
+}
+
+#[test]
+fn a_fleet_whose_consumers_cannot_work_ends_with_their_error() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let mut consumers = consumer_fleet(&fleet, "bayes:no-such.bif", &["--min", "2", "--max", "2"]);
+    let ended = consumers.wait(SOON).expect(2);
+    assert!(ended.stderr.contains("no-such.bif") && ended.stderr.contains("error: expected a consumer to work"), "{ended:?}");
+    for (arguments, words) in [
+        (&["--min", "3", "--max", "2"][..], "--min 3 and --max 2"),
+        (&["--max", "0"], "0 is not in 1"),
+        (&["--target", "0s"], "above zero"),
+    ] {
+        let ended = consumer_fleet(&fleet, SCORER, arguments).wait(SOON).expect(2);
+        assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_fleet_keeps_its_consumers_while_no_aggregator_answers() {
+    let fleet = Fleet::fresh();
+    let mut aggregator = fleet.aggregator(&[]);
+    let consumers = consumer_fleet(&fleet, SCORER, &["--max", "1"]);
+    let (mut producer, rest) = fleet.unfinished_enqueue("j", 2_000, &[]);
+    eventually("there is a consumer", || has(1, &consumers));
+    aggregator.kill_9();
+    drop(rest);
+    producer.wait(SOON).expect(0);
+    eventually("all results are in the ledger", || (fleet.answered("j") == 2_000).then_some(()));
+    assert_eq!(children(&consumers).len(), 1, "a fleet that knows nothing changes nothing");
+    let _next = fleet.aggregator(&[]);
+    eventually("there is no consumer any more", || has(0, &consumers));
+    fleet.finished("j").assert_counted_once(2_000);
+}
+
+#[test]
+fn each_consumer_of_a_fleet_serves_its_own_metrics() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let address = three_free_addresses();
+    let consumers = consumer_fleet(&fleet, SCORER, &["--min", "2", "--max", "2", "--metrics-addr", &address.to_string()]);
+    eventually("the fleet is ready", || rollcall_tests::get(address, "/readyz").filter(|(status, _)| *status == 200));
+    let shown = rollcall_tests::metrics(address);
+    assert_eq!(rollcall_tests::value(&shown, "rollcall_fleet_consumers"), Some(2.0), "{shown}");
+    for number in [1, 2] {
+        let mut own = address;
+        own.set_port(address.port() + number);
+        eventually("a consumer is ready", || rollcall_tests::get(own, "/readyz").filter(|(status, _)| *status == 200));
+        assert_eq!(rollcall_tests::value(&rollcall_tests::metrics(own), "rollcall_workers"), Some(1.0));
+    }
+    assert!(Path::new(&format!("/proc/{}", consumers.id())).exists());
+}
+
+/// An address whose port and the two after it are free.
+fn three_free_addresses() -> std::net::SocketAddr {
+    eventually("three ports in a row are free", || {
+        let address = rollcall_tests::free_address();
+        let next = |number| std::net::TcpListener::bind((address.ip(), address.port().checked_add(number)?)).ok();
+        (next(1).is_some() && next(2).is_some()).then_some(address)
+    })
+}
