@@ -13,7 +13,7 @@ bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench 
 # End-to-end tests wait most of the time, for timeouts, retries and brokers that start: more at a time than there are cores.
 test-threads = $(or $(RUST_TEST_THREADS),$(shell expr 3 '*' "$$(nproc)"))
 
-.PHONY: help build man completions demo test test-formats chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
+.PHONY: help build man completions demo test test-formats test-deploy chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -39,6 +39,9 @@ test: pika faketime build ## run all tests, against a real broker
 
 test-formats: compiler ## compare what is read of tables and networks with what their writers say; pip installs those into .rollcall
 	tests/formats/run
+
+test-deploy: build ## build the image and run its services, validate the manifests, and break each file of deploy/ to see that it shows
+	tests/deploy/run
 
 chaos: build ## kill processes and the broker at random for SECONDS=60, and check that every company is counted once
 	CHAOS_SECONDS=$(or $(SECONDS),60) CHAOS_SEED=$(SEED) env -u AMQP_URL deploy/local/with-broker chaos \
