@@ -2,10 +2,12 @@
 
 python tests/deploy/checks manifests ROOT   every check on the files of that checkout
 python tests/deploy/checks faults ROOT      each fault of faults.tsv in a copy of them, which the check named there must refuse
+python tests/deploy/checks scaled-object ROOT   print the ScaledObject of production as JSON, for keda.py
 
 Needs requirements.txt, and kubectl, hadolint and docker (with compose) in PATH.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -104,12 +106,21 @@ def faults(root):
     return not missed
 
 
+def scaled_object(root):
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Tree(root, Path(folder))
+        print(json.dumps(next(thing.document for thing in tree.renders["production"] if thing.kind == "ScaledObject")))
+    return True
+
+
 def main():
     match sys.argv[1:]:
         case ["manifests", root]:
             return manifests(Path(root))
         case ["faults", root]:
             return faults(Path(root))
+        case ["scaled-object", root]:
+            return scaled_object(Path(root))
     sys.exit(__doc__)
 
 

@@ -7,7 +7,9 @@ import shlex
 CONFIGURATIONS = ("deploy/docker/rabbitmq.conf", "deploy/kubernetes/overlays/small/rabbitmq.conf")
 PREFIX = "rollcall"
 # Of each kind of queue and exchange (ARCHITECTURE.md), and what is not Rollcall's.
-OWN = [f"{PREFIX}.{name}" for name in ("work", "work.risk", "work.risk.express", "retry.risk.10s", "results", "ledger", "checkpoint", "consumer.risk.1")]
+NAMED = ("work", "work.risk", "work.risk.express", "retry.risk.10s", "results", "ledger", "checkpoint", "consumer.risk.1")
+OWN = [f"{PREFIX}.{name}" for name in NAMED]
+BY_BROKER = "amq.gen-NEaoX57xhg3xt_zSUQuDJw"
 OTHERS = ["rollcallish", "x.rollcall.work", "orders", "amq.topic", "amq.default.x"]
 
 
@@ -20,8 +22,9 @@ def permissions(tree):
             yield f"{name}: expected the default user not to be an administrator"
     for at, patterns in found.items():
         for right, pattern in patterns.items():
-            allowed = OWN + (["amq.default"] if right == "write" else [])
-            wrong = [name for name in OWN + OTHERS + ["amq.default"] if bool(pattern and re.search(pattern, name)) != (name in allowed)]
+            # A configuration file has to have the same for both: RabbitMQ mixes them up.
+            allowed = [*OWN, BY_BROKER] + (["amq.default"] if right == "write" or right == "read" and at in CONFIGURATIONS else [])
+            wrong = [name for name in [*OWN, *OTHERS, BY_BROKER, "amq.default"] if bool(pattern and re.search(pattern, name)) != (name in allowed)]
             if wrong:
                 yield f"{at}: expected {right} to match Rollcall's names alone, found {pattern}, which is wrong for {wrong}"
     for thing in tree.objects("Permission"):
