@@ -41,6 +41,6 @@ def context(tree):
     patterns = [line for line in tree.text(".dockerignore").splitlines() if line and not line.startswith("#")]
     if patterns[0] != "*":
         yield f"expected `*` first, so that nothing is sent that is not named, found {patterns[0]}"
-    for needed in ("Cargo.toml", "Cargo.lock", "consumer", "producer", "shared", "tests/Cargo.toml"):
+    for needed in ("Cargo.toml", "Cargo.lock", "consumer", "producer", "shared", "deploy/local/broker", "tests/Cargo.toml"):
         if f"!{needed}" not in patterns:
             yield f"expected !{needed}: the build needs it"

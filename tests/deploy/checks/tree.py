@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -16,6 +17,8 @@ VARIANTS = {
     "production with models-volume": [BROKER, "scale-metrics-api", "models-volume"],
     "production with enqueue": [BROKER, "scale-metrics-api", "enqueue"],
 }
+# It has an overlay as readers may write one.
+GUIDE = "docs/operations.md"
 # Examples are documented elsewhere, and scripts are run by other targets.
 FOLDERS = ("deploy/docker", "deploy/kubernetes")
 
@@ -34,13 +37,14 @@ class Tree:
         self.root = folder / "root"
         for name in FOLDERS:
             shutil.copytree(source / name, self.root / name, ignore=shutil.ignore_patterns(".env", "data"))
-        for name in (".dockerignore", "README.md", "Cargo.toml"):
+        (self.root / "docs").mkdir()
+        for name in (".dockerignore", "README.md", "Cargo.toml", GUIDE):
             shutil.copy(source / name, self.root / name)
 
     def files(self):
         """The files that are checked, each of which must have a fault."""
         found = [path for folder in FOLDERS for path in (self.root / folder).rglob("*") if path.is_file() and path.name != ".gitignore"]
-        return sorted(str(path.relative_to(self.root)) for path in [*found, self.root / ".dockerignore"] if "variants" not in path.parts)
+        return sorted(str(path.relative_to(self.root)) for path in [*found, self.root / ".dockerignore", self.root / GUIDE] if "variants" not in path.parts)
 
     def text(self, name):
         return (self.root / name).read_text()
@@ -63,6 +67,11 @@ class Tree:
             overlay = yaml.safe_load((kubernetes / "overlays/production/kustomization.yaml").read_text())
             overlay["components"] = [f"../../components/{component}" for component in components]
             (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+        folders[GUIDE] = folder = kubernetes / "variants/own"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(kubernetes / "base/risk.bif", folder / "fraud.bif")
+        example = re.search(r"^```yaml\n(# kustomization.yaml.*?)^```", self.text(GUIDE), re.MULTILINE | re.DOTALL)[1]
+        (folder / "kustomization.yaml").write_text(example.replace("- kubernetes/", "- ../../"))
         rendered = {name: run(["kubectl", "kustomize", str(folder)], self.root, "kustomize") for name, folder in folders.items()}
         return {name: [Object(name, document) for document in yaml.safe_load_all(text)] for name, text in rendered.items()}
 
