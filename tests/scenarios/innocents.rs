@@ -14,6 +14,19 @@ fn long_companies(fleet: &Fleet, count: usize) -> std::path::PathBuf {
     fleet.file("long.csv", format!("company_id,do\n{rows}"))
 }
 
+/// A scorer that finishes company `ann` once the file `ann` is in the folder, and the folder.
+fn gated_scorer(fleet: &Fleet) -> (std::path::PathBuf, String) {
+    let gate = fleet.path("gate");
+    fs::create_dir(&gate).unwrap();
+    let scorer = format!("command:/usr/bin/python3 tests/fixtures/gated.py {}", gate.display());
+    (gate, scorer)
+}
+
+/// A file of that company.
+fn ann(fleet: &Fleet) -> std::path::PathBuf {
+    fleet.file("c.csv", "company_id,name\n1,ann\n")
+}
+
 /// Cuts every link with this name as soon as it is there, for this long; returns how often.
 fn flap(relay: &Relay, words: &str, during: Duration) -> usize {
     let (until, mut cuts) = (Instant::now() + during, 0);
@@ -52,12 +65,9 @@ fn a_consumer_that_lives_answers_over_its_next_connection_for_what_it_was_scorin
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let _aggregator = fleet.aggregator(&[]);
-    let gate = fleet.path("gate");
-    fs::create_dir(&gate).unwrap();
-    let scorer = format!("command:/usr/bin/python3 tests/fixtures/gated.py {}", gate.display());
+    let (gate, scorer) = gated_scorer(&fleet);
     let consumer = fleet.behind(&relay).consumer("m", &scorer, &["--threads", "1", "--max-deliveries", "2"]);
-    let file = fleet.file("c.csv", "company_id,name\n1,ann\n");
-    let producer = fleet.start_enqueue(&file, "m", "j", &["--wait"]);
+    let producer = fleet.start_enqueue(&ann(&fleet), "m", "j", &["--wait"]);
     eventually("it is being scored", || gate.join("ann.begun").exists().then_some(()));
     let before = consumer.times_event("taking_work");
     for cut in 1..=6 {
@@ -92,17 +102,20 @@ fn connections_that_are_cut_in_turn_charge_no_company_whichever_consumer_has_it(
 fn a_consumer_that_is_stopped_with_less_grace_than_a_score_takes_gives_the_company_back_uncharged() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    let producer = fleet.start_enqueue(&long_companies(&fleet, 1), "m", "j", &["--wait"]);
+    let (gate, scorer) = gated_scorer(&fleet);
+    let producer = fleet.start_enqueue(&ann(&fleet), "m", "j", &["--wait"]);
     let arguments = ["--threads", "1", "--grace", "1s", "--max-deliveries", "2"];
     for _ in 0..4 {
-        let mut consumer = fleet.consumer("m", SCORER, &arguments);
-        wait_until_taken(&fleet);
-        consumer.wait_until_it_says("scorer is ready");
+        let mut consumer = fleet.consumer("m", &scorer, &arguments);
+        let begun = gate.join("ann.begun");
+        eventually("it is being scored", || begun.exists().then_some(()));
+        fs::remove_file(begun).unwrap();
         consumer.terminate();
         consumer.wait(Duration::from_secs(10)).expect(0);
         eventually("it is where it came from", || (fleet.waiting_in(&fleet.name("work.m")) == Some(1)).then_some(()));
     }
-    let _last = fleet.consumer("m", SCORER, &["--threads", "1", "--max-deliveries", "2"]);
+    fs::write(gate.join("ann"), "").unwrap();
+    let _last = fleet.consumer("m", &scorer, &["--threads", "1", "--max-deliveries", "2"]);
     wait(producer);
     assert_scored_once(&fleet);
 }
