@@ -8,10 +8,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 const TOOK: &str = "became_leader";
 
-/// Starts the leader, behind a relay, and a standby that is not.
+/// Starts the leader, behind a relay, and a standby that is not. Behind a link that is held, the leader goes on for six seconds, until two
+/// heartbeats are missing.
 fn two_aggregators(fleet: &Fleet) -> (Relay, Process, Process) {
     let relay = Relay::before(fleet.url());
-    let active = fleet.behind(&relay).with_heartbeat(1).aggregator(&["--log", "info,rollcall_aggregator=debug"]);
+    let active = fleet.behind(&relay).with_heartbeat(3).aggregator(&["--log", "info,rollcall_aggregator=debug"]);
     active.wait_until_event("counting");
     let standby = fleet.aggregator(&[]);
     standby.wait_until_event("standing_by");

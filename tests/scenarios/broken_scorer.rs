@@ -63,7 +63,8 @@ fn a_scorer_that_works_for_nobody_ends_its_consumer_with_one_error_and_costs_no_
     let _aggregator = fleet.aggregator(&[]);
     for (model, body, answer, flags, words) in broken {
         let mut waiter = fleet.start_enqueue(&plain(&fleet, 100), model, model, &["--wait"]);
-        eventually("the job is opened", || fleet.status(model)["total"].is_number().then_some(()));
+        // From then on it hears of consumers that end.
+        waiter.wait_until_it_says("0/100 done");
         let scorer = python(&fleet, &format!("scorer-{model}.py"), body, answer);
         let mut consumer = fleet.program("consumer", &[&["--model", model, "--scorer", &scorer], flags].concat());
         let ended = consumer.wait(SOON).expect(2);

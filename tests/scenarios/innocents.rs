@@ -104,14 +104,14 @@ fn a_consumer_that_is_stopped_with_less_grace_than_a_score_takes_gives_the_compa
     let _aggregator = fleet.aggregator(&[]);
     let (gate, scorer) = gated_scorer(&fleet);
     let producer = fleet.start_enqueue(&ann(&fleet), "m", "j", &["--wait"]);
-    let arguments = ["--threads", "1", "--grace", "1s", "--max-deliveries", "2"];
+    let arguments = ["--threads", "1", "--grace", "4s", "--max-deliveries", "2"];
     for _ in 0..4 {
         let mut consumer = fleet.consumer("m", &scorer, &arguments);
         let begun = gate.join("ann.begun");
         eventually("it is being scored", || begun.exists().then_some(()));
         fs::remove_file(begun).unwrap();
         consumer.terminate();
-        consumer.wait(Duration::from_secs(10)).expect(0);
+        consumer.wait(Duration::from_secs(20)).expect(0);
         eventually("it is where it came from", || (fleet.waiting_in(&fleet.name("work.m")) == Some(1)).then_some(()));
     }
     fs::write(gate.join("ann"), "").unwrap();
