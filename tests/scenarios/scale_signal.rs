@@ -80,6 +80,26 @@ fn companies_of_a_paused_job_are_no_work_until_it_is_resumed() {
 }
 
 #[test]
+fn companies_between_two_attempts_are_no_work_until_the_next_is_due_and_a_fleet_waits_for_that_without_a_consumer() {
+    let fleet = Fleet::fresh();
+    let ([_leader, _standby], addresses) = two_aggregators(&fleet);
+    let consumers = fleet.program("consumer", &["fleet", "--model", "m", "--scorer", SCORER, "--idle", "1s"]);
+    let file = fleet.file("c.csv", "company_id,do\n1,busy\n2,busy\n3,\n");
+    fleet.enqueue(&file, "m", "j", &["--max-attempts", "2", "--retry-delays", "20s"]).expect(0);
+    for address in addresses {
+        let later = |signal: &Value| signal["unfinished"] == 0 && signal["due_later"] == 2;
+        let signal = signal_with(address, "m", "two companies are due later", later);
+        assert_eq!((signal["work_seconds"].as_f64(), signal["consumers_wanted"].as_u64()), (Some(0.0), Some(0)));
+        assert_eq!(value(&metrics(address), r#"rollcall_scale_due_later{model="m"}"#), Some(2.0));
+    }
+    let times = |to: &str| consumers.stderr().lines().filter(|line| line.contains("fleet_scaled") && line.contains(to)).count();
+    eventually("there is no consumer", || (times("to=0") == 1).then_some(()));
+    let record = fleet.finished("j");
+    assert_eq!((times("to=1"), record.outcomes.len()), (2, 3), "{}", consumers.stderr());
+    assert!(record.bodies().all(|body| body["outcome"] == "succeeded" || body["attempt"] == 2));
+}
+
+#[test]
 fn who_asks_wrongly_is_told_what_to_ask_and_who_asks_without_a_leader_is_told_so() {
     let fleet = Fleet::fresh();
     let address = free_address();

@@ -18,9 +18,9 @@ mod workload;
 
 pub use job_state::{JobState, ProgressMark};
 pub use record::{Applied, Ignored, Record};
-pub use workload::Workload;
+pub use workload::{Whereabouts, Workload};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rollcall_shared::message::{BadJson, Job, JobEvent, Model, Opened, ResultHeaders, ScaleSignal, Timestamp, read_json};
@@ -219,11 +219,9 @@ impl Jobs {
         workloads
     }
 
-    /// The scale signal of every model that has a job.
-    pub fn scale_signals(&self) -> Vec<ScaleSignal> {
-        let signal = |(model, left): (&Model, Workload)| {
-            ScaleSignal::new(model.clone(), left.unfinished, left.paused, left.seconds_per_company)
-        };
+    /// The scale signal of every model that has a job; `whereabouts` says where companies are, of models of which that is known.
+    pub fn scale_signals(&self, whereabouts: &HashMap<Model, Whereabouts>) -> Vec<ScaleSignal> {
+        let signal = |(model, left): (&Model, Workload)| left.signal(model.clone(), whereabouts.get(model).copied());
         self.workloads().into_iter().map(signal).collect()
     }
 

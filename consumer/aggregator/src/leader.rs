@@ -15,6 +15,7 @@ mod count;
 mod dead_letters;
 mod ignored_records;
 mod paused_companies;
+mod queue_depths;
 mod reader_liveness;
 mod records;
 mod refused_done;
@@ -22,12 +23,13 @@ mod replaced_ledger;
 mod stalled_jobs;
 mod subscriptions;
 mod unreadable_record;
+mod waiting_retries;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use lapin::Channel;
-use rollcall_shared::broker::{BrokerConnection, BrokerError, LeaderClient, Publisher, connect};
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, LeaderClient, Publisher, connect};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Job, Timestamp, marker, new_marker_id};
 use rollcall_shared::telemetry::{AggregatorMetrics, Readiness};
@@ -49,6 +51,7 @@ use records::{LedgerReader, LedgerRecord};
 use refused_done::RefusedDone;
 use stalled_jobs::StalledJobs;
 pub(crate) use unreadable_record::UnreadableRecord;
+use waiting_retries::WaitingRetries;
 
 /// Two machines' clocks tell how long ago something was, or for how long no aggregator counted. Beyond this it may be that their clocks differ,
 /// and the time counts as unknown.
@@ -84,7 +87,7 @@ pub(crate) async fn session(
     let mut jobs = unreadable.continue_from(saved);
     tracing::info!(event = "became_leader", offset = jobs.next_offset(), "became the leader");
     jobs.continue_after(jobs.saved_at().and_then(believed_age));
-    let mut leader = Leader::new(jobs, checkpoint, publisher, &reading, &publishing, topology, latest).await?;
+    let mut leader = Leader::new(jobs, checkpoint, publisher, &reading, &publishing, &args.broker, latest).await?;
     latest.metrics().active.set(1);
     let ended = leader.run(unreadable, shutdown).await;
     latest.metrics().active.set(0);
@@ -111,6 +114,7 @@ struct Leader<'a> {
     paused_companies: PausedCompanies,
     reader_liveness: ReaderLiveness,
     stalled_jobs: StalledJobs<'a>,
+    waiting_retries: WaitingRetries<'a>,
     bindings: Bindings<'a>,
     ignored_records: IgnoredRecords,
     refused_done: RefusedDone,
@@ -134,9 +138,10 @@ impl<'a> Leader<'a> {
         publisher: Publisher<()>,
         reading: &'a BrokerConnection,
         publishing: &'a BrokerConnection,
-        topology: Topology,
+        broker: &BrokerArgs,
         latest: &'a LatestSignals,
     ) -> Result<Leader<'a>, BrokerError> {
+        let topology = broker.topology();
         Ok(Leader {
             jobs,
             checkpoint,
@@ -147,7 +152,8 @@ impl<'a> Leader<'a> {
             dead_letters: DeadLetters::new(),
             paused_companies: PausedCompanies::new(Publisher::on(publishing, publishing.channel().await?).await?),
             reader_liveness: ReaderLiveness::new(),
-            stalled_jobs: StalledJobs::new(reading, publishing, &topology),
+            stalled_jobs: StalledJobs::new(broker, publishing, &topology),
+            waiting_retries: WaitingRetries::new(broker, publishing, &topology),
             bindings: Bindings::new(reading, &topology),
             ignored_records: IgnoredRecords::default(),
             refused_done: RefusedDone::default(),
@@ -224,12 +230,13 @@ impl<'a> Leader<'a> {
                 confirmed = self.publisher.confirmed(), if self.publisher.pending() > 0 => drop(confirmed?),
                 query = queries.next() => {
                     self.advance_clock();
-                    let signals = || self.jobs.scale_signals();
+                    let signals = || self.jobs.scale_signals(self.waiting_retries.whereabouts());
                     query?.answer(&self.jobs, self.stalled_jobs.found(), signals).await?;
                 }
                 dead = self.dead_letters.next() => self.publish_failures(dead).await?,
                 resumed = self.paused_companies.next(&self.topology) => self.paused_companies.put_back(resumed).await?,
                 searched = self.stalled_jobs.next() => self.stalled_jobs.note_search(searched),
+                counted = self.waiting_retries.next() => self.waiting_retries.note(counted),
                 () = self.bindings.declared() => {}
                 _ = tick.tick() => {
                     reader.acknowledge().await?;

@@ -17,10 +17,13 @@ const LEAST_SECONDS: f64 = 1e-6;
 pub struct ScaleSignal {
     /// The model.
     pub model: Model,
-    /// Companies without an outcome, waiting, held, or between two attempts. Companies of paused jobs are not among them.
+    /// Companies without an outcome that can be scored now: they wait in a work queue, or a consumer holds them.
     pub unfinished: u64,
     /// Companies of paused jobs.
     pub paused: u64,
+    /// Companies whose next attempt is not due yet, as far as that is known.
+    #[serde(default)]
+    pub due_later: u64,
     /// Seconds of one scoring thread for a company: measured, or [`UNMEASURED_SECONDS`]. Finite, and more than 0.
     pub seconds_per_company: f64,
     /// `unfinished` times `seconds_per_company`. Finite, and 0 exactly if nothing is unfinished.
@@ -28,17 +31,18 @@ pub struct ScaleSignal {
 }
 
 impl ScaleSignal {
-    /// The signal of a model; `measured` is the mean duration of scoring a company, if it is known.
-    pub fn new(model: Model, unfinished: u64, paused: u64, measured: Option<f64>) -> ScaleSignal {
+    /// The signal of a model of which no company is paused or due later; `measured` is the mean duration of scoring a company in seconds, if
+    /// it is known.
+    pub fn new(model: Model, unfinished: u64, measured: Option<f64>) -> ScaleSignal {
         let measured = measured.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
         let seconds_per_company = measured.unwrap_or(UNMEASURED_SECONDS).clamp(LEAST_SECONDS, f64::MAX / 2f64.powi(64));
         let work_seconds = unfinished as f64 * seconds_per_company;
-        ScaleSignal { model, unfinished, paused, seconds_per_company, work_seconds }
+        ScaleSignal { model, unfinished, paused: 0, due_later: 0, seconds_per_company, work_seconds }
     }
 
     /// The signal of a model of which nothing is known.
     pub fn idle(model: Model) -> ScaleSignal {
-        ScaleSignal::new(model, 0, 0, None)
+        ScaleSignal::new(model, 0, None)
     }
 
     /// How many consumers of `threads` scoring threads finish the work within `target`: at least one if any is left, and never more
@@ -65,7 +69,7 @@ mod tests {
     use super::*;
 
     fn signal(unfinished: u64, measured: Option<f64>) -> ScaleSignal {
-        ScaleSignal::new("m".parse().unwrap(), unfinished, 0, measured)
+        ScaleSignal::new("m".parse().unwrap(), unfinished, measured)
     }
 
     #[test]

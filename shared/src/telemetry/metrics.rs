@@ -184,6 +184,7 @@ pub struct AggregatorMetrics {
     pub ignored: IntCounterVec,
     jobs: IntGaugeVec,
     unfinished: IntGaugeVec,
+    due_later: IntGaugeVec,
     seconds_per_company: GaugeVec,
     work_seconds: GaugeVec,
     consumers_wanted: IntGaugeVec,
@@ -242,7 +243,17 @@ impl AggregatorMetrics {
             unfinished: registered(
                 &registry,
                 IntGaugeVec::new(
-                    Opts::new("rollcall_scale_unfinished", "Companies without an outcome of jobs that are not paused"),
+                    Opts::new(
+                        "rollcall_scale_unfinished",
+                        "Companies without an outcome that can be scored now: not paused, and not between two attempts",
+                    ),
+                    &["model"],
+                )?,
+            )?,
+            due_later: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("rollcall_scale_due_later", "Companies without an outcome whose next attempt is not due yet"),
                     &["model"],
                 )?,
             )?,
@@ -261,7 +272,7 @@ impl AggregatorMetrics {
                 GaugeVec::new(
                     Opts::new(
                         "rollcall_scale_work_seconds",
-                        "Seconds of one scoring thread for all companies without an outcome of jobs that are not paused",
+                        "Seconds of one scoring thread for all companies that can be scored now",
                     ),
                     &["model"],
                 )?,
@@ -296,6 +307,7 @@ impl AggregatorMetrics {
         for (signal, wanted) in signals {
             let model = [signal.model.as_str()];
             self.unfinished.with_label_values(&model).set(whole(signal.unfinished));
+            self.due_later.with_label_values(&model).set(whole(signal.due_later));
             self.seconds_per_company.with_label_values(&model).set(signal.seconds_per_company);
             self.work_seconds.with_label_values(&model).set(signal.work_seconds);
             self.consumers_wanted.with_label_values(&model).set(whole(wanted));
@@ -306,6 +318,7 @@ impl AggregatorMetrics {
             let model = [model.as_str()];
             // An error says that there is none.
             drop(self.unfinished.remove_label_values(&model));
+            drop(self.due_later.remove_label_values(&model));
             drop(self.seconds_per_company.remove_label_values(&model));
             drop(self.work_seconds.remove_label_values(&model));
             drop(self.consumers_wanted.remove_label_values(&model));

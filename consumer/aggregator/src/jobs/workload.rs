@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_shared::message::State;
+use rollcall_shared::message::{Model, ScaleSignal, State};
 
 use super::job_state::JobState;
 
@@ -20,6 +20,15 @@ pub struct Workload {
     pub seconds_per_company: Option<f64>,
 }
 
+/// Where companies of a model are, as its queues and consumers say. They also have companies of jobs that were cancelled, and of paused ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// In the work queues and the quarantine, or held by consumers.
+    pub at_hand: u64,
+    /// In the retry queues: their next attempt is not due yet.
+    pub in_retry: u64,
+}
+
 impl Workload {
     /// Adds what is left of an unfinished job of the model.
     pub(super) fn add(&mut self, state: &JobState, clock_us: u64) {
@@ -31,5 +40,67 @@ impl Workload {
         };
         let of = if state.state() == State::Paused { &mut self.paused } else { &mut self.unfinished };
         *of = of.saturating_add(outstanding);
+    }
+
+    /// Companies whose next attempt is not due yet: never one that may be at hand.
+    ///
+    /// `due_later = min(max(0, in_retry − paused), max(0, unfinished − at_hand))`, since any company in a retry queue may be of a paused job,
+    /// and any at hand of a job that goes on.
+    fn due_later(&self, whereabouts: Whereabouts) -> u64 {
+        let Whereabouts { at_hand, in_retry } = whereabouts;
+        in_retry.saturating_sub(self.paused).min(self.unfinished.saturating_sub(at_hand))
+    }
+
+    /// The scale signal. Without `whereabouts`, each company without an outcome counts as one that can be scored now.
+    pub(super) fn signal(&self, model: Model, whereabouts: Option<Whereabouts>) -> ScaleSignal {
+        let due_later = whereabouts.map_or(0, |whereabouts| self.due_later(whereabouts));
+        let signal = ScaleSignal::new(model, self.unfinished.saturating_sub(due_later), self.seconds_per_company);
+        ScaleSignal { paused: self.paused, due_later, ..signal }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn signal(unfinished: u64, paused: u64, at_hand: u64, in_retry: u64) -> ScaleSignal {
+        let workload = Workload { unfinished, paused, seconds_per_company: None };
+        workload.signal("m".parse().unwrap(), Some(Whereabouts { at_hand, in_retry }))
+    }
+
+    #[test]
+    fn a_company_between_two_attempts_is_work_once_the_next_is_due() {
+        for (unfinished, paused, at_hand, in_retry, left, later) in [
+            (2, 0, 0, 2, 0, 2),
+            (2, 0, 1, 1, 1, 1),
+            (2, 0, 2, 0, 2, 0),
+            // Results of some are on their way.
+            (5, 0, 0, 2, 3, 2),
+            // Companies of a cancelled job lie in the retry queues, and those of another job are held.
+            (5, 0, 5, 100, 5, 0),
+            // Those in the retry queue may be of the paused job.
+            (2, 2, 0, 2, 2, 0),
+            (2, 2, 0, 3, 1, 1),
+            (0, 0, 7, 7, 0, 0),
+        ] {
+            let found = signal(unfinished, paused, at_hand, in_retry);
+            let given = format!("{unfinished} unfinished, {paused} paused, {at_hand} at hand, {in_retry} in retry");
+            assert_eq!((found.unfinished, found.due_later, found.paused), (left, later, paused), "{given}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_signal_tells_of_each_unfinished_company_once_and_hides_none_that_is_at_hand(
+            (unfinished, paused, at_hand, in_retry) in (0_u64..50, 0_u64..50, 0_u64..50, 0_u64..50)
+        ) {
+            let found = signal(unfinished, paused, at_hand, in_retry);
+            prop_assert_eq!(found.unfinished + found.due_later, unfinished);
+            prop_assert!(found.unfinished >= unfinished.min(at_hand));
+            prop_assert!(found.due_later <= in_retry);
+            prop_assert_eq!(found.work_seconds == 0.0, found.unfinished == 0);
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 use rollcall_shared::broker::{BrokerError, publish_unconfirmed};
 use rollcall_shared::message::{Job, Timestamp};
 
-use super::Leader;
 use super::dead_letters::DeadLetter;
+use super::{Leader, waiting_retries};
 
 impl Leader<'_> {
     /// Sends what follows from the state of `jobs`: control messages, and the done events of those that are due.
@@ -78,7 +78,8 @@ impl Leader<'_> {
                 publish_unconfirmed(&self.unconfirmed, stalled).await?;
             }
         }
-        self.latest.set(self.jobs.scale_signals());
+        self.waiting_retries.every_second(self.stalled_jobs.quiet_models(&self.jobs, waiting_retries::QUIET_AFTER));
+        self.latest.set(self.jobs.scale_signals(self.waiting_retries.whereabouts()));
         self.measure();
         if self.checkpoint.is_due(&self.jobs) {
             self.advance_clock();

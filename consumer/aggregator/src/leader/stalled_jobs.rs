@@ -8,17 +8,19 @@ mod search;
 mod watch;
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use rollcall_shared::broker::BrokerConnection;
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection};
 use rollcall_shared::message::{Job, Stall, Stalled};
 use rollcall_shared::topology::Topology;
 
+use super::queue_depths::QueueDepths;
+use super::waiting_retries::QuietModel;
 use crate::jobs::Jobs;
-use search::{Connections, Searched, search};
+use search::{Searched, search};
 use watch::Watch;
 
 /// Models searched at the same time: each takes a channel.
@@ -26,23 +28,28 @@ const MAX_SEARCHES: usize = 2;
 
 /// The searches under way, and the stalled jobs.
 pub(super) struct StalledJobs<'a> {
-    connections: Connections<'a>,
+    broker: BrokerArgs,
+    publishing: &'a BrokerConnection,
     topology: Topology,
     watch: Watch,
     searches: FuturesUnordered<LocalBoxFuture<'a, Searched>>,
 }
 
 impl<'a> StalledJobs<'a> {
-    /// Queues are asked by `reading`, and messages are published by `publishing`: a broker that is short of memory reads nothing from a
-    /// connection that publishes.
-    pub(super) fn new(reading: &'a BrokerConnection, publishing: &'a BrokerConnection, topology: &Topology) -> StalledJobs<'a> {
-        let connections = Connections { reading, publishing };
-        StalledJobs { connections, topology: topology.clone(), watch: Watch::default(), searches: FuturesUnordered::new() }
+    /// Consumers are asked by `publishing`.
+    pub(super) fn new(broker: &BrokerArgs, publishing: &'a BrokerConnection, topology: &Topology) -> StalledJobs<'a> {
+        let (broker, topology) = (broker.clone(), topology.clone());
+        StalledJobs { broker, publishing, topology, watch: Watch::default(), searches: FuturesUnordered::new() }
     }
 
     /// The stalled jobs.
     pub(super) fn found(&self) -> &HashMap<Job, Stall> {
         self.watch.found()
+    }
+
+    /// The models of which no job has had a new outcome for `quiet`.
+    pub(super) fn quiet_models(&self, jobs: &Jobs, quiet: Duration) -> Vec<QuietModel> {
+        self.watch.quiet_models(jobs, quiet, Instant::now())
     }
 
     /// Notes that a marker was read from the ledger: all records before it are counted.
@@ -82,11 +89,12 @@ impl<'a> StalledJobs<'a> {
             );
         }
         // A broker that is short of memory would answer a search only when it has memory again.
-        if !self.connections.publishing.is_blocked() {
+        if !self.publishing.is_blocked() {
             while self.searches.len() < MAX_SEARCHES
                 && let Some(plan) = self.watch.next_search(jobs, now)
             {
-                self.searches.push(search(self.connections, self.topology.clone(), plan).boxed_local());
+                let queues = QueueDepths::new(&self.broker);
+                self.searches.push(search(queues, self.publishing, self.topology.clone(), plan).boxed_local());
             }
         }
         stalled

@@ -6,13 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use lapin::options::{BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::types::FieldTable;
-use lapin::{Channel, ErrorKind};
-use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher, close, query_consumers};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher, query_consumers};
 use rollcall_shared::message::{Job, Model, Priority, RetryPolicy, marker};
 use rollcall_shared::topology::Topology;
+
+use crate::leader::queue_depths::QueueDepths;
 
 /// A search that takes longer is given up.
 const SEARCH_WITHIN: Duration = Duration::from_secs(15);
@@ -55,17 +53,15 @@ pub(crate) struct Searched {
     pub(super) delays: BTreeSet<Duration>,
 }
 
-/// The connections to search by.
-#[derive(Clone, Copy)]
-pub(super) struct Connections<'a> {
-    pub(super) reading: &'a BrokerConnection,
-    pub(super) publishing: &'a BrokerConnection,
-}
-
-pub(super) async fn search(connections: Connections<'_>, topology: Topology, plan: SearchPlan) -> Searched {
+/// Asks consumers by `publishing`.
+pub(super) async fn search(
+    mut queues: QueueDepths,
+    publishing: &BrokerConnection,
+    topology: Topology,
+    plan: SearchPlan,
+) -> Searched {
     let (began, mut delays) = (Instant::now(), BTreeSet::new());
-    let mut queues = Queues { connection: connections.reading, channel: None };
-    let found = match tokio::time::timeout(SEARCH_WITHIN, find(connections, &mut queues, &topology, &plan, &mut delays)).await {
+    let found = match tokio::time::timeout(SEARCH_WITHIN, find(&mut queues, publishing, &topology, &plan, &mut delays)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             tracing::debug!(%error, model = %plan.model, "could not search for the companies of a model");
@@ -80,8 +76,8 @@ pub(super) async fn search(connections: Connections<'_>, topology: Topology, pla
 }
 
 async fn find(
-    connections: Connections<'_>,
-    queues: &mut Queues<'_>,
+    queues: &mut QueueDepths,
+    publishing: &BrokerConnection,
     topology: &Topology,
     plan: &SearchPlan,
     delays: &mut BTreeSet<Duration>,
@@ -99,8 +95,7 @@ async fn find(
     }
     // How many will answer is unknown, so it waits for all that answer in time: a consumer that is stopping answers, and has no subscription
     // any more.
-    let answers =
-        connections.publishing.on_own_channel(async |channel| query_consumers(channel, topology, model, None).await).await?;
+    let answers = publishing.on_own_channel(async |channel| query_consumers(channel, topology, model, None).await).await?;
     delays.extend(answers.iter().filter_map(|status| status.retry.as_ref()).flat_map(RetryPolicy::delays));
     if !plan.everywhere {
         return Ok(Found::Unknown);
@@ -122,7 +117,7 @@ async fn find(
     }
     let mut taken: Vec<u64> = answers.iter().map(|status| status.taken).collect();
     taken.sort_unstable();
-    put_marker(connections.publishing, topology, &plan.marker).await?;
+    put_marker(publishing, topology, &plan.marker).await?;
     Ok(Found::Nothing { taken })
 }
 
@@ -133,66 +128,4 @@ async fn put_marker(connection: &BrokerConnection, topology: &Topology, id: &str
         .on_own_channel(async |channel| Publisher::on(connection, channel.clone()).await?.publish_now((), message).await)
         .await?;
     Ok(())
-}
-
-/// Asks about queues. Asking about one that does not exist closes the channel, and so the channel is opened again as needed.
-struct Queues<'a> {
-    connection: &'a BrokerConnection,
-    channel: Option<Channel>,
-}
-
-struct Depth {
-    messages: u32,
-    consumers: u32,
-}
-
-impl Queues<'_> {
-    async fn channel(&mut self) -> Result<Channel, BrokerError> {
-        if let Some(channel) = self.channel.as_ref().filter(|channel| channel.status().connected()) {
-            return Ok(channel.clone());
-        }
-        Ok(self.channel.insert(self.connection.channel().await?).clone())
-    }
-
-    /// `None` if there is no such queue.
-    async fn depth(&mut self, queue: &str) -> Result<Option<Depth>, BrokerError> {
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        match self.channel().await?.queue_declare(queue.into(), passive, FieldTable::default()).await {
-            Ok(queue) => Ok(Some(Depth { messages: queue.message_count(), consumers: queue.consumer_count() })),
-            Err(error) if is_not_found(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn is_empty(&mut self, queue: &str) -> Result<bool, BrokerError> {
-        match self.depth(queue).await? {
-            None => Ok(true),
-            Some(Depth { messages: 0, consumers: 0 }) => self.is_empty_by_get(queue).await,
-            Some(Depth { messages, .. }) => Ok(messages == 0),
-        }
-    }
-
-    /// RabbitMQ reports a queue that it cannot reach as empty and without consumers. If it is asked for a message, the queue itself answers,
-    /// or nothing does.
-    async fn is_empty_by_get(&mut self, queue: &str) -> Result<bool, BrokerError> {
-        let channel = self.channel().await?;
-        match channel.basic_get(queue.into(), BasicGetOptions::default()).await? {
-            None => Ok(true),
-            Some(message) => {
-                let requeue = BasicNackOptions { multiple: false, requeue: true };
-                channel.basic_nack(message.delivery.delivery_tag, requeue).await?;
-                Ok(false)
-            }
-        }
-    }
-
-    async fn close(self) {
-        if let Some(channel) = self.channel {
-            close(&channel).await;
-        }
-    }
-}
-
-fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(error) if *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }

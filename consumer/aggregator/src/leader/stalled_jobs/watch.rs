@@ -8,6 +8,7 @@ use rollcall_shared::topology::RECHECK_AFTER;
 
 use super::search::{Found, SearchPlan, Searched};
 use crate::jobs::{JobState, Jobs, ProgressMark};
+use crate::leader::waiting_retries::QuietModel;
 
 /// A job without a new outcome for so long is searched for.
 const QUIET_AFTER: Duration = Duration::from_secs(10);
@@ -76,13 +77,12 @@ struct EmptySearch {
 
 impl Searches {
     fn new(now: Instant) -> Searches {
-        let delays = RetryPolicy::default().delays().chain([RECHECK_AFTER]).collect();
         Searches {
             is_searching: false,
             next: now,
             pause: PAUSE,
             ask_consumers_at: now,
-            delays,
+            delays: usual_delays(),
             marker: String::new(),
             is_marker_read: false,
             latest: None,
@@ -121,6 +121,25 @@ impl Watch {
         self.found.extract_if(|job, _| makes_progress(job)).map(|(job, _)| job).collect()
     }
 
+    /// The models of which no job has had a new outcome for `quiet`. Those of paused jobs, whose companies are not to be scored, are not
+    /// looked at.
+    pub(super) fn quiet_models(&self, jobs: &Jobs, quiet: Duration, now: Instant) -> Vec<QuietModel> {
+        let mut models: HashMap<&Model, Option<QuietModel>> = HashMap::new();
+        for (job, watched) in &self.jobs {
+            let delays = || self.models.get(&watched.model).map_or_else(usual_delays, |searches| searches.delays.clone());
+            let new = || Some(QuietModel { model: watched.model.clone(), unfinished: 0, delays: delays() });
+            let model = models.entry(&watched.model).or_insert_with(new);
+            if now.duration_since(watched.since) < quiet {
+                *model = None;
+            }
+            if let Some(model) = model {
+                model.unfinished += watched.outstanding;
+                model.delays.extend(jobs.get(job).into_iter().flat_map(delays_of));
+            }
+        }
+        models.into_values().flatten().collect()
+    }
+
     /// The next search that is due.
     pub(super) fn next_search(&mut self, jobs: &Jobs, now: Instant) -> Option<SearchPlan> {
         let (model, everywhere) = self.next_model(now)?;
@@ -132,7 +151,7 @@ impl Watch {
         if everywhere {
             let is_own = |state: &JobState| !state.state().is_final() && *state.model() == plan.model;
             for (job, state) in jobs.all().filter(|(_, state)| is_own(state)) {
-                plan.delays.extend(state.settings().retry.iter().flat_map(RetryPolicy::delays));
+                plan.delays.extend(delays_of(state));
                 if state.was_paused() && !state.is_paused() {
                     plan.resumed.push(job.clone());
                 }
@@ -216,6 +235,15 @@ impl Watch {
         }
         stalled
     }
+}
+
+/// The delays that are used unless somebody has chosen others.
+fn usual_delays() -> BTreeSet<Duration> {
+    RetryPolicy::default().delays().chain([RECHECK_AFTER]).collect()
+}
+
+fn delays_of(state: &JobState) -> impl Iterator<Item = Duration> {
+    state.settings().retry.iter().flat_map(RetryPolicy::delays)
 }
 
 /// Whether companies of the job are outstanding, and it is not paused.

@@ -1,0 +1,170 @@
+//! Counts the companies that wait for a next attempt that is not due yet: an autoscaler is to start no consumer for them before.
+//!
+//! Only a model without a new outcome for some seconds is counted, since the others have work anyway.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, query_consumers};
+use rollcall_shared::message::{Model, Priority};
+use rollcall_shared::topology::Topology;
+
+use super::queue_depths::{Depth, QueueDepths};
+use crate::jobs::Whereabouts;
+
+/// A model without a new outcome for so long is counted.
+pub(super) const QUIET_AFTER: Duration = Duration::from_secs(5);
+
+/// A count that takes longer is given up.
+const COUNT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A retry queue that did not exist is not asked about again for so long, unless its model has had a new outcome.
+const MISSING_FOR: Duration = Duration::from_secs(60);
+
+/// A model that has had no new outcome for a while.
+#[derive(Debug)]
+pub(super) struct QuietModel {
+    pub(super) model: Model,
+    /// Companies without an outcome of jobs that are not paused.
+    pub(super) unfinished: u64,
+    /// The known delays after which its companies are tried again: each has a queue.
+    pub(super) delays: BTreeSet<Duration>,
+}
+
+/// Where the companies of quiet models are.
+pub(super) struct WaitingRetries<'a> {
+    publishing: &'a BrokerConnection,
+    topology: Topology,
+    /// `None` while a count is under way.
+    counter: Option<Counter>,
+    counting: Option<LocalBoxFuture<'a, Counted>>,
+    known: HashMap<Model, Whereabouts>,
+}
+
+/// Counts that have ended.
+pub(super) struct Counted {
+    counter: Counter,
+    found: HashMap<Model, Whereabouts>,
+}
+
+impl<'a> WaitingRetries<'a> {
+    pub(super) fn new(broker: &BrokerArgs, publishing: &'a BrokerConnection, topology: &Topology) -> WaitingRetries<'a> {
+        let counter = Counter { queues: QueueDepths::new(broker), missing: HashMap::new() };
+        WaitingRetries { publishing, topology: topology.clone(), counter: Some(counter), counting: None, known: HashMap::new() }
+    }
+
+    /// Where companies are, of each model of which that was counted.
+    pub(super) fn whereabouts(&self) -> &HashMap<Model, Whereabouts> {
+        &self.known
+    }
+
+    /// Waits for the end of a count. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Counted {
+        match &mut self.counting {
+            Some(counting) => counting.await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Notes what was counted.
+    pub(super) fn note(&mut self, counted: Counted) {
+        let Counted { counter, found } = counted;
+        (self.counting, self.counter, self.known) = (None, Some(counter), found);
+    }
+
+    /// Begins to count, unless a count is under way.
+    pub(super) fn every_second(&mut self, quiet: Vec<QuietModel>) {
+        self.known.retain(|model, _| quiet.iter().any(|quiet| quiet.model == *model));
+        // A broker that is short of memory would not pass on the question to consumers.
+        if self.publishing.is_blocked() {
+            self.known.clear();
+            return;
+        }
+        if let Some(counter) = self.counter.take() {
+            self.counting = Some(counter.count(self.publishing, self.topology.clone(), quiet).boxed_local());
+        }
+    }
+}
+
+struct Counter {
+    queues: QueueDepths,
+    /// Retry queues that did not exist, and when that was.
+    missing: HashMap<(Model, String), Instant>,
+}
+
+impl Counter {
+    async fn count(mut self, publishing: &BrokerConnection, topology: Topology, quiet: Vec<QuietModel>) -> Counted {
+        let is_quiet = |model: &Model| quiet.iter().any(|quiet| quiet.model == *model);
+        self.missing.retain(|(model, _), at| at.elapsed() < MISSING_FOR && is_quiet(model));
+        let mut found = HashMap::new();
+        for quiet in &quiet {
+            match tokio::time::timeout(COUNT_WITHIN, self.count_model(publishing, &topology, quiet)).await {
+                Ok(Ok(Some(whereabouts))) => drop(found.insert(quiet.model.clone(), whereabouts)),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, model = %quiet.model, "cannot count the companies of a model that wait for a retry");
+                }
+                Err(_) => self.queues.close().await,
+            }
+        }
+        if quiet.is_empty() {
+            self.queues.close().await;
+        }
+        Counted { counter: self, found }
+    }
+
+    /// `None` if all companies may be at hand. Queues are asked against the direction in which a company moves back to its work queue: one that
+    /// becomes due meanwhile is not counted at all, and so is work.
+    async fn count_model(
+        &mut self,
+        publishing: &BrokerConnection,
+        topology: &Topology,
+        quiet: &QuietModel,
+    ) -> Result<Option<Whereabouts>, BrokerError> {
+        let QuietModel { model, unfinished, delays } = quiet;
+        let mut at_hand = 0;
+        for priority in [Priority::Normal, Priority::High] {
+            at_hand += self.depth(&topology.work_queue(model, priority)).await?.messages;
+        }
+        // Each consumer has exactly one subscription to this queue.
+        let Depth { messages, consumers } = self.depth(&topology.quarantine_queue(model)).await?;
+        let mut at_hand = u64::from(at_hand) + u64::from(messages);
+        if consumers > 0 {
+            let expected = usize::try_from(consumers).unwrap_or(usize::MAX);
+            let ask = async |channel: &_| query_consumers(channel, topology, model, Some(expected)).await;
+            let answers = publishing.on_own_channel(ask).await?;
+            if answers.len() < expected {
+                return Ok(None);
+            }
+            at_hand += answers.iter().map(|status| status.held).sum::<u64>();
+        }
+        if at_hand >= *unfinished {
+            return Ok(None);
+        }
+        let mut in_retry = 0;
+        for &delay in delays {
+            for priority in [Priority::Normal, Priority::High] {
+                in_retry += u64::from(self.retry_depth(model, topology.retry_queue(model, priority, delay)).await?);
+            }
+        }
+        Ok(Some(Whereabouts { at_hand, in_retry }))
+    }
+
+    async fn depth(&mut self, queue: &str) -> Result<Depth, BrokerError> {
+        Ok(self.queues.depth(queue).await?.unwrap_or_default())
+    }
+
+    async fn retry_depth(&mut self, model: &Model, queue: String) -> Result<u32, BrokerError> {
+        let key = (model.clone(), queue);
+        if self.missing.contains_key(&key) {
+            return Ok(0);
+        }
+        let depth = self.queues.depth(&key.1).await?;
+        if depth.is_none() {
+            self.missing.insert(key, Instant::now());
+        }
+        Ok(depth.unwrap_or_default().messages)
+    }
+}
