@@ -13,7 +13,7 @@ bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench 
 # End-to-end tests wait most of the time, for timeouts, retries and brokers that start: more at a time than there are cores.
 test-threads = $(or $(RUST_TEST_THREADS),$(shell expr 3 '*' "$$(nproc)"))
 
-.PHONY: help build man completions demo test test-formats test-deploy chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-scaleout bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
+.PHONY: help build man completions demo test test-formats test-deploy chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-sizing bench-scaleout bench-fleet bench-cluster bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -57,7 +57,7 @@ test-next: pika faketime build ## run the scenarios against another RabbitMQ, su
 	env -u ROLLCALL_TEST_BROKER RUST_TEST_THREADS=$(test-threads) cargo test --release --workspace --test end_to_end -- scenarios:: faults::stalled::
 
 bench: ## all benchmarks, one after another
-	@for name in seed overhead peers scale scaleout overtake parallel latency takeover jobs; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
+	@for name in seed overhead peers scale sizing scaleout fleet cluster overtake parallel latency takeover jobs; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
 
 bench-seed: build ## the run to beat: 227,000 companies, 255 answers, 1,000 particles, from enqueue to the done event
 	$(bench) seed
@@ -71,8 +71,17 @@ bench-peers: build ## the same companies through Celery, Dramatiq and Ray, which
 bench-scale: build ## jobs of 10,000, 100,000 and 1,000,000 companies: rate and memory; COMPANIES=10000000 adds that size
 	$(bench) scale
 
+bench-sizing: build ## CPU, memory and disk for a million companies, by the size of their results
+	$(bench) sizing
+
 bench-scaleout: build ## do more consumers help? they come and go in mid-job; BENCH_CASE=WORDS runs some of the cases
 	$(bench) scaleout
+
+bench-fleet: build ## a fleet of consumers over two jobs: from none to eight and back, twice, as a plot
+	$(bench) fleet
+
+bench-cluster: build ## the same job on one node and on a cluster of three, on this machine
+	$(bench) cluster
 
 bench-overtake: build ## does a job of 100 companies wait behind one of COMPANIES=1000000 of the same model?
 	$(bench) overtake

@@ -6,6 +6,8 @@
 
 mod aggregator;
 mod bare_loop;
+mod cluster;
+mod fleet;
 mod job;
 mod jobs;
 mod latency;
@@ -19,12 +21,13 @@ mod scale;
 mod scaleout;
 mod scorers;
 mod seed;
+mod sizing;
 mod takeover;
 mod usage;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "bench: seed, overhead, peers, scale, scaleout, overtake, parallel, latency, takeover or jobs; run them by `make bench-seed` and so on";
+const USAGE: &str = "bench: seed, overhead, peers, scale, sizing, scaleout, fleet, cluster, overtake, parallel, latency, takeover or jobs; run them by `make bench-seed` and so on";
 
 fn main() -> ExitCode {
     // Cargo adds `--bench`.
@@ -34,7 +37,10 @@ fn main() -> ExitCode {
         Some("overhead") => overhead::run(),
         Some("peers") => peers::run(),
         Some("scale") => scale::run(),
+        Some("sizing") => sizing::run(),
         Some("scaleout") => scaleout::run(),
+        Some("fleet") => fleet::run(),
+        Some("cluster") => cluster::run(),
         Some("overtake") => overtake::run(),
         Some("parallel") => parallel::run(),
         Some("latency") => latency::run(),

@@ -15,9 +15,14 @@ const STATE_BYTES: usize = 1_300;
 /// A network of one variable with one state, whose name makes up the size of a prediction: scoring a company takes no time,
 /// so only moving it does. No field of a company is a variable, so its consumers need `--allow-no-evidence`.
 pub fn costs_nothing(fleet: &Fleet) -> String {
+    costs_nothing_and_predicts(fleet, STATE_BYTES)
+}
+
+/// The same with predictions of so many bytes.
+pub fn costs_nothing_and_predicts(fleet: &Fleet, bytes: usize) -> String {
     let network = format!(
         "network nothing {{ }}\nvariable answer {{ type discrete [ 1 ] {{ {} }}; }}\nprobability ( answer ) {{ table 1.0; }}\n",
-        "x".repeat(STATE_BYTES)
+        "x".repeat(bytes)
     );
     format!("bayes:{}", fleet.file("nothing.bif", network).display())
 }

@@ -1,10 +1,10 @@
-//! A cluster of three nodes loses a node, or is partitioned. Every queue has a replica on each node.
+//! A cluster of three nodes loses a node, is partitioned, or is restarted node by node. Every queue has a replica on each node.
 //!
 //! Each test takes about a minute, of which starting the cluster takes a third. `make cluster` runs them.
 
 use std::time::Duration;
 
-use rollcall_tests::{BOTH, Cluster, Fleet, Process, Relay, eventually};
+use rollcall_tests::{BOTH, Cluster, Fleet, Process, Relay, SCORER, eventually};
 
 const COMPANIES: u32 = 40_000;
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -94,4 +94,41 @@ fn a_job_outlives_a_partition_with_clients_on_both_sides_and_nothing_that_the_mi
     });
     producer.wait(DEADLINE).expect(0);
     many.finished("j").assert_counted_once(COMPANIES.into());
+}
+
+#[test]
+#[ignore = "takes two minutes: make cluster"]
+fn a_job_outlives_a_rolling_restart_of_all_nodes_all_consumers_and_both_aggregators() {
+    const SLOW: u64 = 2_500;
+    let Some(cluster) = Cluster::of_three() else { return };
+    let on = [0, 1, 2].map(|node| Fleet::on(&cluster[node]));
+    let mut aggregators = vec![active_aggregator(&on[0]), standby_aggregator(&on[1])];
+    // Of these, three consumers of one thread score fifteen a second, too few to be done before all is restarted.
+    let rows: String = (0..SLOW).map(|row| format!("{row},slow\n")).collect();
+    let file = on[2].file("companies.csv", format!("company_id,do\n{rows}"));
+    let consumer = |fleet: &Fleet, threads: &str| fleet.consumer("m", SCORER, &["--threads", threads]);
+    let mut consumers: Vec<Process> = on.iter().map(|fleet| consumer(fleet, "1")).collect();
+    let mut producer = on[2].start_enqueue(&file, "m", "j", &["--wait"]);
+    on[0].mid_job("j", SLOW);
+    for node in 0..3 {
+        cluster[node].stop();
+        cluster[node].restart();
+        cluster.wait_until_replicas_are_online();
+    }
+    for (old, fleet) in consumers.iter_mut().zip(&on) {
+        let new = consumer(fleet, "1");
+        old.terminate();
+        old.wait(DEADLINE).expect(0);
+        *old = new;
+    }
+    for (old, fleet) in aggregators.iter_mut().zip(&on) {
+        let new = standby_aggregator(fleet);
+        old.terminate();
+        old.wait(DEADLINE).expect(0);
+        *old = new;
+    }
+    assert_eq!(on[1].status("j")["state"], "running", "the job was done before everything was restarted: make it longer");
+    let _more = [consumer(&on[0], "16"), consumer(&on[1], "16")];
+    producer.wait(DEADLINE).expect(0);
+    on[1].finished("j").assert_counted_once(SLOW);
 }

@@ -109,6 +109,11 @@ impl Broker {
         nodes.flat_map(|kind| entries(&kind)).flat_map(|node| entries(&node)).filter(|entry| entry.is_dir()).collect()
     }
 
+    /// Stops it in order, and waits until its process has ended.
+    pub fn stop(&self) {
+        self.ctl(&["stop", self.folder().join("pid").to_str().unwrap()]);
+    }
+
     /// Restarts it, on the same port and with the same data.
     pub fn restart(&self) {
         stdout(&script(&["start", &self.name]));

@@ -35,6 +35,12 @@ impl Cluster {
         });
     }
 
+    /// Waits until every queue has a replica more than it needs: then any node may be stopped.
+    pub fn wait_until_replicas_are_online(&self) {
+        let online = self.nodes[0].ctl(&["eval", "rabbit_upgrade_preparation:await_online_quorum_plus_one(60000)."]);
+        assert_eq!(online, "true", "after 60 s, a queue still lacks a replica");
+    }
+
     /// Evaluates `act` on a node for each `Other` node. Erlang accepts a connection only if both sides know the same cookie,
     /// so it is enough to change the cookie on one side; unlike a firewall rule, that needs no root.
     fn each_other(&self, node: usize, act: &str) {
