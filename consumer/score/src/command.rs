@@ -12,6 +12,7 @@ mod reexec;
 mod request;
 mod request_error;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -51,8 +52,16 @@ impl Command {
         stopping: Arc<AtomicBool>,
         launcher: Option<Launcher>,
     ) -> Result<Command, Error> {
-        let child = Child::start(&words, launcher).map_err(|error| Error::CannotStart { command: words.join(" "), error })?;
+        let child = Child::start(&words, launcher).map_err(|error| cannot_start(&words, error))?;
         Ok(Command { words, timeout, stopping, launcher, child: Some(child), requests: 0, failed_children: 0 })
+    }
+
+    /// Looks for the program `words[0]`, without starting it.
+    ///
+    /// # Errors
+    /// [`Error::CannotStart`], as [`Command::start`].
+    pub fn check(words: &[String]) -> Result<(), Error> {
+        launcher::command(words, None).map(drop).map_err(|error| cannot_start(words, error))
     }
 
     /// Sends a request and waits for its answer. The timeout includes the time that the child takes to start.
@@ -98,6 +107,10 @@ impl Command {
         self.child = None;
         self.failed_children = self.failed_children.saturating_add(1);
     }
+}
+
+fn cannot_start(words: &[String], error: io::Error) -> Error {
+    Error::CannotStart { command: words.join(" "), error }
 }
 
 impl Scorer for Command {

@@ -45,7 +45,7 @@ pub enum Error {
     #[error("expected at least 1 particle, found 0; ask for some, such as 1000")]
     NoParticles,
     /// The program of a command scorer cannot be started.
-    #[error("cannot start the scorer {command:?}: {error}; check the program after 'command:'")]
+    #[error("cannot start the scorer {command:?}: {error}")]
     CannotStart {
         /// The program and its arguments.
         command: String,

@@ -67,23 +67,38 @@ pub(super) fn command(words: &[String], launcher: Option<Launcher>) -> io::Resul
     ))
 }
 
-/// Looks for a program where the operating system will. Tells a missing one from one that may not be executed.
+/// Looks for a program where the operating system will. The error says where that was: a missing program has another remedy than one that
+/// may not be executed.
 fn find(program: &str) -> io::Result<()> {
     if program.contains('/') {
-        return check(Path::new(program));
+        let path = Path::new(program);
+        return check(path).map_err(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return error;
+            }
+            let folder = env::current_dir().ok().filter(|_| path.is_relative());
+            let folder = folder.map_or_else(String::new, |folder| format!(", seen from {}", folder.display()));
+            io::Error::new(io::ErrorKind::NotFound, format!("there is no program {program}{folder}; check its path"))
+        });
     }
     let Some(folders) = env::var_os("PATH") else {
         return Ok(());
     };
-    let mut found = Err(io::ErrorKind::NotFound.into());
+    let mut found = None;
     for folder in env::split_paths(&folders) {
         match check(&folder.join(program)) {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found = Err(error),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found = Some(error),
             Err(_) => {}
         }
     }
-    found
+    Err(found.unwrap_or_else(|| {
+        let folders = folders.display();
+        let message = format!(
+            "there is no program {program} in PATH ({folders}); install it, or name it with its folder, such as ./{program}"
+        );
+        io::Error::new(io::ErrorKind::NotFound, message)
+    }))
 }
 
 fn check(path: &Path) -> io::Result<()> {
@@ -91,10 +106,10 @@ fn check(path: &Path) -> io::Result<()> {
     const EXECUTABLE: u32 = 0o111;
     let found = fs::metadata(path)?;
     if found.is_file() && found.permissions().mode() & EXECUTABLE != 0 {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::PermissionDenied.into())
+        return Ok(());
     }
+    let message = format!("{} is no file that may be executed; name its interpreter before it, or `chmod +x` it", path.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }
 
 /// Starts a process from a thread that lives as long as this process: the kernel kills a child when the thread that started it ends.
@@ -160,13 +175,20 @@ mod tests {
     #[test]
     fn a_program_is_found_by_its_path_or_by_its_name() {
         assert!(find("sh").is_ok() && find("/bin/sh").is_ok());
-        for (missing, kind) in [
-            ("no-such-program", io::ErrorKind::NotFound),
-            ("/no/such/program", io::ErrorKind::NotFound),
-            ("/", io::ErrorKind::PermissionDenied),
-            (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), io::ErrorKind::PermissionDenied),
+        let (path, folder) = (env::var("PATH").unwrap(), env::current_dir().unwrap().display().to_string());
+        for (missing, kind, words) in [
+            ("no-such-program", io::ErrorKind::NotFound, ["no program no-such-program", &path, "install it"]),
+            ("./no-such-program", io::ErrorKind::NotFound, ["no program ./no-such-program", &folder, "check its path"]),
+            ("/", io::ErrorKind::PermissionDenied, ["/ is no file", "may be executed", "chmod"]),
+            (
+                concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+                io::ErrorKind::PermissionDenied,
+                ["Cargo.toml", "no file", "chmod"],
+            ),
         ] {
-            assert_eq!(find(missing).unwrap_err().kind(), kind, "{missing}");
+            let error = find(missing).unwrap_err();
+            assert_eq!(error.kind(), kind, "{missing}");
+            assert!(words.iter().all(|words| error.to_string().contains(words)), "{error}");
         }
     }
 }

@@ -222,6 +222,9 @@ fn an_error_for_the_batch_leaves_the_child_alive() {
 
 #[test]
 fn a_program_that_does_not_exist_is_an_error_that_names_it() {
-    let error = Command::start(vec!["no-such-program".into()], Duration::from_secs(1), Arc::default(), None).err().unwrap();
-    assert!(error.to_string().contains("no-such-program"), "{error}");
+    let words = vec!["no-such-program".to_owned()];
+    let checked = Command::check(&words).unwrap_err().to_string();
+    let error = Command::start(words, Duration::from_secs(1), Arc::default(), None).err().unwrap().to_string();
+    assert!(error.contains("there is no program no-such-program in PATH") && error == checked, "{error} / {checked}");
+    assert!(Command::check(&["sh".to_owned()]).is_ok());
 }
