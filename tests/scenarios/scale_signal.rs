@@ -38,14 +38,14 @@ fn leader_and_standby_say_how_much_work_waits_though_nobody_consumes_it() {
     for address in addresses {
         let signal = signal_with(address, "m", "240 companies are unfinished", unfinished(240));
         assert_eq!((&signal["model"], signal["seconds_per_company"].as_f64()), (&Value::from("m"), Some(1.0)));
-        assert_eq!((signal["work_seconds"].as_f64(), signal["consumers_wanted"].as_u64()), (Some(240.0), Some(4)));
+        assert_eq!((signal["work_seconds"].as_f64(), signal["consumers_wanted"].as_u64()), (Some(240.0), Some(8)));
         let (_, wanted) = get(address, "/v1/scale/m?target=30s&threads=2").unwrap();
         assert!(wanted.contains(r#""consumers_wanted":4"#), "{wanted}");
         let (_, idle) = get(address, "/v1/scale/another").unwrap();
         assert!(idle.contains(r#""unfinished":0"#) && idle.contains(r#""consumers_wanted":0"#), "{idle}");
         let metrics = metrics(address);
         assert_eq!(value(&metrics, r#"rollcall_scale_work_seconds{model="m"}"#), Some(240.0), "{metrics}");
-        assert_eq!(value(&metrics, r#"rollcall_scale_consumers_wanted{model="m"}"#), Some(4.0), "{metrics}");
+        assert_eq!(value(&metrics, r#"rollcall_scale_consumers_wanted{model="m"}"#), Some(8.0), "{metrics}");
     }
 }
 
@@ -110,11 +110,18 @@ fn who_asks_wrongly_is_told_what_to_ask_and_who_asks_without_a_leader_is_told_so
         ("/v1/scale/m?target=0s", "above zero"),
         ("/v1/scale/m?target=soon", "such as 500ms, 30s or 2m"),
         ("/v1/scale/m?threads=0", "from 1 to 65535"),
-        ("/v1/scale/m?thread=2", "thread"),
-        ("/v1/scale/a%20b", "model"),
+        ("/v1/scale/m?threads=two", r#"from 1 to 65535, found "two""#),
+        ("/v1/scale/m?threads=65536", "from 1 to 65535"),
+        ("/v1/scale/m?thread=2", r#"found "thread""#),
+        ("/v1/scale/m?target=1s&target=2s", "found target twice"),
+        ("/v1/scale/m?%ff", "found"),
+        ("/v1/scale/a%20b", "expected /v1/scale/MODEL"),
+        ("/v1/scale/%ff", "expected /v1/scale/MODEL"),
     ] {
         let (status, body) = get(address, path).unwrap();
         assert!(status == 400 && body.contains(words) && body.lines().count() == 1, "{path}: {status} {body}");
+        assert!(body.starts_with("expected") || body.starts_with("target: expected"), "{path}: {body}");
+        assert!(!body.contains("eserialize") && !body.contains("Invalid URL"), "{path}: {body}");
     }
 }
 

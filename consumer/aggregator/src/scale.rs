@@ -1,6 +1,7 @@
 //! `GET /v1/scale/<model>` and the gauges of the scale signals, from leader and standby alike: a standby asks the leader.
 
 use std::convert::Infallible;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,10 @@ use rollcall_shared::broker::{BrokerError, LeaderClient, QueryError};
 use rollcall_shared::duration::parse_positive;
 use rollcall_shared::message::{Model, Query, Reply, ScaleSignal};
 use rollcall_shared::telemetry::AggregatorMetrics;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-/// Within what time consumers are to finish the work that is left, unless a request says otherwise.
-pub(crate) const TARGET: Duration = Duration::from_secs(60);
+/// Within what time consumers are to finish the work that is left, unless a request says otherwise: the default of a fleet's `--target`.
+pub(crate) const TARGET: Duration = Duration::from_secs(30);
 
 /// How often a standby asks the leader.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -91,15 +92,8 @@ pub(crate) fn routes(latest: LatestSignals) -> Router {
     Router::new().route("/v1/scale/{model}", get(async move |model, wanted| answer(&latest, model, wanted)))
 }
 
-/// What `consumers_wanted` is for. An unknown parameter is refused: a misspelt one would scale by the default.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    /// Such as `30s`.
-    target: Option<String>,
-    /// Scoring threads of a consumer.
-    threads: Option<u16>,
-}
+/// The parameters of a request, in its order.
+type Parameters = Vec<(String, String)>;
 
 #[derive(Serialize)]
 struct Answer {
@@ -110,10 +104,10 @@ struct Answer {
 
 fn answer(
     latest: &LatestSignals,
-    model: Result<Path<Model>, PathRejection>,
-    wanted: Result<UrlQuery<Wanted>, QueryRejection>,
+    model: Result<Path<String>, PathRejection>,
+    parameters: Result<UrlQuery<Parameters>, QueryRejection>,
 ) -> Response {
-    let (model, target, threads) = match read_request(model, wanted) {
+    let (model, target, threads) = match read_request(model, parameters) {
         Ok(request) => request,
         Err(error) => return (StatusCode::BAD_REQUEST, error + "\n").into_response(),
     };
@@ -128,18 +122,32 @@ fn answer(
     }
 }
 
+/// The model, and what `consumers_wanted` is for: the target, and the scoring threads of a consumer. An unknown parameter is refused: a misspelt
+/// one would scale by the default.
 fn read_request(
-    model: Result<Path<Model>, PathRejection>,
-    wanted: Result<UrlQuery<Wanted>, QueryRejection>,
+    model: Result<Path<String>, PathRejection>,
+    parameters: Result<UrlQuery<Parameters>, QueryRejection>,
 ) -> Result<(Model, Duration, u16), String> {
-    let Path(model) =
-        model.map_err(|error| format!("expected /v1/scale/MODEL, found another model name: {}", error.body_text()))?;
-    let UrlQuery(Wanted { target, threads }) = wanted.map_err(|error| {
-        format!("expected target, such as 30s, and threads, from 1 to {}, or none of them, found {}", u16::MAX, error.body_text())
-    })?;
-    let target = target.map_or(Ok(TARGET), |target| parse_positive(&target).map_err(|error| format!("target: {error}")))?;
-    match threads {
-        Some(0) => Err(format!("expected threads from 1 to {}, found 0", u16::MAX)),
-        threads => Ok((model, target, threads.unwrap_or(1))),
+    let Path(model) = model.map_err(|_| "expected /v1/scale/MODEL, found a name that is not UTF-8".to_owned())?;
+    let model = model.parse::<Model>().map_err(|error| format!("expected /v1/scale/MODEL: {error}"))?;
+    let UrlQuery(parameters) = parameters.map_err(|_| format!("{EXPECTED}, found none of that"))?;
+    let (mut target, mut threads) = (None, None);
+    for (name, value) in &parameters {
+        let is_first = match name.as_str() {
+            "target" => target.replace(parse_positive(value).map_err(|error| format!("target: {error}"))?).is_none(),
+            "threads" => {
+                let number = value.parse::<NonZero<u16>>();
+                let number = number.map_err(|_| format!("expected threads from 1 to {}, found {value:?}", u16::MAX))?;
+                threads.replace(number.get()).is_none()
+            }
+            _ => return Err(format!("{EXPECTED}, found {name:?}")),
+        };
+        if !is_first {
+            return Err(format!("{EXPECTED}, found {name} twice"));
+        }
     }
+    Ok((model, target.unwrap_or(TARGET), threads.unwrap_or(1)))
 }
+
+/// The beginning of an error.
+const EXPECTED: &str = "expected target=30s, threads=1, both or none";

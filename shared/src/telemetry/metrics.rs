@@ -280,7 +280,7 @@ impl AggregatorMetrics {
             consumers_wanted: registered(
                 &registry,
                 IntGaugeVec::new(
-                    Opts::new("rollcall_scale_consumers_wanted", "Consumers of one thread that finish this work within a minute"),
+                    Opts::new("rollcall_scale_consumers_wanted", "Consumers of one thread that finish this work within 30 s"),
                     &["model"],
                 )?,
             )?,
