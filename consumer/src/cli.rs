@@ -86,6 +86,9 @@ pub struct ConsumerArgs {
     /// What it ends with.
     #[command(flatten)]
     pub lifetime: LifetimeArgs,
+    /// Its number in its fleet, for its log lines
+    #[arg(long, hide = true, value_name = "N", help_heading = "Metrics and logs")]
+    pub fleet_number: Option<u16>,
     /// The broker.
     #[command(flatten, next_help_heading = "Broker")]
     pub broker: BrokerArgs,

@@ -16,6 +16,8 @@ use crate::{fleet, run};
 
 /// The whole process: a launcher or guard of scorer processes if the arguments say so, else a consumer or a fleet. Returns the exit code.
 pub fn main() -> ExitCode {
+    // `ps` and `top` would call a process `exe` that was started by the path /proc/self/exe. There is no such file elsewhere than on Linux.
+    std::fs::write("/proc/self/comm", "consumer").ok();
     match run_launcher_or_guard(std::env::args_os().skip(1)) {
         Err(error) => exit(Err(ConsumerError::Usage(error.to_string()))),
         Ok(()) => lifecycle::run(Builder::new_multi_thread(), consume()),
@@ -31,7 +33,7 @@ async fn start(command: ConsumerCommand) -> Result<(), ConsumerError> {
         ConsumerCommand::Consume(args) | ConsumerCommand::Fleet(FleetArgs { consumer: args, .. }) => args,
         ConsumerCommand::Healthcheck(args) => return Ok(healthcheck(args)?),
     };
-    args.logs.start().map_err(|error| ConsumerError::Usage(error.to_string()))?;
+    args.logs.start_numbered(args.fleet_number).map_err(|error| ConsumerError::Usage(error.to_string()))?;
     let shutdown = args.lifetime.shutdown().map_err(|error| ConsumerError::Process(error.to_string()))?;
     wait_for_broker(&args.broker, &shutdown).await?;
     match command {

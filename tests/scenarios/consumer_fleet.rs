@@ -62,7 +62,9 @@ fn a_fleet_grows_from_none_with_a_job_and_shrinks_to_none_after_it_and_again_wit
         assert_eq!(record.duplicates(), 0);
         assert!(record.bodies().all(|body| body["attempt"] == 1), "a company paid for the end of its consumer");
     }
-    assert!(consumers.stderr().contains("from=0 to=4"), "{}", consumers.stderr());
+    let said = consumers.stderr();
+    assert!(said.contains("from=0 to=4"), "{said}");
+    assert!((1..=4).all(|number| said.lines().any(|line| line.ends_with(&format!(" consumer={number}")))), "{said}");
     consumers.terminate();
     consumers.wait(SOON).expect(0);
 }
@@ -73,6 +75,8 @@ fn a_consumer_that_dies_is_started_again_and_the_job_goes_on() {
     let _aggregator = fleet.aggregator(&[]);
     let consumers = consumer_fleet(&fleet, SCORER, &["--min", "2", "--max", "2"]);
     eventually("there are two consumers", || has(2, &consumers));
+    let name = |consumer: &u32| fs::read_to_string(format!("/proc/{consumer}/comm")).unwrap_or_default();
+    eventually("they are called so", || children(&consumers).iter().all(|child| name(child) == "consumer\n").then_some(()));
     let mut waiting = fleet.start_enqueue(&companies(&fleet, 100, "slow"), "m", "j", &["--wait"]);
     fleet.mid_job("j", 100);
     for consumer in children(&consumers) {

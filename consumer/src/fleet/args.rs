@@ -81,7 +81,7 @@ impl FleetArgs {
 
 /// The flags of the consumer in a command line, without those that each consumer has differently.
 fn consumer_flags(matches: &ArgMatches) -> Vec<OsString> {
-    const OWN: [&str; 3] = ["metrics_addr", "stop_at_end_of_input", "threads"];
+    const OWN: [&str; 4] = ["metrics_addr", "stop_at_end_of_input", "threads", "fleet_number"];
     let mut flags = Vec::new();
     for flag in ConsumerArgs::command().get_arguments() {
         let id = flag.get_id().as_str();

@@ -141,7 +141,7 @@ impl<'a> Processes<'a> {
         // This path stays valid if the file is replaced.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("consumer").args(&self.args.consumer_flags).arg("--stop-at-end-of-input");
-        command.arg(format!("--threads={}", self.args.threads()));
+        command.arg(format!("--fleet-number={number}")).arg(format!("--threads={}", self.args.threads()));
         command.env_remove("ROLLCALL_METRICS_ADDR");
         if let Some(mut address) = self.args.consumer.metrics.metrics_addr {
             address.set_port(address.port().wrapping_add(number));
@@ -174,7 +174,7 @@ impl<'a> Processes<'a> {
                 }
                 () = tokio::time::sleep_until(kill_at.into()) => {
                     for consumer in self.consumers.iter_mut().filter(|consumer| consumer.kill_at.is_some_and(|at| at <= Instant::now())) {
-                        tracing::warn!(event = "consumer_killed", number = consumer.number, "a consumer did not end within its grace; killing it");
+                        tracing::warn!(event = "consumer_killed", consumer = consumer.number, "a consumer did not end within its grace; killing it");
                         consumer.send(Signal::KILL);
                         consumer.kill_at = Some(Instant::now() + KILL_AFTER);
                     }
@@ -198,7 +198,7 @@ impl<'a> Processes<'a> {
         self.start_at = Instant::now() + pause;
         tracing::warn!(
             event = "consumer_died",
-            number = consumer.number,
+            consumer = consumer.number,
             ended = words,
             pause_ms = pause.as_millis(),
             "a consumer ended by itself; starting another"
@@ -212,7 +212,7 @@ impl Consumer {
         if let Some(pid) = self.pid
             && let Err(error) = kill_process(pid, signal)
         {
-            tracing::debug!(number = self.number, %error, "a consumer takes no signal; it has ended");
+            tracing::debug!(consumer = self.number, %error, "a consumer takes no signal; it has ended");
         }
     }
 }

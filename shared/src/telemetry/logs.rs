@@ -57,25 +57,36 @@ impl LogArgs {
     /// # Errors
     /// If the filter does not parse.
     pub fn start(&self) -> Result<(), BadLogFilter> {
-        let subscriber = self.subscriber()?;
+        self.start_numbered(None)
+    }
+
+    /// Starts logging in a consumer of a fleet, if it has a number there: each line has it as the field `consumer`.
+    ///
+    /// # Errors
+    /// If the filter does not parse.
+    pub fn start_numbered(&self, consumer: Option<u16>) -> Result<(), BadLogFilter> {
+        let subscriber = self.subscriber(consumer)?;
         if self.log_format == LogFormat::Json {
             use_json_notices();
         }
         subscriber.init();
-        log_panics(self.log_format);
+        log_panics(self.log_format, consumer);
         Ok(())
     }
 
-    fn subscriber(&self) -> Result<Box<dyn Subscriber + Send + Sync>, BadLogFilter> {
+    fn subscriber(&self, consumer: Option<u16>) -> Result<Box<dyn Subscriber + Send + Sync>, BadLogFilter> {
         let filtered = tracing_subscriber::registry().with(filter(&self.log)?);
         // It would report a failed write on standard error, and panic if that fails too.
         let lines = tracing_subscriber::fmt::layer().with_target(false).log_internal_errors(false);
         Ok(match self.log_format {
             LogFormat::Text => {
                 let in_colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-                Box::new(filtered.with(lines.with_writer(|| Stderr).with_ansi(in_colour).fmt_fields(EscapedFields)))
+                Box::new(filtered.with(lines.with_writer(|| Stderr).with_ansi(in_colour).fmt_fields(EscapedFields { consumer })))
             }
-            LogFormat::Json => Box::new(filtered.with(lines.with_writer(|| EscapedJson(Stderr)).json().flatten_event(true))),
+            LogFormat::Json => {
+                let writer = move || EscapedJson { writer: Stderr, consumer };
+                Box::new(filtered.with(lines.with_writer(writer).json().flatten_event(true)))
+            }
         })
     }
 }
@@ -113,13 +124,13 @@ fn is_target(text: &str) -> bool {
 
 /// Logs panics in the format of the logs, whatever the filter. The default hook would write untrusted text unescaped, and wait for the reader.
 /// A panic may end the process, so the hook flushes its line.
-fn log_panics(format: LogFormat) {
+fn log_panics(format: LogFormat, consumer: Option<u16>) {
     panic::set_hook(Box::new(move |panic| {
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         let line = match format {
-            LogFormat::Text => panic_as_text(panic, backtrace.as_deref()),
-            LogFormat::Json => panic_as_json(panic, backtrace.as_deref()),
+            LogFormat::Text => panic_as_text(panic, consumer, backtrace.as_deref()),
+            LogFormat::Json => panic_as_json(panic, consumer, backtrace.as_deref()),
         };
         drop(Stderr.write_all(format!("{line}\n").as_bytes()));
         flush_unless_stalled();
@@ -127,14 +138,15 @@ fn log_panics(format: LogFormat) {
 }
 
 /// One line, and one for each line of the backtrace.
-fn panic_as_text(panic: &PanicHookInfo<'_>, backtrace: Option<&str>) -> String {
+fn panic_as_text(panic: &PanicHookInfo<'_>, consumer: Option<u16>, backtrace: Option<&str>) -> String {
     let (message, at, thread) = (message(panic), at(panic), thread::current());
     let thread = thread.name().unwrap_or("without a name");
-    let line = format!("{} ERROR {message} event=\"panicked\" thread={thread:?} at={at:?}", Timestamp::now());
+    let line =
+        format!("{} ERROR {message} event=\"panicked\" thread={thread:?} at={at:?}{}", Timestamp::now(), as_text(consumer));
     escape_lines([line.as_str()].into_iter().chain(backtrace.into_iter().flat_map(str::lines)))
 }
 
-fn panic_as_json(panic: &PanicHookInfo<'_>, backtrace: Option<&str>) -> String {
+fn panic_as_json(panic: &PanicHookInfo<'_>, consumer: Option<u16>, backtrace: Option<&str>) -> String {
     let fields = [
         ("timestamp", Some(json!(Timestamp::now()))),
         ("level", Some(json!("ERROR"))),
@@ -142,6 +154,7 @@ fn panic_as_json(panic: &PanicHookInfo<'_>, backtrace: Option<&str>) -> String {
         ("event", Some(json!("panicked"))),
         ("thread", Some(json!(thread::current().name()))),
         ("at", Some(json!(at(panic)))),
+        ("consumer", consumer.map(Value::from)),
         ("backtrace", backtrace.map(Value::from)),
     ];
     let fields: Map<String, Value> = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
@@ -158,14 +171,22 @@ fn at(panic: &PanicHookInfo<'_>) -> String {
     panic.location().map(ToString::to_string).unwrap_or_default()
 }
 
+/// The last field of a text line, if the process has a number.
+fn as_text(consumer: Option<u16>) -> String {
+    consumer.map_or_else(String::new, |number| format!(" consumer={number}"))
+}
+
 /// The default format of fields, with every value escaped. By default only the message is, and not completely.
-struct EscapedFields;
+struct EscapedFields {
+    consumer: Option<u16>,
+}
 
 impl<'writer> FormatFields<'writer> for EscapedFields {
-    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut visitor = EscapingVisitor(DefaultVisitor::new(writer, true));
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut visitor = EscapingVisitor(DefaultVisitor::new(writer.by_ref(), true));
         fields.record(&mut visitor);
-        visitor.0.finish()
+        visitor.0.finish()?;
+        writer.write_str(&as_text(self.consumer))
     }
 }
 
@@ -179,16 +200,24 @@ impl Visit for EscapingVisitor<'_> {
 }
 
 /// Escapes whole lines of JSON.
-struct EscapedJson<W>(W);
+struct EscapedJson<W> {
+    writer: W,
+    consumer: Option<u16>,
+}
 
 impl<W: Write> Write for EscapedJson<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(escape_json(&String::from_utf8_lossy(line)).as_bytes())?;
+        let text = String::from_utf8_lossy(line);
+        let escaped = escape_json(&text);
+        let numbered = self.consumer.zip(escaped.strip_suffix("}\n"));
+        let numbered = numbered.map(|(number, fields)| format!("{fields},\"consumer\":{number}}}\n"));
+        // In one write: each is a line.
+        self.writer.write_all(numbered.as_deref().unwrap_or(&escaped).as_bytes())?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.writer.flush()
     }
 }
 
@@ -254,7 +283,7 @@ mod tests {
             let found = (of("rollcall_consumer::run"), of("serde"), of("lapin::channel"));
             assert_eq!(found, (own, dependency, LevelFilter::OFF), "{text:?}");
             for log_format in [LogFormat::Text, LogFormat::Json] {
-                let subscriber = LogArgs { log_format, log: text.to_owned() }.subscriber().unwrap();
+                let subscriber = LogArgs { log_format, log: text.to_owned() }.subscriber(None).unwrap();
                 assert_eq!(subscriber.max_level_hint(), Some(max), "{text:?}");
             }
         }
@@ -290,7 +319,10 @@ mod tests {
     fn what_a_text_line_tells_of_is_escaped_in_every_kind_of_field_and_in_the_message() {
         for in_colour in [false, true] {
             let kept = Kept::default();
-            let lines = tracing_subscriber::fmt().with_writer(kept.clone()).with_ansi(in_colour).fmt_fields(EscapedFields);
+            let lines = tracing_subscriber::fmt()
+                .with_writer(kept.clone())
+                .with_ansi(in_colour)
+                .fmt_fields(EscapedFields { consumer: Some(3) });
             tracing::subscriber::with_default(lines.finish(), log_hostile);
             let text = kept.text();
             assert_eq!(text.matches(SHOWN).count(), 5, "{text:?}");
@@ -300,6 +332,7 @@ mod tests {
             let plain = text.replace(['\u{1b}', '\n'], "");
             assert_eq!(escape_controls(&plain), plain);
             assert!(in_colour || (text.contains("number=7") && text.contains(&format!("shown={SHOWN}"))), "{text}");
+            assert!(text.ends_with(" consumer=3\n"), "{text:?}");
         }
     }
 
@@ -308,14 +341,14 @@ mod tests {
         let kept = Kept::default();
         let writer = {
             let kept = kept.clone();
-            move || EscapedJson(kept.clone())
+            move || EscapedJson { writer: kept.clone(), consumer: Some(3) }
         };
         let lines = tracing_subscriber::fmt().with_writer(writer).json().flatten_event(true);
         tracing::subscriber::with_default(lines.finish(), log_hostile);
         let text = kept.text();
         assert_eq!(escape_controls(text.trim_end_matches('\n')), text.trim_end_matches('\n'));
         let line: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((&line["shown"], &line["quoted"]), (&HOSTILE.into(), &HOSTILE.into()));
+        assert_eq!((&line["shown"], &line["quoted"], &line["consumer"]), (&HOSTILE.into(), &HOSTILE.into(), &3.into()));
         assert_eq!(line["message"], format!("message {HOSTILE}"));
     }
 
