@@ -35,6 +35,12 @@ async fn start(command: ConsumerCommand) -> Result<(), ConsumerError> {
     };
     args.logs.start_numbered(args.fleet_number).map_err(|error| ConsumerError::Usage(error.to_string()))?;
     let shutdown = args.lifetime.shutdown().map_err(|error| ConsumerError::Process(error.to_string()))?;
+    if let ConsumerCommand::Fleet(fleet) = &command {
+        fleet::check(fleet)?;
+        if fleet.check_only {
+            return Ok(());
+        }
+    }
     wait_for_broker(&args.broker, &shutdown).await?;
     match command {
         ConsumerCommand::Consume(args) => run::run(args, shutdown).await,

@@ -139,6 +139,18 @@ async fn settle_handover(handover: &mut Handover, mut session: impl AsyncFnMut(&
     }
 }
 
+/// Loads the network, or looks for the program without starting it.
+///
+/// # Errors
+/// What would keep a consumer from starting its scorer.
+pub(crate) fn check_scorer(args: &ConsumerArgs) -> Result<(), ConsumerError> {
+    drop(scorer_starter(args, &Arc::default())?);
+    match &args.scorer {
+        ScorerSpec::Bayes(_) => Ok(()),
+        ScorerSpec::Command(words) => Command::check(words).map_err(|error| ConsumerError::StartScorer(error.to_string())),
+    }
+}
+
 /// Returns what starts a scorer for each worker. A network is loaded once and shared; a command runs as one child process per
 /// worker, and ends its calls early once `stopping` is set.
 fn scorer_starter(args: &ConsumerArgs, stopping: &Arc<AtomicBool>) -> Result<Box<StartScorer>, ConsumerError> {

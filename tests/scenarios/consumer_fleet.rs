@@ -1,6 +1,7 @@
 //! `consumer fleet`: consumers that start and stop by themselves.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rollcall_tests::{Fleet, Process, SCORER, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Starts a fleet of consumers of model `m`, and waits until it is connected.
+/// Starts a fleet of consumers of model `m`.
 fn consumer_fleet(fleet: &Fleet, scorer: &str, arguments: &[&str]) -> Process {
     let all = [&["fleet", "--model", "m", "--scorer", scorer, "--idle", "3s"], arguments].concat();
     fleet.program("consumer", &all)
@@ -63,7 +64,8 @@ fn a_fleet_grows_from_none_with_a_job_and_shrinks_to_none_after_it_and_again_wit
         assert!(record.bodies().all(|body| body["attempt"] == 1), "a company paid for the end of its consumer");
     }
     let said = consumers.stderr();
-    assert!(said.contains("from=0 to=4"), "{said}");
+    assert!(said.contains("from=0 to=4 wanted=40 unfinished=200"), "{said}");
+    assert!(said.contains(r#"event="leader_answers" model=m min=0 max=4 target_seconds=5.0"#), "{said}");
     assert!((1..=4).all(|number| said.lines().any(|line| line.ends_with(&format!(" consumer={number}")))), "{said}");
     consumers.terminate();
     consumers.wait(SOON).expect(0);
@@ -83,6 +85,8 @@ fn a_consumer_that_dies_is_started_again_and_the_job_goes_on() {
         assert!(Command::new("kill").args(["-9", &consumer.to_string()]).status().unwrap().success());
     }
     eventually("two deaths are told", || (consumers.times_event("consumer_died") == 2).then_some(()));
+    consumers.wait_until_event("consumers_restarted");
+    assert_eq!(consumers.times_event("fleet_scaled"), 1, "a restart changes no number: {}", consumers.stderr());
     waiting.wait(SOON).expect(0);
     fleet.finished("j").assert_counted_once(100);
     eventually("there are two consumers again", || has(2, &consumers));
@@ -106,9 +110,23 @@ fn a_fleet_that_is_killed_leaves_no_consumer_and_no_scorer_behind() {
 fn a_fleet_whose_consumers_cannot_work_ends_with_their_error() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    let mut consumers = consumer_fleet(&fleet, "bayes:no-such.bif", &["--min", "2", "--max", "2"]);
+    let mut consumers = consumer_fleet(&fleet, "command:false", &["--min", "2", "--max", "2"]);
+    fleet.enqueue(&companies(&fleet, 100, "score"), "m", "j", &[]).expect(0);
     let ended = consumers.wait(SOON).expect(2);
-    assert!(ended.stderr.contains("no-such.bif") && ended.stderr.contains("error: expected a consumer to work"), "{ended:?}");
+    let words = ["error: expected the scorer \"false\" to answer", "error: expected a consumer to work"];
+    assert!(words.iter().all(|words| ended.stderr.contains(words)), "{ended:?}");
+}
+
+#[test]
+fn a_fleet_whose_scorer_or_flags_do_not_work_says_so_before_it_connects() {
+    let fleet = Fleet::fresh().at("amqp://127.0.0.1:1");
+    for scorer in ["bayes:no-such.bif", "command:no-such-program"] {
+        let consumer = fleet.program("consumer", &["--model", "m", "--scorer", scorer]).wait(SOON).expect(2);
+        let ended = consumer_fleet(&fleet, scorer, &[]).wait(SOON).expect(2);
+        assert_eq!(ended.error(), consumer.error());
+    }
+    consumer_fleet(&fleet, SCORER, &["--check-only"]).wait(SOON).expect(0);
+    consumer_fleet(&fleet, SCORER, &[]).wait(SOON).expect(3);
     for (arguments, words) in [
         (&["--min", "3", "--max", "2"][..], "--min 3 and --max 2"),
         (&["--max", "0"], "0 is not in 1"),
@@ -123,42 +141,49 @@ fn a_fleet_whose_consumers_cannot_work_ends_with_their_error() {
 fn a_fleet_keeps_its_consumers_while_no_aggregator_answers() {
     let fleet = Fleet::fresh();
     let mut aggregator = fleet.aggregator(&[]);
-    let consumers = consumer_fleet(&fleet, SCORER, &["--max", "1"]);
+    let address = rollcall_tests::free_address();
+    let consumers = consumer_fleet(&fleet, SCORER, &["--max", "1", "--metrics-addr", &address.to_string()]);
     let (mut producer, rest) = fleet.unfinished_enqueue("j", 2_000, &[]);
     eventually("there is a consumer", || has(1, &consumers));
+    let before = consumers.times_event("leader_answers");
     aggregator.kill_9();
     drop(rest);
     producer.wait(SOON).expect(0);
     eventually("all results are in the ledger", || (fleet.answered("j") == 2_000).then_some(()));
+    consumers.wait_until_event("no_leader_answers");
+    let (status, why) = rollcall_tests::get(address, "/readyz").unwrap();
+    assert!(status == 503 && why.contains("no aggregator answers"), "{why}");
     assert_eq!(children(&consumers).len(), 1, "a fleet that knows nothing changes nothing");
     let _next = fleet.aggregator(&[]);
     eventually("there is no consumer any more", || has(0, &consumers));
+    assert!(before > 0 && consumers.times_event("leader_answers") > before, "{}", consumers.stderr());
     fleet.finished("j").assert_counted_once(2_000);
 }
 
 #[test]
-fn each_consumer_of_a_fleet_serves_its_own_metrics() {
+fn each_consumer_of_a_fleet_serves_its_own_metrics_on_a_port_that_is_free() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    let address = three_free_addresses();
+    let address = four_free_addresses();
+    let on = |number| SocketAddr::new(address.ip(), address.port() + number);
+    let _other_program = TcpListener::bind(on(1)).unwrap();
     let consumers = consumer_fleet(&fleet, SCORER, &["--min", "2", "--max", "2", "--metrics-addr", &address.to_string()]);
     eventually("the fleet is ready", || rollcall_tests::get(address, "/readyz").filter(|(status, _)| *status == 200));
     let shown = rollcall_tests::metrics(address);
     assert_eq!(rollcall_tests::value(&shown, "rollcall_fleet_consumers"), Some(2.0), "{shown}");
-    for number in [1, 2] {
-        let mut own = address;
-        own.set_port(address.port() + number);
+    for own in [on(2), on(3)] {
         eventually("a consumer is ready", || rollcall_tests::get(own, "/readyz").filter(|(status, _)| *status == 200));
         assert_eq!(rollcall_tests::value(&rollcall_tests::metrics(own), "rollcall_workers"), Some(1.0));
     }
     assert!(Path::new(&format!("/proc/{}", consumers.id())).exists());
+    assert_eq!(consumers.times_event("metrics_port_taken"), 1, "{}", consumers.stderr());
 }
 
-/// An address whose port and the two after it are free.
-fn three_free_addresses() -> std::net::SocketAddr {
-    eventually("three ports in a row are free", || {
+/// An address whose port and the three after it are free.
+fn four_free_addresses() -> SocketAddr {
+    eventually("four ports in a row are free", || {
         let address = rollcall_tests::free_address();
-        let next = |number| std::net::TcpListener::bind((address.ip(), address.port().checked_add(number)?)).ok();
-        (next(1).is_some() && next(2).is_some()).then_some(address)
+        let is_free = |number| TcpListener::bind((address.ip(), address.port().checked_add(number)?)).ok();
+        (1..=3).all(|number| is_free(number).is_some()).then_some(address)
     })
 }

@@ -12,13 +12,18 @@ use crate::error::ConsumerError;
 
 const SCALING: &str = "Scaling";
 
+/// A consumer that runs alone has one thread per core.
+const THREADS_HELP: &str = "Threads of each consumer that score, each with a scorer of its own [default: 1]";
+
 /// Run as many consumers on this machine as the work that is left needs: from none, up to --max, and back
 ///
 /// A consumer that is not needed any more finishes what it is scoring; one that dies is started again. Each scores with one thread, unless
-/// --threads says otherwise. With --metrics-addr, consumer number N serves its own metrics on that port plus N.
+/// --threads says otherwise. With --metrics-addr, the fleet serves on that port, and consumer number N on that port plus N: the ports after
+/// it, as many as --max, and one more for each consumer that is still stopping and for each of them that another program has.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
     name = "fleet",
+    mut_arg("threads", |threads| threads.help(THREADS_HELP)),
     after_help = "Examples:
   consumer fleet --model risk --scorer bayes:network.bif
   consumer fleet --min 1 --max 16 --target 2m --model risk --scorer \"command:python3 score.py\""
@@ -36,6 +41,9 @@ pub struct FleetArgs {
     /// How long a consumer that is not needed any more is kept
     #[arg(long, env = "ROLLCALL_IDLE", default_value = "30s", value_parser = parse_positive, help_heading = SCALING)]
     pub idle: Duration,
+    /// Check the flags and the scorer, without a broker; the exit code says whether consumers would start
+    #[arg(long, hide = true, help_heading = SCALING)]
+    pub check_only: bool,
     /// What each consumer does.
     #[command(flatten)]
     pub consumer: ConsumerArgs,
@@ -66,16 +74,23 @@ impl FleetArgs {
         self.max.unwrap_or(fitting.max(self.min).max(1))
     }
 
-    /// Checks `--min` against `--max`.
+    /// Checks `--min` and the ports of the metrics against `--max`.
     ///
     /// # Errors
-    /// There would have to be more consumers than there may be.
+    /// There would have to be more consumers than there may be, or than there are ports.
     pub(super) fn check_bounds(&self) -> Result<(), ConsumerError> {
         let (min, max) = (self.min, self.max());
-        if min <= max {
-            return Ok(());
+        let port = self.consumer.metrics.metrics_addr.map_or(0, |address| address.port());
+        if min > max {
+            let message = format!("expected --min of at most --max, found --min {min} and --max {max}; raise --max");
+            return Err(ConsumerError::Usage(message));
         }
-        Err(ConsumerError::Usage(format!("expected --min of at most --max, found --min {min} and --max {max}; raise --max")))
+        if port.checked_add(max).is_none() {
+            return Err(ConsumerError::Usage(format!(
+                "expected --metrics-addr with {max} ports after it, one for each consumer, found port {port}; choose a lower one"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -127,5 +142,18 @@ mod tests {
         assert!(refused.contains("--min 4 and --max 3"), "{refused}");
         let args = read(&["--min", "500"]);
         assert_eq!((args.max(), args.threads()), (500, 1));
+    }
+
+    #[test]
+    fn a_fleet_whose_consumers_would_have_no_ports_for_their_metrics_is_refused() {
+        let refused = read(&["--max", "10", "--metrics-addr", "[::1]:65526"]).check_bounds().unwrap_err().to_string();
+        assert!(refused.contains("10 ports after it") && refused.contains("65526"), "{refused}");
+        assert!(read(&["--max", "10", "--metrics-addr", "[::1]:65525"]).check_bounds().is_ok());
+    }
+
+    #[test]
+    fn the_help_of_a_fleet_says_how_many_threads_each_consumer_has() {
+        let help = FleetArgs::command().render_long_help().to_string();
+        assert!(help.contains("scorer of its own [default: 1]") && !help.contains("one per core"), "{help}");
     }
 }

@@ -1,6 +1,7 @@
 //! The consumer processes of a fleet: started, drained, and started again when they die.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use super::args::FleetArgs;
+use super::metrics_ports::MetricsPorts;
 use crate::error::ConsumerError;
 
 /// Beyond its grace, how long a consumer may take to end before it is killed.
@@ -41,6 +43,9 @@ pub(super) struct Processes<'a> {
     args: &'a FleetArgs,
     metrics: FleetMetrics,
     consumers: Vec<Consumer>,
+    /// How many there were to be after the last change.
+    target: u16,
+    ports: MetricsPorts,
     /// Consumers that end, each with its number, and how.
     endings: FuturesUnordered<Ending>,
     backoff: Backoff,
@@ -66,6 +71,8 @@ impl<'a> Processes<'a> {
             args,
             metrics,
             consumers: Vec::new(),
+            target: 0,
+            ports: MetricsPorts::new(args.consumer.metrics.metrics_addr),
             endings: FuturesUnordered::new(),
             backoff: Backoff::new(),
             start_at: Instant::now(),
@@ -102,13 +109,12 @@ impl<'a> Processes<'a> {
     /// Starts or stops consumers until there are as many as are wanted.
     fn change_to(&mut self, wanted: &Wanted) -> Result<(), ConsumerError> {
         let working = self.working();
-        if working < wanted.consumers && self.start_at <= Instant::now() {
-            report(working, wanted, self.args);
+        if working >= wanted.consumers || self.start_at <= Instant::now() {
+            report(self.target, working, wanted, self.args);
+            self.target = wanted.consumers;
             for _ in working..wanted.consumers {
                 self.start()?;
             }
-        } else if working > wanted.consumers {
-            report(working, wanted, self.args);
             self.stop_down_to(wanted.consumers);
         }
         self.metrics.consumers.set(i64::from(self.working()));
@@ -121,8 +127,13 @@ impl<'a> Processes<'a> {
     }
 
     fn start(&mut self) -> Result<(), ConsumerError> {
-        let number = (1..).find(|&number| self.consumers.iter().all(|other| other.number != number)).unwrap_or(u16::MAX);
-        let mut child = self.command(number).spawn().map_err(|error| {
+        let is_used = |number| self.consumers.iter().any(|other| other.number == number);
+        let (number, metrics_addr) = self.ports.first_free(is_used).ok_or_else(|| {
+            ConsumerError::Usage(
+                "expected a free port above that of --metrics-addr for each consumer, found none; choose a lower one".to_owned(),
+            )
+        })?;
+        let mut child = self.command(number, metrics_addr).spawn().map_err(|error| {
             ConsumerError::Process(format!("cannot start a consumer: {error}; raise the limits of processes and open files"))
         })?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
@@ -137,16 +148,13 @@ impl<'a> Processes<'a> {
         Ok(())
     }
 
-    fn command(&self, number: u16) -> Command {
+    fn command(&self, number: u16, metrics_addr: Option<SocketAddr>) -> Command {
         // This path stays valid if the file is replaced.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("consumer").args(&self.args.consumer_flags).arg("--stop-at-end-of-input");
         command.arg(format!("--fleet-number={number}")).arg(format!("--threads={}", self.args.threads()));
         command.env_remove("ROLLCALL_METRICS_ADDR");
-        if let Some(mut address) = self.args.consumer.metrics.metrics_addr {
-            address.set_port(address.port().wrapping_add(number));
-            command.arg(format!("--metrics-addr={address}"));
-        }
+        command.args(metrics_addr.map(|address| format!("--metrics-addr={address}")));
         // In a group of its own, Ctrl-C reaches the fleet alone, which then stops its consumers.
         command.stdin(Stdio::piped()).process_group(0);
         command
@@ -217,14 +225,26 @@ impl Consumer {
     }
 }
 
-/// Logs one line for each change.
-fn report(from: u16, wanted: &Wanted, args: &FleetArgs) {
+/// Logs one line for a change from `target` consumers to those that are wanted, and one for the starts in place of those that have died: all
+/// but `working`.
+fn report(target: u16, working: u16, wanted: &Wanted, args: &FleetArgs) {
+    let (model, to) = (&args.consumer.model, wanted.consumers);
+    let restarted = target.min(to).saturating_sub(working);
+    if restarted > 0 {
+        tracing::info!(event = "consumers_restarted", %model, consumers = restarted, "starting consumers in place of those that have died");
+    }
+    if target == to {
+        return;
+    }
     let (unfinished, work) = wanted.signal.as_ref().map_or((0, 0.0), |signal| (signal.unfinished, signal.work_seconds));
+    let by_work = wanted.signal.as_ref().map(|signal| signal.consumers_wanted(args.target, args.threads()));
     tracing::info!(
         event = "fleet_scaled",
-        model = %args.consumer.model,
-        from,
-        to = wanted.consumers,
+        %model,
+        from = target,
+        to,
+        // Only if --max keeps it from having them.
+        wanted = by_work.filter(|&by_work| by_work > u64::from(to)),
         unfinished,
         work_seconds = (work * 10.0).round() / 10.0,
         target_seconds = args.target.as_secs_f64(),
