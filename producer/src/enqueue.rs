@@ -10,6 +10,7 @@ pub(crate) mod rows;
 
 pub use dry_run::dry_run;
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -37,16 +38,29 @@ use rows::Rows;
 /// When the job has ended early, the publisher gets this long to report that it was the cause.
 const PUBLISHER_REPORTS_WITHIN: Duration = Duration::from_secs(1);
 
+/// A job that can be enqueued: its first rows are read and checked, and nothing is published.
+pub(crate) struct Prepared {
+    pub(crate) opened: Opened,
+    scope: Scope,
+    rows: Rows,
+    file: PathBuf,
+}
+
 /// Enqueues the file; with `--wait`, follows the job to its end.
 ///
 /// # Errors
 /// [`ProducerError::BadInput`] if one of the first rows is bad: nothing is enqueued then. [`ProducerError::Aborted`] if a row further
 /// down is: the job is cancelled then.
 pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
+    let prepared = tokio::select! {
+        prepared = prepare(&args, &broker) => prepared?,
+        () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted; nothing was enqueued".to_owned())),
+    };
     if args.wait {
-        return watch::conclude(&enqueue_and_follow(&args, &broker, shutdown).await?, output);
+        return watch::conclude(&enqueue_and_follow(prepared, &broker, shutdown).await?, output);
     }
-    let (opened, scope, rows) = prepare_unless(shutdown, &args, &broker).await?;
+    prepared.print_detected();
+    let Prepared { opened, scope, rows, .. } = prepared;
     let (job, model) = (opened.job.clone(), opened.model.clone());
     let progress = Arc::clone(&rows.first_look().progress);
     let total = JobPublisher::new(opened, scope, rows, Arc::default()).publish_all(&broker, shutdown).await?;
@@ -57,16 +71,17 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     })
 }
 
-/// Enqueues the file, and follows the job to its end, however it ends.
+/// Enqueues the job, and follows it to its end, however it ends.
 ///
 /// # Errors
 /// As [`enqueue`].
 pub(crate) async fn enqueue_and_follow(
-    args: &EnqueueArgs,
+    prepared: Prepared,
     broker: &BrokerArgs,
     shutdown: &Shutdown,
 ) -> Result<Done, ProducerError> {
-    let (opened, scope, rows) = prepare_unless(shutdown, args, broker).await?;
+    prepared.print_detected();
+    let Prepared { opened, scope, rows, .. } = prepared;
     let (job, opening) = (opened.job.clone(), opened.opening);
     let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.first_look().progress));
     let publishing = JobPublisher::new(opened, scope, rows, Arc::clone(&enqueued)).publish_all(broker, shutdown);
@@ -77,25 +92,11 @@ pub(crate) async fn enqueue_and_follow(
     Ok(done)
 }
 
-/// As [`prepare`], unless `shutdown` comes first. Prints how the file's format was detected.
-async fn prepare_unless(
-    shutdown: &Shutdown,
-    args: &EnqueueArgs,
-    broker: &BrokerArgs,
-) -> Result<(Opened, Scope, Rows), ProducerError> {
-    let prepared = tokio::select! {
-        prepared = prepare(args, broker) => prepared?,
-        () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted; nothing was enqueued".to_owned())),
-    };
-    let (opened, _, rows) = &prepared;
-    if let Some(detected) = &rows.first_look().detected {
-        to_stderr(format_args!("job {}: {} is {detected}", opened.job, args.file.display()));
-    }
-    Ok(prepared)
-}
-
-/// Reads the first rows, and the position of a continued job; publishes nothing.
-async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Scope, Rows), ProducerError> {
+/// Reads the first rows, and the position of a continued job; publishes nothing. Needs no broker for a job without a name.
+///
+/// # Errors
+/// As [`enqueue`].
+pub(crate) async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<Prepared, ProducerError> {
     let content_hash = content_hash(&args.file).await?;
     let continued = match &args.continue_job {
         Some(job) => Some(continuation::position(job, args, content_hash.as_deref(), broker).await?),
@@ -113,7 +114,16 @@ async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<(Opened, Sco
             (opened, Scope::Whole { name_is_given: args.job.is_some() })
         }
     };
-    Ok((opened, scope, rows))
+    Ok(Prepared { opened, scope, rows, file: args.file.clone() })
+}
+
+impl Prepared {
+    /// Prints how the file's format was detected.
+    fn print_detected(&self) {
+        if let Some(detected) = &self.rows.first_look().detected {
+            to_stderr(format_args!("job {}: {} is {detected}", self.opened.job, self.file.display()));
+        }
+    }
 }
 
 /// The `opened` event of a new job.

@@ -1,7 +1,7 @@
 //! `producer score`: one file, from its rows to its results, on one machine.
 //!
-//! It starts what a fleet consists of, each a process that ends with this one, however this one ends: a broker if `AMQP_URL` names none, an
-//! aggregator, and a fleet of consumers. Then it enqueues the file, follows the job, and writes the results.
+//! It checks the file and the scorer. Then it starts what a fleet consists of, each a process that ends with this one, however this one ends:
+//! a broker if `AMQP_URL` names none, an aggregator, and a fleet of consumers. Then it enqueues the file, follows the job, and writes the results.
 
 mod companion;
 mod private_broker;
@@ -12,18 +12,19 @@ use std::time::Duration;
 use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Done, Job, State};
+use rollcall_shared::message::{Done, Model, Opened, State};
 use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
 
 use crate::aggregator_client::AggregatorClient;
 use crate::cli::{EnqueueArgs, Output, PriorityChoice, ResultsArgs, ScoreArgs};
 use crate::destination::{self, is_standard_output};
+use crate::enqueue::Prepared;
 use crate::error::ProducerError;
 use crate::output::{print, print_on_stderr};
 use crate::status::done_in_words;
 use crate::{enqueue, job_control, results};
-use companion::Companion;
+use companion::{AGGREGATOR, CONSUMERS, Companion};
 use private_broker::PrivateBroker;
 
 /// The model, where no other process uses the broker.
@@ -45,7 +46,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// [`ProducerError::JobNotSucceeded`] if companies failed, after the results are written; otherwise as `enqueue` and `results`, or
-/// [`ProducerError::CompanionEnded`] if a process that it has started ends by itself.
+/// [`ProducerError::CompanionEnded`] if a process that it has started ends by itself, [`ProducerError::Usage`] for its flags or its scorer.
 pub async fn score(args: ScoreArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
     // What can be told before anything is started is told at once.
     results::layout_of(&args.to, args.results_format, "--results-format")?;
@@ -56,23 +57,50 @@ pub async fn score(args: ScoreArgs, broker: BrokerArgs, output: Output, shutdown
             "expected --model beside AMQP_URL, found none; name a model that no other scorer uses on that broker: consumers of one model share its work".to_owned(),
         ));
     }
-    let started = async {
+    let model = args.model.clone().map_or_else(|| MODEL.parse(), Ok);
+    let model = model.map_err(|error| ProducerError::System(error.to_string()))?;
+    let fleet = fleet_flags(&args, &model);
+    let prepared = async {
+        let check = [&fleet[..], &["--check-only".to_owned()]].concat();
+        Companion::start(CONSUMERS, &check, &broker)?.succeeded().await?;
+        let prepared = enqueue::prepare(&enqueue_args(&args, model), &broker).await?;
         let private = if is_own_broker { Some(PrivateBroker::start().await?) } else { None };
-        let private_url = private.as_ref().map(|private| private.url().to_owned());
-        Ok::<_, ProducerError>((
-            private,
-            BrokerArgs { amqp_url: private_url.or_else(|| broker.amqp_url.clone()), ..broker.clone() },
-        ))
+        Ok::<_, ProducerError>((prepared, private))
     };
-    let (private, broker) = tokio::select! {
-        started = started => started?,
+    let (prepared, private) = tokio::select! {
+        prepared = prepared => prepared?,
         () = shutdown.requested() => return Err(interrupted()),
     };
-    let scored = on_broker(&args, &broker, is_own_broker, output, shutdown).await;
+    let url = private.as_ref().map(|private| private.url().to_owned());
+    let broker = BrokerArgs { amqp_url: url.or_else(|| broker.amqp_url.clone()), ..broker };
+    let scored = on_broker(&args, prepared, &fleet, &broker, is_own_broker, shutdown).await;
     if let Some(private) = private {
         private.stop().await;
     }
-    scored
+    let (done, rows) = scored?;
+    conclude(&args, &done, rows, output)
+}
+
+fn fleet_flags(args: &ScoreArgs, model: &Model) -> Vec<String> {
+    let mut flags = ["fleet", "--min=1", "--target", TARGET, "--idle", IDLE].map(str::to_owned).to_vec();
+    flags.extend([format!("--model={model}"), format!("--scorer={}", args.scorer)]);
+    flags.extend(args.max.map(|max| format!("--max={max}")));
+    flags.extend(args.consumer_flags.iter().cloned());
+    flags
+}
+
+fn enqueue_args(args: &ScoreArgs, model: Model) -> EnqueueArgs {
+    EnqueueArgs {
+        file: args.file.clone(),
+        model: Some(model),
+        job: None,
+        wait: true,
+        dry_run: false,
+        continue_job: None,
+        priority: PriorityChoice::Auto,
+        reading: args.reading.clone(),
+        failures: args.failures.clone(),
+    }
 }
 
 /// The results of a long job must not be lost for a missing folder.
@@ -92,37 +120,20 @@ fn interrupted() -> ProducerError {
 
 async fn on_broker(
     args: &ScoreArgs,
+    prepared: Prepared,
+    fleet: &[String],
     broker: &BrokerArgs,
     is_own_broker: bool,
-    output: Output,
     shutdown: &Shutdown,
-) -> Result<(), ProducerError> {
-    let model = args.model.clone().map_or_else(|| MODEL.parse(), Ok);
-    let model = model.map_err(|error| ProducerError::System(error.to_string()))?;
-    let mut aggregator = Companion::start("aggregator", &[], broker)?;
-    let max = args.max.map(|max| format!("--max={max}"));
-    let mut flags = ["fleet", "--min=1", "--target", TARGET, "--idle", IDLE].map(str::to_owned).to_vec();
-    flags.extend([format!("--model={model}"), format!("--scorer={}", args.scorer)]);
-    flags.extend(max.into_iter().chain(args.consumer_flags.iter().cloned()));
-    let mut consumers = Companion::start("consumer", &flags, broker)?;
+) -> Result<(Done, u64), ProducerError> {
+    let mut aggregator = Companion::start(AGGREGATOR, &[], broker)?;
+    let mut consumers = Companion::start(CONSUMERS, fleet, broker)?;
+    let Opened { job, model, .. } = prepared.opened.clone();
     tracing::info!(event = "started_fleet", %model, scorer = args.scorer, "started an aggregator and consumers for this command alone");
-    let job = Job::unique();
-    let enqueue = EnqueueArgs {
-        file: args.file.clone(),
-        model: Some(model),
-        job: Some(job.clone()),
-        wait: true,
-        dry_run: false,
-        continue_job: None,
-        priority: PriorityChoice::Auto,
-        reading: args.reading.clone(),
-        failures: args.failures.clone(),
-    };
-    let fetch = ResultsArgs { job: job.clone(), to: Some(args.to.clone()), format: args.results_format, partial: false, show: 1 };
     let scored = tokio::select! {
-        scored = enqueue_and_fetch(&enqueue, &fetch, args, broker, shutdown) => scored,
-        reason = aggregator.ended() => Err(ProducerError::CompanionEnded { program: "the aggregator", reason }),
-        reason = consumers.ended() => Err(ProducerError::CompanionEnded { program: "the fleet of consumers", reason }),
+        scored = enqueue_and_fetch(prepared, args, broker, shutdown) => scored,
+        error = aggregator.ended() => Err(error),
+        error = consumers.ended() => Err(error),
     };
     if scored.is_err() && !is_own_broker {
         // Nobody would score the rest. An error says that there is no such job, or that it has ended.
@@ -132,13 +143,11 @@ async fn on_broker(
         }
     }
     tokio::join!(aggregator.stop(), consumers.stop());
-    let (done, rows) = scored?;
-    conclude(args, &done, rows, output)
+    scored
 }
 
 async fn enqueue_and_fetch(
-    enqueue: &EnqueueArgs,
-    fetch: &ResultsArgs,
+    prepared: Prepared,
     args: &ScoreArgs,
     broker: &BrokerArgs,
     shutdown: &Shutdown,
@@ -147,19 +156,21 @@ async fn enqueue_and_fetch(
         led = wait_for_leader(broker) => led?,
         () = shutdown.requested() => return Err(interrupted()),
     }
-    let done = match enqueue::enqueue_and_follow(enqueue, broker, shutdown).await {
+    let done = match enqueue::enqueue_and_follow(prepared, broker, shutdown).await {
         Err(ProducerError::Interrupted(_)) => return Err(interrupted()),
         done => done?,
     };
     tracing::info!(event = "writing_results", job = %done.job, state = %done.state, "the job is done; writing its results");
+    let (job, to) = (done.job.clone(), Some(args.to.clone()));
+    let fetch = ResultsArgs { job, to, format: args.results_format, partial: false, show: 1 };
     let written = tokio::select! {
-        written = results::write_to(&args.to, fetch, broker) => written?,
+        written = results::write_to(&args.to, &fetch, broker) => written?,
         () = shutdown.requested() => return Err(interrupted()),
     };
     Ok((done, written.map_or(0, |(_, rows)| rows)))
 }
 
-/// Waits until an aggregator counts: then the name of the job is sure to be free.
+/// Waits until an aggregator counts: nothing is enqueued that nobody would count.
 async fn wait_for_leader(broker: &BrokerArgs) -> Result<(), ProducerError> {
     let link = connect(broker, "rollcall producer: score").await?;
     let aggregator = AggregatorClient::open(&link, &broker.topology()).await?;

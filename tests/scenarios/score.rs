@@ -72,18 +72,35 @@ fn companies_that_fail_are_in_the_results_and_the_exit_code() {
 }
 
 #[test]
-fn a_scorer_that_does_not_start_is_told_and_nothing_is_left() {
+fn a_scorer_that_never_works_is_told_and_nothing_is_left() {
     let fleet = Fleet::fresh();
     let (file, to) = (companies(&fleet, 3, "score"), fleet.path("results.csv"));
-    let ended = finished(score(&fleet, &[&file, "--scorer", "bayes:no-such.bif", "--to", to.to_str().unwrap()]), &fleet, 1);
-    assert!(ended.error().contains("no-such.bif"), "{ended:?}");
+    let arguments = [&file, "--scorer", "command:false", "--to", to.to_str().unwrap(), "--output", "json"];
+    let ended = finished(score(&fleet, &arguments), &fleet, 2);
+    assert!(ended.error().contains("has never scored one") && ended.error_code().as_deref() == Some("usage"), "{ended:?}");
+    assert!(!to.exists());
+}
+
+#[test]
+fn what_can_be_told_before_a_broker_is_started_is_told_before() {
+    let fleet = Fleet::fresh();
+    let (file, to) = (companies(&fleet, 3, "score"), fleet.path("results.csv"));
+    let scorer = |scorer| vec![file.as_str(), "--scorer", scorer, "--to", to.to_str().unwrap()];
+    let bad_row = fleet.file("bad.csv", "company_id,do\na,score\nb\n");
     for (arguments, words) in [
+        (scorer("bayes:no-such.bif"), "no-such.bif"),
+        (scorer("command:no-such-program"), "there is no program no-such-program in PATH"),
+        (scorer("magic:x"), "expected bayes:PATH.bif"),
+        ([scorer(SCORER), vec!["--", "--no-such-flag"]].concat(), "--no-such-flag"),
+        ([scorer(SCORER), vec!["--", "--score-timeout", "10m"]].concat(), "lower --score-timeout"),
+        (vec![bad_row.to_str().unwrap(), "--scorer", SCORER, "--to", "results.csv"], "row 2"),
         (vec![file.as_str(), "--scorer", SCORER, "--to", "results.txt"], "say what to write with --results-format"),
         (vec![file.as_str(), "--scorer", SCORER, "--to", "no-such-folder/results.csv"], "make the folder"),
         (vec!["no-such.csv", "--scorer", SCORER, "--to", "results.csv"], "no-such.csv"),
     ] {
-        let ended = finished(score(&fleet, &arguments), &fleet, 2);
-        assert!(ended.error().contains(words), "{ended:?}");
+        let process = score(&fleet, &arguments);
+        let ended = finished(process, &fleet, 2);
+        assert!(ended.error().contains(words) && !ended.stderr.contains("starting_broker"), "{arguments:?}: {ended:?}");
     }
     assert!(!to.exists());
 }

@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rollcall_shared::broker::BrokerArgs;
+use rollcall_shared::lifecycle::Exit;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -18,8 +19,19 @@ const STOP_WITHIN: Duration = Duration::from_secs(40);
 /// Of a log, the part in which a process says why it has ended.
 const TAIL_BYTES: u64 = 64 << 10;
 
+/// A program that is started: its executable, and what it is in an error.
+#[derive(Clone, Copy)]
+pub(super) struct Program {
+    executable: &'static str,
+    name: &'static str,
+}
+
+pub(super) const AGGREGATOR: Program = Program { executable: "aggregator", name: "the aggregator" };
+pub(super) const CONSUMERS: Program = Program { executable: "consumer", name: "the fleet of consumers" };
+
 /// A process whose standard input is a pipe of this process's: at its end it stops, however this process has ended.
 pub(super) struct Companion {
+    program: Program,
     child: Child,
     /// Held here: to wait for a child closes what it holds itself.
     input: Option<ChildStdin>,
@@ -28,26 +40,52 @@ pub(super) struct Companion {
 
 impl Companion {
     /// Starts `program`, which is beside this one or in the PATH, in a process group of its own: Ctrl-C reaches this process alone.
-    pub(super) fn start(program: &'static str, flags: &[String], broker: &BrokerArgs) -> Result<Companion, ProducerError> {
+    pub(super) fn start(program: Program, flags: &[String], broker: &BrokerArgs) -> Result<Companion, ProducerError> {
+        let executable = program.executable;
         let failed = |error: io::Error| {
             ProducerError::System(format!(
-                "cannot start {program}: {error}; put it beside this program, or into a folder of PATH"
+                "cannot start {executable}: {error}; put it beside this program, or into a folder of PATH"
             ))
         };
         let log = tempfile::tempfile().map_err(failed)?;
-        let mut command = Command::new(path(program));
+        let mut command = Command::new(path(executable));
         command.args(flags).arg("--stop-at-end-of-input").arg(format!("--prefix={}", broker.prefix));
         command.env("AMQP_URL", broker.url()).env_remove("ROLLCALL_METRICS_ADDR").env_remove("ROLLCALL_MAX");
+        // Its errors are read here.
+        command.env_remove("CLICOLOR_FORCE");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log.try_clone().map_err(failed)?).process_group(0);
         let mut child = command.spawn().map_err(failed)?;
-        Ok(Companion { input: child.stdin.take(), child, log })
+        Ok(Companion { program, input: child.stdin.take(), child, log })
+    }
+
+    /// Waits until it has ended with success.
+    ///
+    /// # Errors
+    /// As [`Companion::ended`], if it has ended without.
+    pub(super) async fn succeeded(mut self) -> Result<(), ProducerError> {
+        match self.child.wait().await {
+            Ok(status) if status.success() => Ok(()),
+            ended => Err(self.error_of(ended)),
+        }
     }
 
     /// Waits until it has ended by itself, and returns why. Cancel-safe.
-    pub(super) async fn ended(&mut self) -> String {
-        match self.child.wait().await {
+    pub(super) async fn ended(&mut self) -> ProducerError {
+        let ended = self.child.wait().await;
+        self.error_of(ended)
+    }
+
+    fn error_of(&mut self, ended: io::Result<ExitStatus>) -> ProducerError {
+        let is_misuse = ended.as_ref().is_ok_and(|status| status.code() == Some(Exit::BadInput.code().into()));
+        let reason = match ended {
             Ok(status) => self.error().unwrap_or_else(|| in_words(status)),
             Err(error) => error.to_string(),
+        };
+        // Its flags and its scorer came with this command.
+        if is_misuse {
+            ProducerError::Usage(reason)
+        } else {
+            ProducerError::CompanionEnded { program: self.program.name, reason }
         }
     }
 
