@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use rollcall_tests::{Fleet, SCORER, eventually, free_address, metrics, value, within};
+use rollcall_tests::{Fleet, SCORER, eventually, free_address, get, metrics, value, within};
 use serde_json::Value;
 
 /// The time to detect a stall: ten seconds of quiet, two checks, and a busy machine.
@@ -52,6 +52,8 @@ fn a_job_whose_queue_was_purged_is_told_everywhere_and_mended_by_the_command_tha
     watch.wait_until_it_says("`producer redrive j --missing --file FILE`");
     aggregator.wait_until_event("job_stalled");
     eventually("the gauge says so", || (value(&metrics(address), "rollcall_jobs_stalled") == Some(1.0)).then_some(()));
+    let (_, signal) = get(address, "/v1/scale/m").unwrap();
+    assert!(signal.contains(r#""unfinished":0"#) && signal.contains(&format!(r#""stalled":{lost}"#)), "{signal}");
     let event = fleet.on_a_channel(async |channel| {
         let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
         let mut events = channel.basic_consume("stalled-events".into(), "".into(), options, FieldTable::default()).await.unwrap();

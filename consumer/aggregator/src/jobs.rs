@@ -18,12 +18,12 @@ mod workload;
 
 pub use job_state::{JobState, ProgressMark};
 pub use record::{Applied, Ignored, Record};
-pub use workload::{Whereabouts, Workload};
+pub use workload::{QueueCounts, Workload};
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use rollcall_shared::message::{BadJson, Job, JobEvent, Model, Opened, ResultHeaders, ScaleSignal, Timestamp, read_json};
+use rollcall_shared::message::{BadJson, Job, JobEvent, Model, Opened, ResultHeaders, ScaleSignal, Stall, Timestamp, read_json};
 use serde::{Deserialize, Serialize};
 
 use clock::{Beginning, Moment};
@@ -205,24 +205,24 @@ impl Jobs {
     }
 
     /// What is left of every model that has a job.
-    pub fn workloads(&self) -> BTreeMap<&Model, Workload> {
+    pub fn workloads(&self, stalled: &HashMap<Job, Stall>) -> BTreeMap<&Model, Workload> {
         let mut workloads: BTreeMap<&Model, Workload> = BTreeMap::new();
-        for state in self.jobs.values() {
+        for (job, state) in &self.jobs {
             let workload = workloads.entry(state.model()).or_insert_with(|| {
                 let seconds_per_company = self.speeds.get(state.model()).and_then(Speed::seconds_per_company);
                 Workload { seconds_per_company, ..Workload::default() }
             });
             if !state.state().is_final() {
-                workload.add(state, self.clock_us);
+                workload.add(state, stalled.contains_key(job), self.clock_us);
             }
         }
         workloads
     }
 
-    /// The scale signal of every model that has a job; `whereabouts` says where companies are, of models of which that is known.
-    pub fn scale_signals(&self, whereabouts: &HashMap<Model, Whereabouts>) -> Vec<ScaleSignal> {
-        let signal = |(model, left): (&Model, Workload)| left.signal(model.clone(), whereabouts.get(model).copied());
-        self.workloads().into_iter().map(signal).collect()
+    /// The scale signal of every model that has a job; `counts` says where companies are, of models of which that is known.
+    pub fn scale_signals(&self, counts: &HashMap<Model, QueueCounts>, stalled: &HashMap<Job, Stall>) -> Vec<ScaleSignal> {
+        let signal = |(model, left): (&Model, Workload)| left.signal(model.clone(), counts.get(model).copied());
+        self.workloads(stalled).into_iter().map(signal).collect()
     }
 
     /// Whether any job has not ended.

@@ -77,7 +77,7 @@ pub(crate) async fn session(
     ready.set(true);
     tracing::info!(event = "standing_by", "waiting to become the leader");
     let mut publisher = Publisher::on(&publishing, channel.clone()).await?.with_ledger_fallback(&topology);
-    let mut present_leader = LeaderClient::open(&reading, &topology).await?;
+    let mut present_leader = LeaderClient::open(&publishing, &topology).await?;
     let leadership = tokio::select! {
         leadership = Checkpoint::wait_to_lead(&channel, &mut publisher, &topology, shutdown) => leadership?,
         lost = scale::follow_leader(&mut present_leader, latest) => match lost? {},
@@ -230,7 +230,7 @@ impl<'a> Leader<'a> {
                 confirmed = self.publisher.confirmed(), if self.publisher.pending() > 0 => drop(confirmed?),
                 query = queries.next() => {
                     self.advance_clock();
-                    let signals = || self.jobs.scale_signals(self.waiting_retries.whereabouts());
+                    let signals = || self.jobs.scale_signals(self.waiting_retries.counts(), self.stalled_jobs.found());
                     query?.answer(&self.jobs, self.stalled_jobs.found(), signals).await?;
                 }
                 dead = self.dead_letters.next() => self.publish_failures(dead).await?,

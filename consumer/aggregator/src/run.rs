@@ -30,12 +30,13 @@ pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), Aggrega
         ready.set(false);
         metrics.active.set(0);
         metrics.reconnections.inc();
-        latest.expire();
     };
     let mut unreadable = leader::UnreadableRecord::default();
-    supervise(&args.broker, &shutdown, LAST_CHECKPOINT_WITHIN, reconnecting, async || {
+    let supervised = supervise(&args.broker, &shutdown, LAST_CHECKPOINT_WITHIN, reconnecting, async || {
         leader::session(&args, &shutdown, &ready, &latest, &mut unreadable).await
-    })
-    .await?;
-    Ok(())
+    });
+    tokio::select! {
+        ended = supervised => Ok(ended?),
+        never = latest.expire_as_time_passes() => match never {},
+    }
 }

@@ -26,6 +26,8 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Signals that are older say nothing: no leader has been heard of since. A takeover takes less.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+
 /// The signals that this aggregator knows: its own if it is the leader, or the leader's.
 #[derive(Debug, Clone)]
 pub(crate) struct LatestSignals {
@@ -56,11 +58,15 @@ impl LatestSignals {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known { at: Instant::now(), signals });
     }
 
-    /// Removes the gauges of signals that are too old.
-    pub(crate) fn expire(&self) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.take_if(|known| known.at.elapsed() > STALE_AFTER).is_some() {
-            self.metrics.set_scale(std::iter::empty());
+    /// Removes the gauges of signals that have become too old, whatever else this aggregator waits for.
+    pub(crate) async fn expire_as_time_passes(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(EXPIRE_EVERY).await;
+            let expired =
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).take_if(|known| known.at.elapsed() > STALE_AFTER);
+            if expired.is_some() {
+                self.metrics.set_scale(std::iter::empty());
+            }
         }
     }
 
@@ -75,14 +81,24 @@ impl LatestSignals {
 
 /// Asks the leader every second, until the connection is lost.
 pub(crate) async fn follow_leader(leader: &mut LeaderClient, latest: &LatestSignals) -> Result<Infallible, BrokerError> {
+    let mut is_understood = true;
     loop {
         match leader.ask(&Query::Scale, ASK_EVERY).await {
-            Ok(Reply::Scale(signals)) => latest.set(signals),
+            Ok(Reply::Scale(signals)) => {
+                latest.set(signals);
+                is_understood = true;
+            }
             Err(QueryError::Broker(error)) => return Err(error),
-            // A leader of an older version, or none: `latest` says so when it is asked.
-            Ok(_) | Err(QueryError::NoAnswer | QueryError::Unreadable(_)) => {}
+            Err(QueryError::NoAnswer) => {}
+            Ok(_) | Err(QueryError::Unreadable(_)) => {
+                if std::mem::take(&mut is_understood) {
+                    tracing::warn!(
+                        event = "scale_signal_unknown",
+                        "the leader is of a version without this scale signal, so that there is none here; upgrade all aggregators"
+                    );
+                }
+            }
         }
-        latest.expire();
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
@@ -112,7 +128,10 @@ fn answer(
         Err(error) => return (StatusCode::BAD_REQUEST, error + "\n").into_response(),
     };
     let Some(signal) = latest.of(&model) else {
-        let error = format!("no leader has been heard of for {} s: see the logs of the aggregators\n", STALE_AFTER.as_secs());
+        let error = format!(
+            "no leader has been heard of for {} s: none runs, or it is reading the ledger; see the logs of the aggregators\n",
+            STALE_AFTER.as_secs()
+        );
         return (StatusCode::SERVICE_UNAVAILABLE, error).into_response();
     };
     let consumers_wanted = signal.consumers_wanted(target, threads);

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus};
+use scopeguard::ScopeGuard;
+use tokio::runtime::Handle;
 
 use super::error::BrokerError;
 use super::{dial, url};
@@ -96,13 +98,19 @@ impl BrokerConnection {
     }
 
     /// Runs `act` on a new channel, and closes it, since a connection has a limited number. If the broker refuses an operation, it closes
-    /// this channel, and no other use of the connection is affected.
+    /// this channel, and no other use of the connection is affected. If this is cancelled, the channel is closed in the background.
     ///
     /// # Errors
     /// The error of `act`; if the connection is still open afterwards, the broker refused an operation.
     pub async fn on_own_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> Result<T, BrokerError>) -> Result<T, BrokerError> {
         let channel = self.channel().await?;
+        let close_if_cancelled = scopeguard::guard(channel.clone(), |channel| {
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(async move { close(&channel).await });
+            }
+        });
         let done = act(&channel).await;
+        ScopeGuard::into_inner(close_if_cancelled);
         close(&channel).await;
         done
     }

@@ -24,6 +24,9 @@ pub struct ScaleSignal {
     /// Companies whose next attempt is not due yet, as far as that is known.
     #[serde(default)]
     pub due_later: u64,
+    /// Companies of stalled jobs, which no queue and no consumer has.
+    #[serde(default)]
+    pub stalled: u64,
     /// Seconds of one scoring thread for a company: measured, or [`UNMEASURED_SECONDS`]. Finite, and more than 0.
     pub seconds_per_company: f64,
     /// `unfinished` times `seconds_per_company`. Finite, and 0 exactly if nothing is unfinished.
@@ -31,13 +34,13 @@ pub struct ScaleSignal {
 }
 
 impl ScaleSignal {
-    /// The signal of a model of which no company is paused or due later; `measured` is the mean duration of scoring a company in seconds, if
+    /// The signal of a model of which no company is paused, due later or lost; `measured` is the mean duration of scoring a company in seconds, if
     /// it is known.
     pub fn new(model: Model, unfinished: u64, measured: Option<f64>) -> ScaleSignal {
         let measured = measured.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
         let seconds_per_company = measured.unwrap_or(UNMEASURED_SECONDS).clamp(LEAST_SECONDS, f64::MAX / 2f64.powi(64));
         let work_seconds = unfinished as f64 * seconds_per_company;
-        ScaleSignal { model, unfinished, paused: 0, due_later: 0, seconds_per_company, work_seconds }
+        ScaleSignal { model, unfinished, paused: 0, due_later: 0, stalled: 0, seconds_per_company, work_seconds }
     }
 
     /// The signal of a model of which nothing is known.

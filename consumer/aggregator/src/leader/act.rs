@@ -79,7 +79,7 @@ impl Leader<'_> {
             }
         }
         self.waiting_retries.every_second(self.stalled_jobs.quiet_models(&self.jobs, waiting_retries::QUIET_AFTER));
-        self.latest.set(self.jobs.scale_signals(self.waiting_retries.whereabouts()));
+        self.latest.set(self.jobs.scale_signals(self.waiting_retries.counts(), self.stalled_jobs.found()));
         self.measure();
         if self.checkpoint.is_due(&self.jobs) {
             self.advance_clock();

@@ -48,16 +48,22 @@ impl QueueDepths {
         }
     }
 
-    pub(super) async fn is_empty(&mut self, queue: &str) -> Result<bool, BrokerError> {
-        match self.depth(queue).await? {
-            None => Ok(true),
-            Some(Depth { messages: 0, consumers: 0 }) => self.is_empty_by_get(queue).await,
-            Some(Depth { messages, .. }) => Ok(messages == 0),
+    /// As [`QueueDepths::depth`], but waits until the queue itself has answered. RabbitMQ reports one that it cannot reach as empty and without
+    /// consumers.
+    pub(super) async fn depth_from_queue(&mut self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        let depth = self.depth(queue).await?;
+        if !matches!(depth, Some(Depth { messages: 0, consumers: 0 })) {
+            return Ok(depth);
         }
+        let messages = u32::from(!self.is_empty_by_get(queue).await?);
+        Ok(Some(Depth { messages, consumers: 0 }))
     }
 
-    /// RabbitMQ reports a queue that it cannot reach as empty and without consumers. If it is asked for a message, the queue itself answers,
-    /// or nothing does.
+    pub(super) async fn is_empty(&mut self, queue: &str) -> Result<bool, BrokerError> {
+        Ok(self.depth_from_queue(queue).await?.is_none_or(|depth| depth.messages == 0))
+    }
+
+    /// If it is asked for a message, the queue itself answers, or nothing does.
     async fn is_empty_by_get(&mut self, queue: &str) -> Result<bool, BrokerError> {
         let channel = self.channel().await?;
         match channel.basic_get(queue.into(), BasicGetOptions::default()).await? {

@@ -23,7 +23,7 @@ use crate::jobs::Jobs;
 use search::{Searched, search};
 use watch::Watch;
 
-/// Models searched at the same time: each takes a channel.
+/// Models searched at the same time: each takes a connection.
 const MAX_SEARCHES: usize = 2;
 
 /// The searches under way, and the stalled jobs.
@@ -36,7 +36,8 @@ pub(super) struct StalledJobs<'a> {
 }
 
 impl<'a> StalledJobs<'a> {
-    /// Consumers are asked by `publishing`.
+    /// Consumers are asked by `publishing`, and queues by connections of their own: a broker that is short of memory reads nothing from a
+    /// connection that publishes.
     pub(super) fn new(broker: &BrokerArgs, publishing: &'a BrokerConnection, topology: &Topology) -> StalledJobs<'a> {
         let (broker, topology) = (broker.clone(), topology.clone());
         StalledJobs { broker, publishing, topology, watch: Watch::default(), searches: FuturesUnordered::new() }

@@ -11,8 +11,8 @@ use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, query_c
 use rollcall_shared::message::{Model, Priority};
 use rollcall_shared::topology::Topology;
 
-use super::queue_depths::{Depth, QueueDepths};
-use crate::jobs::Whereabouts;
+use super::queue_depths::QueueDepths;
+use crate::jobs::QueueCounts;
 
 /// A model without a new outcome for so long is counted.
 pub(super) const QUIET_AFTER: Duration = Duration::from_secs(5);
@@ -22,6 +22,11 @@ const COUNT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A retry queue that did not exist is not asked about again for so long, unless its model has had a new outcome.
 const MISSING_FOR: Duration = Duration::from_secs(60);
+
+/// After a count that failed, the next one waits so long.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
+
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// A model that has had no new outcome for a while.
 #[derive(Debug)]
@@ -40,23 +45,23 @@ pub(super) struct WaitingRetries<'a> {
     /// `None` while a count is under way.
     counter: Option<Counter>,
     counting: Option<LocalBoxFuture<'a, Counted>>,
-    known: HashMap<Model, Whereabouts>,
+    known: HashMap<Model, QueueCounts>,
 }
 
 /// Counts that have ended.
 pub(super) struct Counted {
     counter: Counter,
-    found: HashMap<Model, Whereabouts>,
+    found: HashMap<Model, QueueCounts>,
 }
 
 impl<'a> WaitingRetries<'a> {
     pub(super) fn new(broker: &BrokerArgs, publishing: &'a BrokerConnection, topology: &Topology) -> WaitingRetries<'a> {
-        let counter = Counter { queues: QueueDepths::new(broker), missing: HashMap::new() };
+        let counter = Counter { queues: QueueDepths::new(broker), missing: HashMap::new(), failed: None, logged: None };
         WaitingRetries { publishing, topology: topology.clone(), counter: Some(counter), counting: None, known: HashMap::new() }
     }
 
     /// Where companies are, of each model of which that was counted.
-    pub(super) fn whereabouts(&self) -> &HashMap<Model, Whereabouts> {
+    pub(super) fn counts(&self) -> &HashMap<Model, QueueCounts> {
         &self.known
     }
 
@@ -92,6 +97,9 @@ struct Counter {
     queues: QueueDepths,
     /// Retry queues that did not exist, and when that was.
     missing: HashMap<(Model, String), Instant>,
+    /// When a count failed last, and when that was logged last.
+    failed: Option<Instant>,
+    logged: Option<Instant>,
 }
 
 impl Counter {
@@ -99,13 +107,18 @@ impl Counter {
         let is_quiet = |model: &Model| quiet.iter().any(|quiet| quiet.model == *model);
         self.missing.retain(|(model, _), at| at.elapsed() < MISSING_FOR && is_quiet(model));
         let mut found = HashMap::new();
+        if self.failed.is_some_and(|failed| failed.elapsed() < PAUSE_AFTER_FAILURE) {
+            return Counted { counter: self, found };
+        }
         for quiet in &quiet {
             match tokio::time::timeout(COUNT_WITHIN, self.count_model(publishing, &topology, quiet)).await {
-                Ok(Ok(Some(whereabouts))) => drop(found.insert(quiet.model.clone(), whereabouts)),
+                Ok(Ok(Some(counts))) => drop(found.insert(quiet.model.clone(), counts)),
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, model = %quiet.model, "cannot count the companies of a model that wait for a retry");
+                    self.note_failure(&quiet.model, &error);
+                    break;
                 }
+                // A queue that nobody can reach does not answer, and holds up what is asked on this connection.
                 Err(_) => self.queues.close().await,
             }
         }
@@ -115,32 +128,44 @@ impl Counter {
         Counted { counter: self, found }
     }
 
-    /// `None` if all companies may be at hand. Queues are asked against the direction in which a company moves back to its work queue: one that
-    /// becomes due meanwhile is not counted at all, and so is work.
+    fn note_failure(&mut self, model: &Model, error: &BrokerError) {
+        self.failed = Some(Instant::now());
+        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
+            self.logged = self.failed;
+            tracing::warn!(
+                event = "retries_not_counted",
+                %error,
+                %model,
+                "cannot count the companies that wait for a later retry, which needs a connection more; an autoscaler sees them as work now"
+            );
+        }
+    }
+
+    /// `None` if all companies may be ready or held. Queues are asked against the direction in which a company moves back to its work queue:
+    /// one that becomes due meanwhile is not counted at all, and so is work.
     async fn count_model(
         &mut self,
         publishing: &BrokerConnection,
         topology: &Topology,
         quiet: &QuietModel,
-    ) -> Result<Option<Whereabouts>, BrokerError> {
+    ) -> Result<Option<QueueCounts>, BrokerError> {
         let QuietModel { model, unfinished, delays } = quiet;
-        let mut at_hand = 0;
-        for priority in [Priority::Normal, Priority::High] {
-            at_hand += self.depth(&topology.work_queue(model, priority)).await?.messages;
+        let (mut ready_or_held, mut consumers) = (0, 0);
+        let work = [Priority::Normal, Priority::High].map(|priority| topology.work_queue(model, priority));
+        // Each consumer has exactly one subscription to the quarantine, the last.
+        for queue in work.into_iter().chain([topology.quarantine_queue(model)]) {
+            let depth = self.queues.depth_from_queue(&queue).await?.unwrap_or_default();
+            ready_or_held += u64::from(depth.messages);
+            consumers = depth.consumers;
         }
-        // Each consumer has exactly one subscription to this queue.
-        let Depth { messages, consumers } = self.depth(&topology.quarantine_queue(model)).await?;
-        let mut at_hand = u64::from(at_hand) + u64::from(messages);
-        if consumers > 0 {
-            let expected = usize::try_from(consumers).unwrap_or(usize::MAX);
-            let ask = async |channel: &_| query_consumers(channel, topology, model, Some(expected)).await;
-            let answers = publishing.on_own_channel(ask).await?;
-            if answers.len() < expected {
-                return Ok(None);
-            }
-            at_hand += answers.iter().map(|status| status.held).sum::<u64>();
+        if ready_or_held >= *unfinished {
+            return Ok(None);
         }
-        if at_hand >= *unfinished {
+        // How many will answer is unknown: a consumer that is stopping answers, and has no subscription any more.
+        let ask = async |channel: &_| query_consumers(channel, topology, model, None).await;
+        let answers = publishing.on_own_channel(ask).await?;
+        ready_or_held += answers.iter().map(|status| status.held).sum::<u64>();
+        if answers.len() < usize::try_from(consumers).unwrap_or(usize::MAX) || ready_or_held >= *unfinished {
             return Ok(None);
         }
         let mut in_retry = 0;
@@ -149,11 +174,7 @@ impl Counter {
                 in_retry += u64::from(self.retry_depth(model, topology.retry_queue(model, priority, delay)).await?);
             }
         }
-        Ok(Some(Whereabouts { at_hand, in_retry }))
-    }
-
-    async fn depth(&mut self, queue: &str) -> Result<Depth, BrokerError> {
-        Ok(self.queues.depth(queue).await?.unwrap_or_default())
+        Ok(Some(QueueCounts { ready_or_held, in_retry }))
     }
 
     async fn retry_depth(&mut self, model: &Model, queue: String) -> Result<u32, BrokerError> {

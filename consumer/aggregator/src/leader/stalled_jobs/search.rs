@@ -63,6 +63,15 @@ pub(super) async fn search(
     let (began, mut delays) = (Instant::now(), BTreeSet::new());
     let found = match tokio::time::timeout(SEARCH_WITHIN, find(&mut queues, publishing, &topology, &plan, &mut delays)).await {
         Ok(Ok(found)) => found,
+        Ok(Err(error @ (BrokerError::Unreachable { .. } | BrokerError::Refused { .. } | BrokerError::OutOfResources(_)))) => {
+            tracing::warn!(
+                event = "search_without_connection",
+                %error,
+                model = %plan.model,
+                "cannot search for lost companies, which needs a connection more; does a limit of the vhost or the user allow it?"
+            );
+            Found::Unknown
+        }
         Ok(Err(error)) => {
             tracing::debug!(%error, model = %plan.model, "could not search for the companies of a model");
             Found::Unknown
