@@ -5,9 +5,6 @@ mod view;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapin::Channel;
-use lapin::options::{QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, Subscription, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{ConsumerStatus, Done, Event, Job, JobEvent, JobStatus, Model, State, read_json};
@@ -120,7 +117,8 @@ impl JobWatcher<'_> {
         let topology = broker.topology();
         let mut aggregator = AggregatorClient::open(&link, &topology).await?;
         let channel = link.channel().await?;
-        let mut events = subscribe(&channel, &topology, self.job).await?;
+        let queue = topology.declare_watcher(&channel, self.job).await?;
+        let mut events = Subscription::without_acks(&channel, &queue, "events").await?;
         let mut progress_check = tokio::time::interval(CHECK_PROGRESS_EVERY);
         let mut receives_faults = false;
         while self.end.is_none() {
@@ -130,7 +128,7 @@ impl JobWatcher<'_> {
                 _ = progress_check.tick() => self.check_progress(&mut aggregator, &topology, &link).await?,
             }
             if let Some(model) = self.model.as_ref().filter(|_| !receives_faults) {
-                topology.bind_consumer_faults(&channel, &events.queue(), model).await?;
+                topology.bind_consumer_faults(&channel, &queue, model).await?;
                 receives_faults = true;
             }
         }
@@ -254,14 +252,4 @@ async fn until(check: Option<(Instant, u32)>) {
         Some((at, _)) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-async fn subscribe(channel: &Channel, topology: &Topology, job: &Job) -> Result<Subscription, BrokerError> {
-    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?.name().clone();
-    let key = format!("job.{job}.*");
-    channel
-        .queue_bind(queue.clone(), topology.events().into(), key.into(), QueueBindOptions::default(), FieldTable::default())
-        .await?;
-    Subscription::without_acks(channel, queue.as_str(), "events").await
 }

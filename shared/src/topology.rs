@@ -198,9 +198,20 @@ impl Topology {
     /// [`BrokerError::Lost`].
     pub async fn declare_consumer(&self, channel: &Channel, model: &Model) -> Result<String, BrokerError> {
         let name = format!("{}.consumer.{model}.{}", self.prefix, Job::unique());
-        let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        channel.queue_declare(name.as_str().into(), own, FieldTable::default()).await?;
+        exclusive_queue(channel, &name).await?;
         bind(channel, &name, &self.consumers(), model.as_str()).await?;
+        Ok(name)
+    }
+
+    /// Declares an exclusive queue for the events of one job; returns its name. The broker could name it, but then a user would need
+    /// rights to queues of any origin, `amq.gen-…`.
+    ///
+    /// # Errors
+    /// [`BrokerError::Lost`].
+    pub async fn declare_watcher(&self, channel: &Channel, job: &Job) -> Result<String, BrokerError> {
+        let name = format!("{}.watch.{job}.{}", self.prefix, Job::unique());
+        exclusive_queue(channel, &name).await?;
+        bind(channel, &name, &self.events(), &format!("job.{job}.*")).await?;
         Ok(name)
     }
 
@@ -317,6 +328,13 @@ async fn queue(channel: &Channel, name: &str, arguments: &[(&str, AMQPValue)]) -
         Ok(_) => Ok(()),
         Err(error) => Err(declare_error("queue", name, error)),
     }
+}
+
+/// A queue of one connection, which goes with it.
+async fn exclusive_queue(channel: &Channel, name: &str) -> Result<(), BrokerError> {
+    let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    channel.queue_declare(name.into(), own, FieldTable::default()).await?;
+    Ok(())
 }
 
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), BrokerError> {

@@ -1,8 +1,13 @@
 //! The broker refuses an operation while processes work, for want of a permission or because of a limit: no process ends, and
 //! the refusal is logged until the operation succeeds.
 
+use std::time::Duration;
+
 use rollcall_tests::{Fleet, SCORER, eventually};
 use serde_json::json;
+
+/// For a small job, on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
 
 fn companies(fleet: &Fleet, count: usize, what: &str) -> std::path::PathBuf {
     let rows: String = (0..count).map(|index| format!("c{index},{what}\n")).collect();
@@ -26,6 +31,38 @@ fn a_right_that_is_taken_away_in_mid_work_is_waited_for_and_the_job_goes_on_when
     assert!(aggregator.ended().is_none() && consumer.ended().is_none(), "they wait");
     fleet.rabbitmqctl("set_permissions", &["guest", ".*", ".*", ".*"]);
     fleet.finished("j").assert_counted_once(100);
+}
+
+#[test]
+fn the_permissions_that_readme_has_are_enough_for_every_program() {
+    let fleet = Fleet::fresh();
+    let readme = include_str!("../../README.md");
+    let command = readme.lines().find(|line| line.starts_with("rabbitmqctl set_permissions ")).unwrap();
+    let patterns: Vec<&str> = command.split('\'').skip(1).step_by(2).collect();
+    assert_eq!(patterns.len(), 3, "{command}");
+    if fleet.rabbitmqctl("set_permissions", &[&["guest"], &patterns[..]].concat()).is_none() {
+        return;
+    }
+    let _aggregator = fleet.aggregator(&[]);
+    let file = companies(&fleet, 3, "");
+    fleet.enqueue(&file, "m", "j", &[]).expect(0);
+    fleet.producer(&["pause", "j"]).expect(0);
+    let mut watch = fleet.start_producer(&["watch", "j"]);
+    watch.wait_until_it_says("producer resume j");
+    let consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    let paused = fleet.name("paused.j");
+    eventually("its companies are set aside", || (fleet.waiting_in(&paused) == Some(3)).then_some(()));
+    fleet.producer(&["resume", "j"]).expect(0);
+    watch.wait(SOON).expect(0);
+    fleet.producer(&["redrive", "j", "--index", "0", "--file", file.to_str().unwrap(), "--wait"]).expect(0);
+    fleet
+        .enqueue(&companies(&fleet, 1, "busy"), "m", "retried", &["--wait", "--max-attempts", "2", "--retry-delays", "1s"])
+        .expect(1);
+    for arguments in [&["status"][..], &["results", "j"], &["failures", "retried"]] {
+        fleet.producer(arguments).expect(0);
+    }
+    drop(consumer);
+    fleet.ledger("j").assert_rounds();
 }
 
 #[test]

@@ -86,11 +86,6 @@ impl Subscription {
         &self.channel
     }
 
-    /// The queue, also if the broker has chosen its name.
-    pub fn queue(&self) -> String {
-        self.consumer.queue().to_string()
-    }
-
     /// The next message. Cancel-safe.
     ///
     /// # Errors
@@ -120,7 +115,7 @@ impl Subscription {
     }
 
     fn cancelled(&self) -> BrokerError {
-        BrokerError::Cancelled { queue: self.queue() }
+        BrokerError::Cancelled { queue: self.consumer.queue().to_string() }
     }
 
     /// Acknowledges all messages up to this one.

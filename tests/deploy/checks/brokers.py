@@ -7,14 +7,15 @@ import shlex
 CONFIGURATIONS = ("deploy/docker/rabbitmq.conf", "deploy/kubernetes/overlays/small/rabbitmq.conf")
 PREFIX = "rollcall"
 # Of each kind of queue and exchange (ARCHITECTURE.md), and what is not Rollcall's.
-NAMED = ("work", "work.risk", "work.risk.express", "retry.risk.10s", "results", "ledger", "checkpoint", "consumer.risk.1")
+NAMED = ("work", "work.risk", "work.risk.express", "retry.risk.10s", "results", "ledger", "checkpoint", "consumer.risk.1", "watch.job.1")
 OWN = [f"{PREFIX}.{name}" for name in NAMED]
-BY_BROKER = "amq.gen-NEaoX57xhg3xt_zSUQuDJw"
-OTHERS = ["rollcallish", "x.rollcall.work", "orders", "amq.topic", "amq.default.x"]
+OTHERS = ["rollcallish", "x.rollcall.work", "orders", "amq.topic", "amq.default.x", "amq.gen-NEaoX57xhg3xt_zSUQuDJw"]
 
 
 def permissions(tree):
     found = {f"{thing.at}": thing.spec["permissions"] for thing in tree.objects("Permission") if thing.name == "rollcall"}
+    command = re.search(r"^rabbitmqctl set_permissions .*", tree.text("README.md"), re.MULTILINE)[0]
+    found["README.md"] = dict(zip(("configure", "write", "read"), shlex.split(command)[-3:], strict=True))
     for name in CONFIGURATIONS:
         settings = dict(re.findall(r"^([\w.]+) = (.*)$", tree.text(name), re.MULTILINE))
         found[name] = {key: settings.get(f"default_permissions.{key}") for key in ("configure", "write", "read")}
@@ -23,8 +24,8 @@ def permissions(tree):
     for at, patterns in found.items():
         for right, pattern in patterns.items():
             # A configuration file has to have the same for both: RabbitMQ mixes them up.
-            allowed = [*OWN, BY_BROKER] + (["amq.default"] if right == "write" or right == "read" and at in CONFIGURATIONS else [])
-            wrong = [name for name in [*OWN, *OTHERS, BY_BROKER, "amq.default"] if bool(pattern and re.search(pattern, name)) != (name in allowed)]
+            allowed = OWN + (["amq.default"] if right == "write" or right == "read" and at in CONFIGURATIONS else [])
+            wrong = [name for name in [*OWN, *OTHERS, "amq.default"] if bool(pattern and re.search(pattern, name)) != (name in allowed)]
             if wrong:
                 yield f"{at}: expected {right} to match Rollcall's names alone, found {pattern}, which is wrong for {wrong}"
     for thing in tree.objects("Permission"):
