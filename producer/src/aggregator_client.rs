@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerConnection, BrokerError, LeaderClient};
-use rollcall_shared::message::{CompanySet, Indices, Job, JobStatus, Query, Reply};
+use rollcall_shared::message::{CompanySet, Indices, Job, JobStatus, Query, Reply, ScaleSignal};
 use rollcall_shared::topology::Topology;
 use tokio::time::{sleep, timeout};
 
@@ -55,6 +55,17 @@ impl AggregatorClient {
     pub async fn jobs(&mut self) -> Result<Vec<JobStatus>, ProducerError> {
         match self.query(&Query::Jobs).await? {
             Reply::Jobs(jobs) => Ok(jobs),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The work that is left of every model that has a job.
+    ///
+    /// # Errors
+    /// If no aggregator answers, or the broker fails.
+    pub async fn work_left(&mut self) -> Result<Vec<ScaleSignal>, ProducerError> {
+        match self.query(&Query::Scale).await? {
+            Reply::Scale(signals) => Ok(signals),
             other => Err(unexpected(other)),
         }
     }

@@ -2,7 +2,7 @@
 
 use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerConnection, BrokerError, query_consumers};
-use rollcall_shared::message::{ConsumerStatus, Model};
+use rollcall_shared::message::{ConsumerStatus, Model, ScaleSignal};
 use rollcall_shared::topology::{Backlog, Topology};
 use serde::Serialize;
 
@@ -15,8 +15,14 @@ pub(crate) struct FleetStatus {
     answered: u32,
     /// Companies that these have taken and not yet answered for.
     held: u64,
-    /// Companies in the model's queues, of any priority; companies that wait for their next attempt are not among them.
-    waiting: u32,
+    /// Companies in the model's queues, of any priority, of jobs that are neither paused nor ended: as many as there may be, where others
+    /// are in the queues too. Companies that wait for their next attempt are not among them.
+    waiting: u64,
+    /// Companies without an outcome of the model's paused jobs, in whichever queue they are.
+    paused: u64,
+    /// Messages in the model's queues: those that wait, and those of paused and ended jobs that no consumer has met yet. The broker does
+    /// not tell them apart.
+    queued: u64,
     /// How many of those that have answered score nothing because their scorer does not work.
     broken: u32,
     /// Why the scorer of one of them does not work.
@@ -58,10 +64,17 @@ impl FleetStatus {
             consumers: backlog.consumers.max(answered),
             answered,
             held: answers.iter().map(|status| status.held).sum(),
-            waiting: backlog.waiting(),
+            waiting: backlog.waiting().into(),
+            paused: 0,
+            queued: backlog.waiting().into(),
             companies_per_second: measured,
             results_refused: answers.iter().map(|status| status.results_refused).sum(),
         }
+    }
+
+    /// With what the leader knows of the model's jobs: no more companies wait than have no outcome.
+    pub(crate) fn with_work_left(self, left: &ScaleSignal) -> FleetStatus {
+        FleetStatus { waiting: self.queued.min(left.unfinished), paused: left.paused, ..self }
     }
 
     /// Whether any consumer takes work.
@@ -81,10 +94,12 @@ impl FleetStatus {
 
     /// One line for people.
     pub(crate) fn in_words(&self, model: &Model) -> String {
-        let FleetStatus { consumers, answered, held, waiting, companies_per_second, results_refused, .. } = self;
-        let waiting = HumanCount((*waiting).into());
+        let FleetStatus { consumers, answered, held, waiting, paused, companies_per_second, results_refused, .. } = self;
+        let waiting = HumanCount(*waiting);
+        let paused = if *paused > 0 { format!(", paused {}", HumanCount(*paused)) } else { String::new() };
+        let others = self.others_in_words();
         if *consumers == 0 {
-            return format!("model {model}: no consumer; {waiting} companies wait until one is started");
+            return format!("model {model}: no consumer, waiting {waiting} until one is started{paused}{others}");
         }
         let (silent, held) = (consumers.saturating_sub(*answered), HumanCount(*held));
         let held = match silent {
@@ -101,7 +116,18 @@ impl FleetStatus {
             ),
         };
         let fault = self.fault_in_words(model).map_or_else(String::new, |fault| format!("; {fault}"));
-        format!("model {model}: consumers {consumers}, {held}, waiting {waiting}{speed}{refused}{fault}")
+        format!("model {model}: consumers {consumers}, {held}, waiting {waiting}{paused}{speed}{others}{refused}{fault}")
+    }
+
+    /// What is in the queues beside the companies that wait. A company that was enqueued in the last second may not be counted yet.
+    fn others_in_words(&self) -> String {
+        match self.queued.saturating_sub(self.waiting) {
+            0 => String::new(),
+            others => format!(
+                "; {} more in its queues: of paused jobs, or of ended ones, which consumers drop, or not yet counted",
+                HumanCount(others)
+            ),
+        }
     }
 }
 
@@ -122,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_line_says_who_holds_what_and_who_does_not_answer() {
-        assert_eq!(words(0, &[]), "model m: no consumer; 1,001 companies wait until one is started");
+        assert_eq!(words(0, &[]), "model m: no consumer, waiting 1,001 until one is started");
         let status = |seconds_per_company| {
             let (threads, held, hold_target, results_refused, taken) = (2, 8, 8, 0, 8);
             ConsumerStatus { threads, held, hold_target, results_refused, seconds_per_company, fault: None, taken, retry: None }
@@ -133,6 +159,26 @@ mod tests {
             "model m: consumers 3, held 16 (not counting 1 without an answer), waiting 1,001; 12.0 companies/s when all threads are busy"
         );
     }
+
+    #[test]
+    fn companies_of_paused_and_ended_jobs_do_not_count_as_waiting() {
+        let backlog = Backlog { normal: 1_000, express: 1, quarantined: 0, consumers: 0 };
+        let model: Model = "m".parse().unwrap();
+        let words = |unfinished, paused| {
+            let left = ScaleSignal { paused, ..ScaleSignal::new(model.clone(), unfinished, None) };
+            FleetStatus::of(backlog, &[]).with_work_left(&left).in_words(&model)
+        };
+        assert_eq!(
+            words(1, 400),
+            "model m: no consumer, waiting 1 until one is started, paused 400; 1,000 more in its queues: of paused jobs, or of ended ones, which consumers drop, or not yet counted"
+        );
+        assert_eq!(
+            words(5_000, 0),
+            "model m: no consumer, waiting 1,001 until one is started",
+            "the rest is held, or waits for an attempt"
+        );
+    }
+
     #[test]
     fn a_line_says_whose_scorer_does_not_work_and_why() {
         let well = ConsumerStatus {

@@ -43,7 +43,7 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
         Some(job) => vec![aggregator.job(job).await?],
         None => aggregator.jobs().await?,
     };
-    let fleets = fleets(&jobs, &link, &topology).await;
+    let fleets = fleets(&jobs, &mut aggregator, &link, &topology).await?;
     link.close().await;
     let line = |(model, fleet): (&Model, &Result<FleetStatus, BrokerError>)| match fleet {
         Ok(fleet) => fleet.in_words(model),
@@ -68,17 +68,27 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
 /// The consumers of each model with a job that has not ended.
 async fn fleets(
     jobs: &[JobStatus],
+    aggregator: &mut AggregatorClient,
     link: &BrokerConnection,
     topology: &Topology,
-) -> BTreeMap<Model, Result<FleetStatus, BrokerError>> {
+) -> Result<BTreeMap<Model, Result<FleetStatus, BrokerError>>, ProducerError> {
     let models: BTreeSet<&Model> = jobs.iter().filter(|job| !job.state.is_final()).filter_map(|job| job.model.as_ref()).collect();
     let mut fleets = BTreeMap::new();
+    if models.is_empty() {
+        return Ok(fleets);
+    }
+    let work_left = aggregator.work_left().await?;
     for model in models {
         let queried = tokio::time::timeout(FLEET_WITHIN, FleetStatus::query(link, topology, model)).await;
         let late = |_| Err(BrokerError::Lost(format!("no answer from its queues within {} s", FLEET_WITHIN.as_secs())));
-        fleets.insert(model.clone(), queried.unwrap_or_else(late));
+        let left = work_left.iter().find(|left| left.model == *model);
+        let fleet = queried.unwrap_or_else(late).map(|fleet| match left {
+            Some(left) => fleet.with_work_left(left),
+            None => fleet,
+        });
+        fleets.insert(model.clone(), fleet);
     }
-    fleets
+    Ok(fleets)
 }
 
 /// The columns of the table with numbers.
@@ -131,7 +141,9 @@ fn in_words(status: &JobStatus) -> String {
     }
     lines.extend(stalled_in_words(status).map(|stalled| format!("  {stalled}")));
     if status.state == State::Paused {
-        lines.push(format!("  it is paused: `producer resume {}` resumes it", status.job));
+        let left = status.total.map(|total| total.saturating_sub(status.succeeded + status.failed));
+        let left = left.map_or_else(String::new, |left| format!(", with {} companies left", HumanCount(left)));
+        lines.push(format!("  it is paused{left}: `producer resume {}` resumes it", status.job));
     }
     escape_lines(lines)
 }

@@ -37,6 +37,26 @@ fn a_paused_job_waits_while_others_of_its_model_go_on_and_loses_nothing() {
 }
 
 #[test]
+fn companies_of_paused_and_cancelled_jobs_are_not_shown_as_waiting() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    for (job, count) in [("paused", 20), ("cancelled", 300), ("running", 4)] {
+        fleet.enqueue(&companies(&fleet, job, count), "m", job, &[]).expect(0);
+    }
+    fleet.producer(&["pause", "paused"]).expect(0);
+    fleet.producer(&["cancel", "cancelled"]).expect(0);
+    eventually("all are in the queues, and those of one job wait", || {
+        let shown = &fleet.status("running")["fleet"];
+        let counts = ["waiting", "paused", "queued"].map(|key| shown[key].as_u64());
+        (counts == [Some(4), Some(20), Some(324)]).then_some(())
+    });
+    let text = fleet.producer(&["status"]).expect(0).stdout;
+    assert!(text.contains("waiting 4 until one is started, paused 20; 320 more in its queues"), "{text}");
+    let text = fleet.producer(&["status", "paused"]).expect(0).stdout;
+    assert!(text.contains("it is paused, with 20 companies left"), "{text}");
+}
+
+#[test]
 fn a_job_can_be_paused_again_and_cancelled_while_it_is_paused() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
