@@ -72,5 +72,6 @@ fn a_job_can_be_paused_again_and_cancelled_while_it_is_paused() {
     }
     let done = fleet.producer(&["cancel", "j", "--output", "json"]).expect(0).json();
     assert_eq!((&done["state"], &done["total"]), (&"cancelled".into(), &500.into()));
-    assert!(fleet.producer(&["pause", "j"]).expect(1).error().contains("has not ended"));
+    let ended = fleet.producer(&["pause", "j"]).expect(1);
+    assert!(ended.error().contains("ended as cancelled") && ended.error().contains("nothing to pause"), "{ended:?}");
 }
