@@ -19,7 +19,7 @@ use std::time::Duration;
 use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Done, Job, Opened, Opening, Timestamp};
+use rollcall_shared::message::{Done, Job, Model, Opened, Opening, Timestamp};
 use rollcall_shared::terminal::to_stderr;
 use serde_json::json;
 use tokio::time::timeout;
@@ -28,6 +28,7 @@ use crate::aggregator_client::AggregatorClient;
 use crate::cli::{EnqueueArgs, Output};
 use crate::companies::Progress;
 use crate::error::ProducerError;
+use crate::fleet::is_consumed;
 use crate::output::print;
 use crate::watch;
 use content_hash::content_hash;
@@ -37,6 +38,9 @@ use rows::Rows;
 
 /// When the job has ended early, the publisher gets this long to report that it was the cause.
 const PUBLISHER_REPORTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long to wait for the broker to say whether a sealed job has consumers.
+const CONSUMERS_KNOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A job that can be enqueued: its first rows are read and checked, and nothing is published.
 pub(crate) struct Prepared {
@@ -65,6 +69,7 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
     let progress = Arc::clone(&rows.first_look().progress);
     let total = JobPublisher::new(opened, scope, rows, Arc::default()).publish_all(&broker, shutdown).await?;
     print_remarks(&job, &progress);
+    warn_if_nobody_scores(&job, &model, &broker).await;
     print(output, &json!({ "job": job, "model": model, "total": total, "blank_rows": progress.blank_rows() }), || {
         let enqueued = format!("job {job}: enqueued {} companies for model {model}", HumanCount(total));
         format!("{enqueued}\nfollow it with `producer watch {job}`")
@@ -194,5 +199,24 @@ async fn publish_and_follow(
 fn print_remarks(job: &Job, progress: &Progress) {
     for remark in progress.remarks() {
         to_stderr(format_args!("job {job}: {remark}"));
+    }
+}
+
+/// Says so if no consumer takes work of the model, since nobody waits for the job and would be told. All of it is enqueued, so no failure
+/// here is one of the command.
+pub(crate) async fn warn_if_nobody_scores(job: &Job, model: &Model, broker: &BrokerArgs) {
+    let asked = async {
+        let link = connect(broker, "rollcall producer: is anybody consuming").await?;
+        let found = is_consumed(&link, &broker.topology(), model).await;
+        link.close().await;
+        found
+    };
+    match timeout(CONSUMERS_KNOWN_WITHIN, asked).await {
+        Ok(Ok(false)) => to_stderr(format_args!(
+            "job {job}: no consumer takes work of model {model}: its companies wait until an autoscaler starts one, or you do, with `consumer --model {model} --scorer SCORER` or `consumer fleet --model {model} --scorer SCORER`"
+        )),
+        Ok(Ok(true)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "whether anybody scores the job is not known"),
+        Err(_) => tracing::debug!("whether anybody scores the job is not known in time"),
     }
 }

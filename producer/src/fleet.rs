@@ -131,6 +131,14 @@ impl FleetStatus {
     }
 }
 
+/// Whether any consumer of `model` is subscribed to its queues, which must have been declared.
+pub(crate) async fn is_consumed(link: &BrokerConnection, topology: &Topology, model: &Model) -> Result<bool, BrokerError> {
+    let channel = link.channel().await?;
+    // A broker that is too busy to count its consumers reports none.
+    let is_counted = topology.backlog(&channel, model).await?.consumers > 0;
+    Ok(is_counted || !query_consumers(&channel, topology, model, Some(1)).await?.is_empty())
+}
+
 /// The first 1,000 characters of a fault: a consumer may report a fault of any length.
 pub(crate) fn shortened(fault: &str) -> String {
     const LONGEST: usize = 1_000;

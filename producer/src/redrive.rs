@@ -18,6 +18,7 @@ use crate::aggregator_client::AggregatorClient;
 use crate::cli::{Output, RedriveArgs};
 use crate::enqueue::job_publisher::{JobPublisher, Scope};
 use crate::enqueue::rows::Rows;
+use crate::enqueue::warn_if_nobody_scores;
 use crate::error::ProducerError;
 use crate::job_control::publish_event;
 use crate::output::print;
@@ -52,7 +53,7 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
         None => prepared.status.redrives,
     };
     let Prepared { link, opened, selected, rows, .. } = prepared;
-    let (job, companies) = (args.job.clone(), selected.len());
+    let (job, model, companies) = (args.job.clone(), opened.model.clone(), selected.len());
     let publisher = JobPublisher::new(opened, Scope::Redriven { round }, rows, Arc::new(AtomicU64::new(0)));
     let published = publisher.publish_all(broker, shutdown).await.map_err(|error| incomplete(&args, error))?;
     if published < companies {
@@ -64,6 +65,7 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
         let done = watch::follow(&job, broker, shutdown, None).await?;
         return watch::conclude(&done, output);
     }
+    warn_if_nobody_scores(&job, &model, broker).await;
     print(output, &json!({ "job": job, "companies": companies, "redrives": round }), || {
         format!("job {job}: enqueued {} companies once more\nfollow it with `producer watch {job}`", HumanCount(companies))
     })

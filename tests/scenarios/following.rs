@@ -40,6 +40,20 @@ fn whoever_waits_is_told_that_nobody_counts_or_scores_until_somebody_does() {
 }
 
 #[test]
+fn whoever_enqueues_without_waiting_is_told_what_to_start_if_nobody_scores() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let alone = fleet.enqueue(&three(&fleet), "m", "alone", &["--output", "json"]).expect(0);
+    let told = |ended: &Ended| ended.stderr.lines().filter(|line| line.contains("`consumer fleet --model m --scorer")).count();
+    assert_eq!((told(&alone), alone.json()["total"].as_u64()), (1, Some(3)), "{alone:?}");
+    let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
+    fleet.finished("alone").assert_counted_once(3);
+    let scored = fleet.enqueue(&three(&fleet), "m", "scored", &[]).expect(0);
+    assert_eq!(told(&scored), 0, "{scored:?}");
+    fleet.finished("scored").assert_counted_once(3);
+}
+
+#[test]
 fn watching_a_job_that_has_ended_says_at_once_how() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
