@@ -41,6 +41,25 @@ fn an_aggregator_behind_a_frozen_link_is_replaced_and_one_done_event_is_said() {
 }
 
 #[test]
+fn a_leader_that_is_stopped_is_replaced_once_its_heartbeats_are_missed_and_stands_by_when_it_goes_on() {
+    let fleet = Fleet::fresh();
+    let leader = fleet.with_heartbeat(1).aggregator(&[]);
+    leader.wait_until_event("counting");
+    let standby = fleet.aggregator(&[]);
+    standby.wait_until_event("standing_by");
+    let _consumer = fleet.demo_consumer();
+    let companies = fleet.companies(40_000);
+    let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
+    fleet.mid_job("j", 40_000);
+    leader.freeze();
+    standby.wait_until_event(TOOK);
+    leader.thaw();
+    wait_until_standby_again(&leader);
+    producer.wait(DEADLINE).expect(0);
+    fleet.finished("j").assert_counted_once(40_000);
+}
+
+#[test]
 fn of_a_leader_that_is_cut_off_with_its_done_event_under_way_the_successor_publishes_one_and_the_ledger_has_no_other() {
     let fleet = Fleet::fresh();
     let (relay, active, standby) = two_aggregators(&fleet);
