@@ -46,6 +46,9 @@ def permissions(tree):
 def retention(tree):
     command = re.search(r"^rabbitmqctl set_policy .*", tree.text("README.md"), re.MULTILINE)[0]
     _, _, name, pattern, definition, _, apply_to = shlex.split(command)
+    for told in re.findall(r"^.* rabbitmqctl --vhost rollcall (set_policy .*)", tree.text("docs/operations.md"), re.MULTILINE):
+        if told != command.removeprefix("rabbitmqctl "):
+            yield f"docs/operations.md: expected what README's command sets, `{command}`, found {told}"
     for thing in tree.objects("Policy"):
         found = thing.spec
         if (found["name"], found["pattern"], found["definition"], found["applyTo"]) != (name, pattern, json.loads(definition), apply_to):
