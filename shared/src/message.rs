@@ -38,7 +38,7 @@ pub use opening::{BadOpening, Opening};
 pub use query::{CompanySet, JobStatus, Query, Reply, Stall};
 pub use result::{LONGEST_CAUSE, Outcome, RESULT_TYPE, ResultBody, ResultError, ResultHeaders, ResultMessage, ScoredCompany};
 pub use retry::{BadRetryPolicy, RetryPolicy, delay_word};
-pub use scale::{ScaleSignal, UNMEASURED_SECONDS};
+pub use scale::{DEFAULT_TARGET, ScaleSignal, UNMEASURED_SECONDS};
 pub use settings::{BadDelimiter, Delimiter, Format, Priority, Reading, Settings};
 pub use span::{BadSpan, Span};
 pub use timestamp::{BadTimestamp, Timestamp};

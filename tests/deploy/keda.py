@@ -2,7 +2,7 @@
 to GET /v1/scale/<model>, over two jobs with a pause between them. Prints the consumers over time.
 
     python3 tests/deploy/keda.py SCALED_OBJECT.json [--programs target/release] [--companies 600] [--seconds-per-company 0.2]
-                                 [--pause 60] [--faster 10] [--most 8]
+                                 [--pause 300] [--faster 10] [--most 8]
 
 SCALED_OBJECT.json is the rendered ScaledObject with its metrics-api trigger, as `kubectl kustomize` has it, in JSON. The broker is that of AMQP_URL.
 --faster divides each of its spans and HPA's own, target and pause included, so that minutes pass in seconds; plots have the time as it was. Ends with an
@@ -37,7 +37,7 @@ DEFAULTS = {
     },
     "scaleDown": {"stabilizationWindowSeconds": 300, "selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]},
 }
-# It takes seconds to schedule a job's last events; a job of this test takes a minute or two.
+# A job of this test takes a minute or two.
 DEADLINE_SECONDS = 900
 
 

@@ -13,12 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rollcall_shared::broker::{BrokerError, LeaderClient, QueryError};
 use rollcall_shared::duration::parse_positive;
-use rollcall_shared::message::{Model, Query, Reply, ScaleSignal};
+use rollcall_shared::message::{DEFAULT_TARGET, Model, Query, Reply, ScaleSignal};
 use rollcall_shared::telemetry::AggregatorMetrics;
 use serde::Serialize;
-
-/// Within what time consumers are to finish the work that is left, unless a request says otherwise: the default of a fleet's `--target`.
-pub(crate) const TARGET: Duration = Duration::from_secs(30);
 
 /// How often a standby asks the leader.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -54,7 +51,7 @@ impl LatestSignals {
 
     /// Sets what the leader says now.
     pub(crate) fn set(&self, signals: Vec<ScaleSignal>) {
-        self.metrics.set_scale(signals.iter().map(|signal| (signal, signal.consumers_wanted(TARGET, 1))));
+        self.metrics.set_scale(signals.iter().map(|signal| (signal, signal.consumers_wanted(DEFAULT_TARGET, 1))));
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known { at: Instant::now(), signals });
     }
 
@@ -165,7 +162,7 @@ fn read_request(
             return Err(format!("{EXPECTED}, found {name} twice"));
         }
     }
-    Ok((model, target.unwrap_or(TARGET), threads.unwrap_or(1)))
+    Ok((model, target.unwrap_or(DEFAULT_TARGET), threads.unwrap_or(1)))
 }
 
 /// The beginning of an error.

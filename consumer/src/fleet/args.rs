@@ -119,6 +119,8 @@ fn consumer_flags(matches: &ArgMatches) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use rollcall_shared::message::DEFAULT_TARGET;
+
     use super::*;
 
     fn read(arguments: &[&str]) -> FleetArgs {
@@ -141,7 +143,7 @@ mod tests {
         let refused = read(&["--min", "4", "--max", "3"]).check_bounds().unwrap_err().to_string();
         assert!(refused.contains("--min 4 and --max 3"), "{refused}");
         let args = read(&["--min", "500"]);
-        assert_eq!((args.max(), args.threads()), (500, 1));
+        assert_eq!((args.max(), args.threads(), args.target), (500, 1, DEFAULT_TARGET));
     }
 
     #[test]

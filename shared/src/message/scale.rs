@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::names::Model;
 
+/// Within what time consumers are to finish the work that is left, unless somebody says otherwise.
+pub const DEFAULT_TARGET: Duration = Duration::from_secs(30);
+
 /// What a company of a model counts for before one has been measured.
 pub const UNMEASURED_SECONDS: f64 = 1.0;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::serve::MetricsArgs;
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Less than the time limit of a container's health check, which would hide the error.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// Which process to ask: the one that serves on this address.
 #[derive(Debug, Clone, clap::Args)]

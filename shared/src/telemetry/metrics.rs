@@ -8,7 +8,7 @@ use prometheus::{
     exponential_buckets,
 };
 
-use crate::message::{Model, ScaleSignal, State};
+use crate::message::{DEFAULT_TARGET, Model, ScaleSignal, State};
 
 /// Causes that are label values, at most. They come from scorers, and one might return a new cause for every company.
 const DISTINCT_CAUSES: usize = 50;
@@ -280,7 +280,10 @@ impl AggregatorMetrics {
             consumers_wanted: registered(
                 &registry,
                 IntGaugeVec::new(
-                    Opts::new("rollcall_scale_consumers_wanted", "Consumers of one thread that finish this work within 30 s"),
+                    Opts::new(
+                        "rollcall_scale_consumers_wanted",
+                        format!("Consumers of one thread that finish this work within {} s", DEFAULT_TARGET.as_secs()),
+                    ),
                     &["model"],
                 )?,
             )?,

@@ -37,8 +37,8 @@ def permissions(tree):
         if thing.spec["vhost"] not in vhosts:
             yield f"{thing.at}: expected one of the virtual hosts {vhosts}, found {thing.spec['vhost']}"
     for thing in tree.objects("RabbitmqCluster"):
-        if "cluster_partition_handling = pause_minority" not in thing.spec["rabbitmq"]["additionalConfig"] or thing.spec["replicas"] < 3:
-            yield f"{thing.at}: expected three nodes, of which a minority pauses"
+        if thing.spec["replicas"] < 3:
+            yield f"{thing.at}: expected three nodes, so that queues go on without one"
         if not thing.spec.get("persistence", {}).get("storage"):
             yield f"{thing.at}: expected a volume for each node"
 

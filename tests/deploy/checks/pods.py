@@ -50,9 +50,14 @@ def probes(tree):
                 path = "/readyz" if key == "readinessProbe" else "/healthz"
                 if probe.get("httpGet", {}).get("path") != path:
                     yield f"{thing.at}: expected {key} to get {path}, found {probe}"
-        address = variables(container, tree.renders[thing.render]).get("ROLLCALL_METRICS_ADDR")
+        environment = variables(container, tree.renders[thing.render])
+        address = environment.get("ROLLCALL_METRICS_ADDR")
         if container["name"] in PROGRAMS and address != f"0.0.0.0:{ports.get('metrics')}":
             yield f"{thing.at}: expected ROLLCALL_METRICS_ADDR to have the port metrics, {ports.get('metrics')}, found {address}"
+        if container["name"] in PROGRAMS:
+            probe, wait = container["startupProbe"], environment["ROLLCALL_WAIT_FOR_BROKER"]
+            if probe["periodSeconds"] * probe["failureThreshold"] <= seconds(wait):
+                yield f"{thing.at}: expected a startupProbe that waits for longer than ROLLCALL_WAIT_FOR_BROKER, {wait}, found {probe}"
 
 
 def grace(tree):

@@ -52,8 +52,8 @@ def metrics_api(metadata, environment, things):
 
 def prometheus(metadata, environment, _):
     model, threads = environment["ROLLCALL_MODEL"], environment["ROLLCALL_THREADS"]
-    if f'rollcall_scale_work_seconds{{model="{model}"}}' not in metadata["query"] or f"* {threads})" not in metadata["query"]:
-        yield f"expected the work of the model {model} by consumers of {threads} threads, found {metadata['query']}"
+    if metadata["query"] != f'ceil(max(rollcall_scale_consumers_wanted{{model="{model}"}}) / {threads})':
+        yield f"expected the consumers that the model {model} wants, of {threads} threads, found {metadata['query']}"
     if metadata["threshold"] != "1" or metadata.get("ignoreNullValues") != "false":
         yield "expected as many consumers as the query says, and no answer to be an error"
 
