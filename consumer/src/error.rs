@@ -53,6 +53,7 @@ pub fn exit(ended: Result<(), ConsumerError>) -> ExitCode {
     match ended {
         Ok(()) => Exit::Success,
         Err(ConsumerError::Broker(error)) => error.exit(),
+        Err(ConsumerError::Unhealthy(Unhealthy::NoAddress)) => Exit::BadInput,
         Err(ConsumerError::Process(_) | ConsumerError::Unhealthy(_)) => Exit::Failure,
         Err(_) => Exit::BadInput,
     }

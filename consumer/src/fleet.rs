@@ -83,7 +83,7 @@ async fn follow(
     metrics: &FleetMetrics,
     shutdown: &Shutdown,
 ) -> Result<(), ConsumerError> {
-    let mut decision = Decision::new(args.min, args.max(), args.idle);
+    let mut decision = Decision::new(args.min, args.max(), args.idle, args.target);
     let broker = &args.consumer.broker;
     let disconnected = || {
         ready.set(false);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerConnection, BrokerError, LeaderClient};
-use rollcall_shared::message::{CompanySet, Indices, Job, JobStatus, Query, Reply, ScaleSignal};
+use rollcall_shared::message::{CompanySet, Indices, Job, JobStatus, Model, Query, Reply, ScaleSignal};
 use rollcall_shared::topology::Topology;
 use tokio::time::{sleep, timeout};
 
@@ -68,6 +68,12 @@ impl AggregatorClient {
             Reply::Scale(signals) => Ok(signals),
             other => Err(unexpected(other)),
         }
+    }
+
+    /// Companies of a model whose next attempt is not due yet; 0 if no aggregator says so.
+    pub async fn due_later(&mut self, model: &Model) -> u64 {
+        let signals = self.work_left().await.unwrap_or_default();
+        signals.into_iter().find(|signal| signal.model == *model).map_or(0, |signal| signal.due_later)
     }
 
     /// The companies of a job that `which` selects; `None` if the aggregator no longer knows the job's companies.

@@ -20,6 +20,8 @@ pub(crate) struct FleetStatus {
     waiting: u64,
     /// Companies without an outcome of the model's paused jobs, in whichever queue they are.
     paused: u64,
+    /// Companies whose next attempt is not due yet, as far as that is known.
+    due_later: u64,
     /// Messages in the model's queues: those that wait, and those of paused and ended jobs that no consumer has met yet. The broker does
     /// not tell them apart.
     queued: u64,
@@ -66,6 +68,7 @@ impl FleetStatus {
             held: answers.iter().map(|status| status.held).sum(),
             waiting: backlog.waiting().into(),
             paused: 0,
+            due_later: 0,
             queued: backlog.waiting().into(),
             companies_per_second: measured,
             results_refused: answers.iter().map(|status| status.results_refused).sum(),
@@ -74,7 +77,7 @@ impl FleetStatus {
 
     /// With what the leader knows of the model's jobs: no more companies wait than have no outcome.
     pub(crate) fn with_work_left(self, left: &ScaleSignal) -> FleetStatus {
-        FleetStatus { waiting: self.queued.min(left.unfinished), paused: left.paused, ..self }
+        FleetStatus { waiting: self.queued.min(left.unfinished), paused: left.paused, due_later: left.due_later, ..self }
     }
 
     /// Whether any consumer takes work.
@@ -94,10 +97,14 @@ impl FleetStatus {
 
     /// One line for people.
     pub(crate) fn in_words(&self, model: &Model) -> String {
-        let FleetStatus { consumers, answered, held, waiting, paused, companies_per_second, results_refused, .. } = self;
-        let waiting = HumanCount(*waiting);
-        let paused = if *paused > 0 { format!(", paused {}", HumanCount(*paused)) } else { String::new() };
+        let FleetStatus { consumers, answered, held, paused, due_later, companies_per_second, results_refused, .. } = self;
+        let waiting = HumanCount(self.waiting);
+        let some = |count: u64, what: &str| if count > 0 { format!(", {what} {}", HumanCount(count)) } else { String::new() };
+        let paused = some(*paused, "paused") + &some(*due_later, "due for another attempt later");
         let others = self.others_in_words();
+        if *consumers == 0 && self.waiting == 0 {
+            return format!("model {model}: no consumer, and none is needed now{paused}{others}");
+        }
         if *consumers == 0 {
             return format!("model {model}: no consumer, waiting {waiting} until one is started{paused}{others}");
         }
@@ -180,6 +187,7 @@ mod tests {
             words(1, 400),
             "model m: no consumer, waiting 1 until one is started, paused 400; 1,000 more in its queues: of paused jobs, or of ended ones, which consumers drop, or not yet counted"
         );
+        assert_eq!(words(0, 4).split(';').next(), Some("model m: no consumer, and none is needed now, paused 4"));
         assert_eq!(
             words(5_000, 0),
             "model m: no consumer, waiting 1,001 until one is started",

@@ -17,7 +17,7 @@ use std::path::Path;
 use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Format, JobStatus, ResultBody};
+use rollcall_shared::message::{Format, JobStatus, ResultBody, State};
 use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
 
@@ -161,7 +161,11 @@ fn refuse_incomplete(status: &JobStatus, rows: u64) -> Result<(), ProducerError>
 fn conclude(path: &Path, status: &JobStatus, rows: u64, output: Output) -> Result<(), ProducerError> {
     let (name, job) = (destination::name(path), &status.job);
     let document = json!({ "job": job, "state": status.state, "rows": rows, "file": name });
-    let ended = if status.done_at.is_some() { status.state.to_string() } else { format!("is still {}", status.state) };
+    let ended = match status.state {
+        state if status.done_at.is_none() => format!("is still {state}"),
+        state @ State::Cancelled => format!("was {state}"),
+        state => state.to_string(),
+    };
     let line = format!("{}: {} results of job {job}, which {ended}", escape_controls(&name), HumanCount(rows));
     if !is_standard_output(path) {
         return print(output, &document, || line);

@@ -72,6 +72,7 @@ pub async fn follow(
         model: None,
         is_paused: false,
         stall: None,
+        without_consumer: 0,
         has_progressed: false,
         last_fault: None,
         next_check: None,
@@ -102,6 +103,8 @@ struct JobWatcher<'a> {
     model: Option<Model>,
     is_paused: bool,
     stall: Option<String>,
+    /// In how many checks in a row the model had no consumer.
+    without_consumer: u32,
     /// Whether a progress event has come since the last check.
     has_progressed: bool,
     /// The last reason for which a consumer of the model has ended.
@@ -190,13 +193,17 @@ impl JobWatcher<'_> {
         } else if self.is_paused {
             format!("the job is paused: `producer resume {}` resumes it", self.job)
         } else if has_progressed {
+            self.without_consumer = 0;
             String::new()
         } else {
             let fleet = FleetStatus::query(link, topology, model).await?;
-            if fleet.has_consumers() {
-                fleet.fault_in_words(model).unwrap_or_default()
-            } else {
-                format!("no consumer takes work of model {model}: the job waits until one is started")
+            let without_consumer = if fleet.has_consumers() { 0 } else { self.without_consumer.saturating_add(1) };
+            self.without_consumer = without_consumer;
+            match without_consumer {
+                0 => fleet.fault_in_words(model).unwrap_or_default(),
+                // A fleet is about to start one.
+                1 => String::new(),
+                _ => nobody_scores(model, aggregator.due_later(model).await),
             }
         };
         self.view.note(&note);
@@ -244,6 +251,14 @@ impl JobWatcher<'_> {
             Some(enqueue) => refuse_other_opening(status, enqueue.opening, enqueue.enqueued()),
             None => Ok(()),
         }
+    }
+}
+
+/// What whoever waits is told while the model has no consumer.
+fn nobody_scores(model: &Model, due_later: u64) -> String {
+    match due_later {
+        0 => format!("no consumer takes work of model {model}: the job waits until one is started"),
+        due_later => format!("{due_later} companies of model {model} wait until their next attempt is due"),
     }
 }
 

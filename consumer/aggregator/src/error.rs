@@ -37,7 +37,7 @@ pub fn exit(ended: Result<(), AggregatorError>) -> ExitCode {
     flush_stderr();
     match ended {
         Ok(()) => Exit::Success,
-        Err(AggregatorError::Usage(_)) => Exit::BadInput,
+        Err(AggregatorError::Usage(_) | AggregatorError::Unhealthy(Unhealthy::NoAddress)) => Exit::BadInput,
         Err(AggregatorError::Broker(error)) => error.exit(),
         Err(AggregatorError::Metrics(_) | AggregatorError::Signals(_) | AggregatorError::Unhealthy(_)) => Exit::Failure,
     }

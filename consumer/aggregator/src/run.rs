@@ -36,7 +36,11 @@ pub async fn run(args: AggregatorArgs, shutdown: Shutdown) -> Result<(), Aggrega
         leader::session(&args, &shutdown, &ready, &latest, &mut unreadable).await
     });
     tokio::select! {
-        ended = supervised => Ok(ended?),
+        ended = supervised => {
+            ended?;
+            tracing::info!(event = "stopped", "stopped as asked");
+            Ok(())
+        }
         never = latest.expire_as_time_passes() => match never {},
     }
 }

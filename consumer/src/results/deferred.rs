@@ -14,16 +14,21 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A queue that stays full is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
+/// A queue that refuses again for so long is full. One that several consumers have just declared may refuse once.
+const FULL_AFTER: Duration = TRY_AGAIN_AFTER;
+
 /// The deferred moves.
 pub(super) struct Deferred {
     moves: Vec<(PublishTicket, Message)>,
     tried_at: Instant,
+    /// When a queue has refused first, and last, of a row of refusals.
+    refusing: Option<(Instant, Instant)>,
     full_logged_at: Option<Instant>,
 }
 
 impl Deferred {
     pub(super) fn new() -> Deferred {
-        Deferred { moves: Vec::new(), tried_at: Instant::now(), full_logged_at: None }
+        Deferred { moves: Vec::new(), tried_at: Instant::now(), refusing: None, full_logged_at: None }
     }
 
     /// Adds a move whose queue cannot be declared.
@@ -34,8 +39,11 @@ impl Deferred {
     /// Adds the moves that full queues have refused.
     pub(super) fn add_nacked(&mut self, nacked: Vec<(PublishTicket, Message)>) {
         let Some((_, first)) = nacked.first() else { return };
-        if self.full_logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LOG_EVERY) {
-            self.full_logged_at = Some(Instant::now());
+        let now = Instant::now();
+        let (since, _) = self.refusing.filter(|(_, last)| now - *last < 2 * TRY_AGAIN_AFTER).unwrap_or((now, now));
+        self.refusing = Some((since, now));
+        if now - since >= FULL_AFTER && self.full_logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LOG_EVERY) {
+            self.full_logged_at = Some(now);
             tracing::warn!(
                 event = "queue_full",
                 queue = first.routing_key,
