@@ -6,7 +6,8 @@ to GET /v1/scale/<model>, over two jobs with a pause between them. Prints the co
 
 SCALED_OBJECT.json is the rendered ScaledObject with its metrics-api trigger, as `kubectl kustomize` has it, in JSON. The broker is that of AMQP_URL.
 --faster divides each of its spans and HPA's own, target and pause included, so that minutes pass in seconds; plots have the time as it was. Ends with an
-error unless the consumers went from none up and back to none in both jobs, and each company was scored once, at its first attempt.
+error unless the consumers went from none up and back to none in both jobs, and each company was scored once, at its first attempt. In the first job both
+aggregators are stopped for a while, so that KEDA cannot ask: no consumer may be stopped then.
 
 Modelled: KEDA's polling (activation, cooldown, fallback) and the HPA's sync (ratio and tolerance, stabilisation windows, rate policies). Not modelled: the
 time to schedule a pod and to start its container, and nodes that are full.
@@ -28,6 +29,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 # The controller's --horizontal-pod-autoscaler-sync-period and --horizontal-pod-autoscaler-tolerance.
 SYNC_SECONDS, TOLERANCE = 15, 0.1
+# KEDA's KEDA_HTTP_DEFAULT_TIMEOUT.
+HTTP_TIMEOUT_SECONDS = 3
 # What the API server fills in where a behavior says nothing.
 DEFAULTS = {
     "scaleUp": {
@@ -116,10 +119,10 @@ class Keda:
 class Fleet:
     """Aggregators, and consumers as the replicas of a Deployment: the newest stops first, by SIGTERM."""
 
-    def __init__(self, programs, folder, model, seconds_per_company, threads):
+    def __init__(self, programs, folder, model, seconds_per_company, threads, timeout):
         scorer = folder / "scorer.py"
         scorer.write_text(SCORER.format(seconds=seconds_per_company))
-        self.programs, self.folder, self.threads = programs, folder, threads
+        self.programs, self.folder, self.threads, self.timeout = programs, folder, threads, timeout
         self.consumer = ["--model", model, "--scorer", f"command:{sys.executable} {scorer}", "--threads", str(threads)]
         self.consumers, self.draining, self.number = [], [], 0
         self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
@@ -144,7 +147,7 @@ class Fleet:
     def ask(self, number, path):
         """The answer of one of the aggregators in turn, as a Service would choose one; None if it has none."""
         host, port = self.addresses[number % len(self.addresses)].split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=3)
+        connection = http.client.HTTPConnection(host, int(port), timeout=self.timeout)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -154,7 +157,12 @@ class Fleet:
         finally:
             connection.close()
 
+    def signal_aggregators(self, number):
+        for aggregator in self.aggregators:
+            aggregator.send_signal(number)
+
     def stop(self):
+        self.signal_aggregators(signal.SIGCONT)
         processes = self.consumers + self.draining + self.aggregators
         for process in processes:
             if process.poll() is None:
@@ -246,9 +254,12 @@ def drive(options, folder):
     producer = options.programs / "producer"
     subprocess.run([producer, "generate", "--companies", str(options.companies), "--to", folder / "companies.csv"], check=True)
     keda, hpa = Keda(spec), Autoscaler(spec.get("minReplicaCount", 0), most, target, spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"])
-    fleet = Fleet(options.programs, folder, model, options.seconds_per_company, threads)
+    fleet = Fleet(options.programs, folder, model, options.seconds_per_company, threads, HTTP_TIMEOUT_SECONDS / options.faster)
     began, replicas, samples, notes, number = time.monotonic(), 0, [(0, 0)], [], 0
     next_poll, next_sync, next_job, jobs, running = 0, 0, 0, [], None
+    # Until when the aggregators are stopped: for more polls than the fallback waits for. And the fewest consumers meanwhile.
+    silent_until, is_silent, fewest = None, False, []
+    silence = (spec["fallback"]["failureThreshold"] + 5) * spec["pollingInterval"]
     try:
         while True:
             now = time.monotonic() - began
@@ -265,6 +276,16 @@ def drive(options, folder):
                 metric = keda.metric(answer and answer[location], replicas)
                 replicas = hpa.sync(now, replicas, metric) if metric is not None else replicas
             fleet.scale(replicas)
+            if silent_until is None and running and replicas > 1:
+                silent_until, is_silent = now + silence, True
+                fleet.signal_aggregators(signal.SIGSTOP)
+                notes.append((now, "(", "both aggregators stopped"))
+            if is_silent:
+                fewest.append(replicas)
+            if is_silent and now >= silent_until:
+                is_silent = False
+                fleet.signal_aggregators(signal.SIGCONT)
+                notes.append((now, ")", "both aggregators go on"))
             if replicas != before:
                 samples += [(now, before), (now, replicas)]
                 print(f"{now:6.1f} s  {before} -> {replicas} consumers", flush=True)
@@ -286,11 +307,13 @@ def drive(options, folder):
             running.terminate()
         codes = fleet.stop()
     print(plot(samples, notes))
-    return verdict(options, samples, notes, documents, codes)
+    return verdict(options, samples, notes, documents, codes, fewest)
 
 
-def verdict(options, samples, notes, documents, codes):
+def verdict(options, samples, notes, documents, codes, fewest):
     wrong = [f"exit code {code} of a consumer that was scaled in" for code in codes if code]
+    if sorted(fewest) != fewest or not fewest:
+        wrong.append(f"consumers {fewest} while no aggregator answered")
     for document in documents:
         found = {key: find(document, key) for key in ("succeeded", "failed", "duplicates", "retries")}
         print("job", find(document, "job"), found)
