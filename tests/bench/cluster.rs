@@ -20,12 +20,12 @@ pub fn run() {
 }
 
 fn on_one_node(size: Size) -> f64 {
-    let broker = Broker::private().expect("RabbitMQ");
+    let broker = Broker::private().unwrap();
     rate(&Fleet::on(&broker), size)
 }
 
 fn on_three_nodes(size: Size) -> f64 {
-    let cluster = Cluster::of_three().expect("RabbitMQ");
+    let cluster = Cluster::of_three().unwrap();
     rate(&Fleet::on(&cluster[0]), size)
 }
 

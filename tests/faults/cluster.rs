@@ -103,7 +103,7 @@ fn a_job_outlives_a_rolling_restart_of_all_nodes_all_consumers_and_both_aggregat
     const WAITING: u64 = 3;
     let Some(cluster) = Cluster::of_three() else { return };
     let on = [0, 1, 2].map(|node| Fleet::on(&cluster[node]));
-    let mut aggregators = vec![active_aggregator(&on[0]), standby_aggregator(&on[1])];
+    let mut aggregators = [active_aggregator(&on[0]), standby_aggregator(&on[1])];
     // The last companies are scored only once everything has been restarted.
     let rows = (0..SLOW).map(|row| format!("{row},slow\n")).chain((SLOW..SLOW + WAITING).map(|row| format!("{row},gated\n")));
     let file = on[2].file("companies.csv", format!("company_id,do\n{}", rows.collect::<String>()));

@@ -126,7 +126,7 @@ fn a_health_check_asks_the_process_that_serves_on_the_address_and_says_why_it_is
     };
     let unspecified = format!("0.0.0.0:{}", address.port());
     for program in ["aggregator", "consumer"] {
-        let none = ask(program, &[]).expect(1);
+        let none = ask(program, &[]).expect(2);
         assert!(none.error().contains("expected --metrics-addr"), "{none:?}");
         let silent = ask(program, &["--metrics-addr", &unspecified]).expect(1);
         assert!(silent.error().contains(&format!("http://127.0.0.1:{}/readyz", address.port())), "{silent:?}");
