@@ -145,7 +145,8 @@ fn companies_that_a_full_queue_of_retries_refuses_are_held_and_other_jobs_go_on(
     }
     let _aggregator = fleet.aggregator(&[]);
     let consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
-    let retry = ["--retry-delays", "3s", "--max-attempts", "2"];
+    // Longer than a consumer waits before it tries a refused move again: the queue is still full then.
+    let retry = ["--retry-delays", "8s", "--max-attempts", "2"];
     fleet.enqueue(&companies(&fleet, 8, "busy"), "m", "refused", &retry).expect(0);
     consumer.wait_until_event("queue_full");
     let slow = fleet.file("slow.csv", "company_id,do\nacme,slow\n");
