@@ -14,8 +14,8 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A queue that stays full is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// A queue that refuses again for so long is full. One that several consumers have just declared may refuse once.
-const FULL_AFTER: Duration = TRY_AGAIN_AFTER;
+/// A queue that still refuses after so long is full. One that several consumers have just declared may refuse at first.
+const FULL_AFTER: Duration = Duration::from_secs(2);
 
 /// The deferred moves.
 pub(super) struct Deferred {
