@@ -42,6 +42,9 @@ async fn start(command: ConsumerCommand) -> Result<(), ConsumerError> {
         }
     }
     wait_for_broker(&args.broker, &shutdown).await?;
+    if shutdown.is_requested() {
+        return Ok(());
+    }
     match command {
         ConsumerCommand::Consume(args) => run::run(args, shutdown).await,
         ConsumerCommand::Fleet(args) => fleet::run(args, shutdown).await,

@@ -131,6 +131,12 @@ fn a_health_check_asks_the_process_that_serves_on_the_address_and_says_why_it_is
         let silent = ask(program, &["--metrics-addr", &unspecified]).expect(1);
         assert!(silent.error().contains(&format!("http://127.0.0.1:{}/readyz", address.port())), "{silent:?}");
     }
+    let waiting = free_address().to_string();
+    let _fleet = fleet.program("consumer", &["fleet", "--model", "m", "--scorer", SCORER, "--metrics-addr", &waiting]);
+    eventually("a fleet without a leader says that it is not ready", || {
+        let refused = ask("consumer", &["--metrics-addr", &waiting]).expect(1);
+        refused.error().contains("error: not ready: 503 no aggregator").then_some(())
+    });
     let _aggregator = fleet.aggregator(&["--metrics-addr", &unspecified]);
     eventually("it is healthy", || (ask("aggregator", &["--metrics-addr", &unspecified]).code == Some(0)).then_some(()));
 }
@@ -145,7 +151,9 @@ fn a_process_waits_at_its_start_for_a_broker_that_starts_later_if_it_is_told_to(
     };
     let waiting = fleet.clone().at(&url(&later));
     waiting.aggregator(&[]).wait(Duration::from_secs(30)).expect(3);
-    waiting.aggregator(&["--wait-for-broker", "1s"]).wait(Duration::from_secs(30)).expect(3);
+    let mut impatient = waiting.aggregator(&["--wait-for-broker", "1s"]);
+    impatient.wait(Duration::from_secs(30)).expect(3);
+    assert_eq!(impatient.times_event("waiting_for_broker"), 1, "{}", impatient.stderr());
     let aggregator = waiting.aggregator(&["--wait-for-broker", "1m"]);
     let mut status = waiting.start_producer(&["status", "--wait-for-broker", "1m"]);
     aggregator.wait_until_event("waiting_for_broker");
@@ -153,4 +161,22 @@ fn a_process_waits_at_its_start_for_a_broker_that_starts_later_if_it_is_told_to(
     aggregator.wait_until_event("counting");
     status.wait(Duration::from_secs(60)).expect(0);
     drop(relay);
+}
+
+#[test]
+fn asked_to_stop_while_it_waits_for_a_broker_that_does_not_answer_a_process_ends_and_starts_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Longer than this test waits.
+    let url = format!("amqp://{}/%2f?connection_timeout=600000", silent.local_addr().unwrap());
+    let fleet = Fleet::fresh().at(&url);
+    let consumer = ["--model", "m", "--scorer", SCORER];
+    let consumers = [&["fleet", "--min", "2", "--max", "2"], &consumer[..]].concat();
+    for (program, arguments) in [("aggregator", &[][..]), ("consumer", &consumer), ("consumer", &consumers)] {
+        let mut process = fleet.program(program, &[arguments, &["--wait-for-broker", "10m"]].concat());
+        // A program that has connected has installed its signal handlers.
+        let _link = silent.accept().unwrap();
+        process.terminate();
+        let ended = process.wait(Duration::from_secs(60)).expect(0);
+        assert!(["taking_work", "fleet_scaled"].iter().all(|event| !ended.stderr.contains(event)), "{ended:?}");
+    }
 }

@@ -68,7 +68,7 @@ impl Outage {
     }
 }
 
-/// Waits for a broker that cannot be reached yet, for as long as `broker` says; returns at once if it says nothing.
+/// Waits for a broker that cannot be reached yet, for as long as `broker` says, or until `shutdown`; returns at once if it says nothing.
 ///
 /// # Errors
 /// The last error, if the broker could not be reached in time; at once, an error that waiting does not mend.
@@ -76,7 +76,11 @@ pub async fn wait_for_broker(broker: &BrokerArgs, shutdown: &Shutdown) -> Result
     let Some(patience) = broker.wait_for_broker else { return Ok(()) };
     let (began, mut backoff, mut has_logged) = (Instant::now(), Backoff::new(), false);
     loop {
-        let error = match connect(broker, "rollcall: waiting for the broker").await {
+        let connected = tokio::select! {
+            connected = connect(broker, "rollcall: waiting for the broker") => connected,
+            () = shutdown.requested() => return Ok(()),
+        };
+        let error = match connected {
             Ok(connection) => {
                 connection.close().await;
                 return Ok(());
