@@ -1,4 +1,4 @@
-//! The consumer's commands: none is to score, `fleet` is to run consumers, `healthcheck` is to ask one.
+//! The consumer's commands: without one it scores; `fleet` runs consumers; `healthcheck` asks a running one whether it is ready.
 
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
 use rollcall_shared::telemetry::HealthcheckArgs;

@@ -8,6 +8,7 @@ mod decision;
 mod leader_contact;
 mod metrics_ports;
 mod processes;
+mod start_pause;
 
 use std::time::{Duration, Instant};
 
@@ -69,8 +70,10 @@ pub(crate) async fn run(args: FleetArgs, shutdown: Shutdown) -> Result<(), Consu
         std::future::pending().await
     };
     let (ran, followed) = tokio::select! {
-        ended = async { tokio::join!(running, following) } => ended,
+        // First, so that a fleet that is asked to stop starts nothing.
+        biased;
         never = signalled => never,
+        ended = async { tokio::join!(running, following) } => ended,
     };
     ran.and(followed)
 }

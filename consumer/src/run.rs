@@ -45,7 +45,8 @@ pub async fn run(args: ConsumerArgs, shutdown: Shutdown) -> Result<(), ConsumerE
     let served = telemetry::serve(&args.metrics, metrics.registry.clone(), ready.clone(), Default::default()).await;
     served.map_err(|error| ConsumerError::Usage(error.to_string()))?;
     let (stop, shutdown_of_sessions) = Shutdown::manual();
-    let health = Arc::new(Health::new(args.scorer.to_string(), args.scorer.how_to_try(), stop));
+    let health = Health::new(args.scorer.to_string(), args.scorer.how_to_try(), stop, args.fleet_number.is_some());
+    let health = Arc::new(health);
     tokio::spawn({
         let health = Arc::clone(&health);
         async move {

@@ -1,8 +1,8 @@
 //! `consumer fleet`: consumers that start and stop by themselves.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,8 +12,17 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Starts a fleet of consumers of model `m`.
 fn consumer_fleet(fleet: &Fleet, scorer: &str, arguments: &[&str]) -> Process {
+    fleet.start("consumer", fleet_command(fleet, scorer, arguments))
+}
+
+fn fleet_command(fleet: &Fleet, scorer: &str, arguments: &[&str]) -> Command {
     let all = [&["fleet", "--model", "m", "--scorer", scorer, "--idle", "3s"], arguments].concat();
-    fleet.program("consumer", &all)
+    fleet.program_command("consumer", &all)
+}
+
+/// Sends a signal to a process or, if `to` begins with a minus, to a process group.
+fn signal(signal: &str, to: &str) {
+    assert!(Command::new("kill").args([signal, "--", to]).status().unwrap().success());
 }
 
 /// The processes whose parent is this one.
@@ -61,10 +70,10 @@ fn a_fleet_grows_from_none_with_a_job_and_shrinks_to_none_after_it_and_again_wit
         let record = fleet.finished(job);
         record.assert_counted_once(200);
         assert_eq!(record.duplicates(), 0);
-        assert!(record.bodies().all(|body| body["attempt"] == 1), "a company paid for the end of its consumer");
     }
     let said = consumers.stderr();
-    assert!(said.contains("from=0 to=4 wanted=40 unfinished=200"), "{said}");
+    let (_, after_growth) = said.split_once(" to=4 ").unwrap_or_else(|| panic!("it never grew to four: {said}"));
+    assert!(after_growth.contains(" to=0 "), "it told nothing of shrinking to none: {said}");
     assert!(said.contains(r#"event="leader_answers" model=m min=0 max=4 target_seconds=5.0"#), "{said}");
     assert!((1..=4).all(|number| said.lines().any(|line| line.ends_with(&format!(" consumer={number}")))), "{said}");
     consumers.terminate();
@@ -82,7 +91,7 @@ fn a_consumer_that_dies_is_started_again_and_the_job_goes_on() {
     let mut waiting = fleet.start_enqueue(&companies(&fleet, 100, "slow"), "m", "j", &["--wait"]);
     fleet.mid_job("j", 100);
     for consumer in children(&consumers) {
-        assert!(Command::new("kill").args(["-9", &consumer.to_string()]).status().unwrap().success());
+        signal("-9", &consumer.to_string());
     }
     eventually("two deaths are told", || (consumers.times_event("consumer_died") == 2).then_some(()));
     consumers.wait_until_event("consumers_restarted");
@@ -90,6 +99,31 @@ fn a_consumer_that_dies_is_started_again_and_the_job_goes_on() {
     waiting.wait(SOON).expect(0);
     fleet.finished("j").assert_counted_once(100);
     eventually("there are two consumers again", || has(2, &consumers));
+}
+
+#[test]
+fn ctrl_c_reaches_the_fleet_alone_which_then_stops_its_consumers_in_order() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let mut command = fleet_command(&fleet, SCORER, &["--min", "2", "--max", "2"]);
+    // As a shell starts it.
+    command.process_group(0);
+    let mut consumers = fleet.start("consumer", command);
+    fleet.enqueue(&companies(&fleet, 200, "slow"), "m", "j", &[]).expect(0);
+    fleet.mid_job("j", 200);
+    // While it is stopped it does not heed the signal, and a consumer that did would score no more.
+    consumers.freeze();
+    signal("-INT", &format!("-{}", consumers.id()));
+    let more = (fleet.answered("j") + 20).min(200);
+    eventually("its consumers go on", || (fleet.answered("j") >= more).then_some(()));
+    consumers.thaw();
+    let ended = consumers.wait(SOON).expect(0);
+    assert!(ended.stderr.contains(r#"event="fleet_stopping" model=m consumers=2"#), "{ended:?}");
+    assert!(!ended.stderr.contains("consumer_died") && !ended.stderr.contains("consumer_killed"), "{ended:?}");
+    let _next = fleet.consumer("m", SCORER, &[]);
+    let record = fleet.finished("j");
+    record.assert_counted_once(200);
+    assert_eq!(record.duplicates(), 0);
 }
 
 #[test]
@@ -115,6 +149,22 @@ fn a_fleet_whose_consumers_cannot_work_ends_with_their_error() {
     let ended = consumers.wait(SOON).expect(2);
     let words = ["error: expected the scorer \"false\" to answer", "error: expected a consumer to work"];
     assert!(words.iter().all(|words| ended.stderr.contains(words)), "{ended:?}");
+}
+
+#[test]
+fn a_fleet_that_has_scored_goes_on_where_a_new_consumer_gives_up_its_scorer() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let consumers = consumer_fleet(&fleet, SCORER, &["--max", "1", "--batch", "1", "--max-attempts", "1"]);
+    fleet.enqueue(&companies(&fleet, 5, "score"), "m", "first", &["--wait"]).expect(0);
+    eventually("there is no consumer any more", || has(0, &consumers));
+    let rows: String = (0..10).map(|row| format!("{row},{}\n", if row < 3 { "crash" } else { "" })).collect();
+    let file = fleet.file("crashes.csv", format!("company_id,do\n{rows}"));
+    fleet.enqueue(&file, "m", "second", &["--wait"]).expect(1);
+    assert!(consumers.times_event("consumer_died") > 0, "no consumer gave up: {}", consumers.stderr());
+    let record = fleet.finished("second");
+    record.assert_counted_once(10);
+    assert_eq!(record.causes(), [("scorer_crashed", 3)].into());
 }
 
 #[test]
@@ -167,7 +217,7 @@ fn each_consumer_of_a_fleet_serves_its_own_metrics_on_a_port_that_is_free() {
     let address = four_free_addresses();
     let on = |number| SocketAddr::new(address.ip(), address.port() + number);
     let _other_program = TcpListener::bind(on(1)).unwrap();
-    let consumers = consumer_fleet(&fleet, SCORER, &["--min", "2", "--max", "2", "--metrics-addr", &address.to_string()]);
+    let mut consumers = consumer_fleet(&fleet, SCORER, &["--min", "2", "--max", "2", "--metrics-addr", &address.to_string()]);
     eventually("the fleet is ready", || rollcall_tests::get(address, "/readyz").filter(|(status, _)| *status == 200));
     let shown = rollcall_tests::metrics(address);
     assert_eq!(rollcall_tests::value(&shown, "rollcall_fleet_consumers"), Some(2.0), "{shown}");
@@ -175,8 +225,23 @@ fn each_consumer_of_a_fleet_serves_its_own_metrics_on_a_port_that_is_free() {
         eventually("a consumer is ready", || rollcall_tests::get(own, "/readyz").filter(|(status, _)| *status == 200));
         assert_eq!(rollcall_tests::value(&rollcall_tests::metrics(own), "rollcall_workers"), Some(1.0));
     }
-    assert!(Path::new(&format!("/proc/{}", consumers.id())).exists());
+    assert!(consumers.ended().is_none());
     assert_eq!(consumers.times_event("metrics_port_taken"), 1, "{}", consumers.stderr());
+}
+
+#[test]
+fn a_fleet_that_cannot_start_another_consumer_goes_on_with_those_it_has_and_tries_again() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    // Of all ports the last three, on an address that no other test has.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let on = |port| SocketAddr::new(Ipv4Addr::new(127, high.saturating_add(1), middle, low).into(), port);
+    let last = TcpListener::bind(on(65_535)).unwrap();
+    let consumers = consumer_fleet(&fleet, SCORER, &["--min", "2", "--max", "2", "--metrics-addr", &on(65_533).to_string()]);
+    consumers.wait_until_event("consumer_not_started");
+    eventually("there is one consumer", || has(1, &consumers));
+    drop(last);
+    eventually("there are two consumers", || has(2, &consumers));
 }
 
 /// An address whose port and the three after it are free.

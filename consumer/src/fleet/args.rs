@@ -32,13 +32,15 @@ pub struct FleetArgs {
     /// Consumers at least, whether there is work or not
     #[arg(long, env = "ROLLCALL_MIN", default_value_t = 0, help_heading = SCALING)]
     pub min: u16,
-    /// Consumers at most [default: as many as there are cores for their threads]
+    /// Consumers at most; fleets on several machines do not know of each other, and each starts what --target needs
+    /// [default: as many as there are cores for their threads]
     #[arg(long, env = "ROLLCALL_MAX", value_parser = clap::value_parser!(u16).range(1..), help_heading = SCALING)]
     pub max: Option<u16>,
     /// Within what time the work that is left is to be finished: less starts more consumers
     #[arg(long, env = "ROLLCALL_TARGET", default_value = "30s", value_parser = parse_positive, help_heading = SCALING)]
     pub target: Duration,
-    /// How long a consumer that is not needed any more is kept
+    /// How long a consumer that is not needed any more is kept; then it stops, and what it cannot finish within --grace is scored again
+    /// elsewhere: choose --grace longer than a score takes
     #[arg(long, env = "ROLLCALL_IDLE", default_value = "30s", value_parser = parse_positive, help_heading = SCALING)]
     pub idle: Duration,
     /// Check the flags and the scorer, without a broker; the exit code says whether consumers would start
@@ -94,9 +96,10 @@ impl FleetArgs {
     }
 }
 
-/// The flags of the consumer in a command line, without those that each consumer has differently.
+/// The flags of the consumer in a command line, without those that each consumer has differently and without the broker's URL: everybody on
+/// the machine can read a command line, and the URL has a password.
 fn consumer_flags(matches: &ArgMatches) -> Vec<OsString> {
-    const OWN: [&str; 4] = ["metrics_addr", "stop_at_end_of_input", "threads", "fleet_number"];
+    const OWN: [&str; 5] = ["amqp_url", "metrics_addr", "stop_at_end_of_input", "threads", "fleet_number"];
     let mut flags = Vec::new();
     for flag in ConsumerArgs::command().get_arguments() {
         let id = flag.get_id().as_str();

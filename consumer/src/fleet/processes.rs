@@ -1,28 +1,29 @@
 //! The consumer processes of a fleet: started, drained, and started again when they die.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use rollcall_shared::broker::Backoff;
 use rollcall_shared::lifecycle::{Exit, Shutdown};
 use rollcall_shared::message::ScaleSignal;
 use rollcall_shared::telemetry::FleetMetrics;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Command;
+use tokio::io::AsyncReadExt;
+use tokio::process::{ChildStdout, Command};
 use tokio::sync::watch;
 
 use super::args::FleetArgs;
 use super::metrics_ports::MetricsPorts;
+use super::start_pause::StartPause;
 use crate::error::ConsumerError;
 
 /// Beyond its grace, how long a consumer may take to end before it is killed.
 const KILL_AFTER: Duration = Duration::from_secs(5);
-
-/// A consumer that has lived for so long works: after its death, the next is started at once.
-const WORKS_AFTER: Duration = Duration::from_secs(30);
 
 /// How many consumers there should be.
 #[derive(Debug, Clone)]
@@ -48,9 +49,10 @@ pub(super) struct Processes<'a> {
     ports: MetricsPorts,
     /// Consumers that end, each with its number, and how.
     endings: FuturesUnordered<Ending>,
-    backoff: Backoff,
-    /// No consumer is started before that.
-    start_at: Instant,
+    pause: StartPause,
+    has_started: bool,
+    /// Whether any consumer has scored a company: neither its flags nor its scorer keep the next one from it.
+    has_scored: Rc<Cell<bool>>,
 }
 
 type Ending = std::pin::Pin<Box<dyn Future<Output = (u16, io::Result<ExitStatus>)>>>;
@@ -74,17 +76,22 @@ impl<'a> Processes<'a> {
             target: 0,
             ports: MetricsPorts::new(args.consumer.metrics.metrics_addr),
             endings: FuturesUnordered::new(),
-            backoff: Backoff::new(),
-            start_at: Instant::now(),
+            pause: StartPause::new(Instant::now()),
+            has_started: false,
+            has_scored: Rc::default(),
         }
     }
 
     /// Keeps as many consumers as are wanted until `shutdown`, and then until all have ended.
     ///
     /// # Errors
-    /// A consumer cannot be started, or ends with an error that the next one would end with too. The others are drained then.
+    /// The first consumer cannot be started, or one ends with an error that the next one would end with too. The others are drained then.
     pub(super) async fn run(mut self, mut wanted: watch::Receiver<Wanted>, shutdown: &Shutdown) -> Result<(), ConsumerError> {
         let kept = self.keep(&mut wanted, shutdown).await;
+        let consumers = self.working();
+        if consumers > 0 {
+            tracing::info!(event = "fleet_stopping", model = %self.args.consumer.model, consumers, "stopping all consumers");
+        }
         self.stop_down_to(0);
         while !self.consumers.is_empty() {
             self.next_ending().await;
@@ -93,27 +100,31 @@ impl<'a> Processes<'a> {
     }
 
     async fn keep(&mut self, wanted: &mut watch::Receiver<Wanted>, shutdown: &Shutdown) -> Result<(), ConsumerError> {
-        loop {
+        while !shutdown.is_requested() {
             let now_wanted = wanted.borrow_and_update().clone();
             self.change_to(&now_wanted)?;
-            let start_at = self.start_at;
+            let start_at = self.pause.until();
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() { return Ok(()) },
                 ended = self.next_ending() => if let Some((consumer, ended)) = ended { self.note_death(&consumer, ended)? },
                 () = tokio::time::sleep_until(start_at.into()), if start_at > Instant::now() => {}
-                () = shutdown.requested() => return Ok(()),
+                () = shutdown.requested() => {}
             }
         }
+        Ok(())
     }
 
     /// Starts or stops consumers until there are as many as are wanted.
     fn change_to(&mut self, wanted: &Wanted) -> Result<(), ConsumerError> {
         let working = self.working();
-        if working >= wanted.consumers || self.start_at <= Instant::now() {
+        if working >= wanted.consumers || self.pause.until() <= Instant::now() {
             report(self.target, working, wanted, self.args);
             self.target = wanted.consumers;
             for _ in working..wanted.consumers {
-                self.start()?;
+                if let Err(error) = self.start() {
+                    self.note_not_started(error)?;
+                    break;
+                }
             }
             self.stop_down_to(wanted.consumers);
         }
@@ -136,12 +147,18 @@ impl<'a> Processes<'a> {
         let mut child = self.command(number, metrics_addr).spawn().map_err(|error| {
             ConsumerError::Process(format!("cannot start a consumer: {error}; raise the limits of processes and open files"))
         })?;
+        self.has_started = true;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         self.consumers.push(Consumer { number, pid, started: Instant::now(), kill_at: None });
+        let has_scored = Rc::clone(&self.has_scored);
         self.endings.push(Box::pin(async move {
             // Its standard input stays open for as long as this process lives.
-            let input = child.stdin.take();
-            let ended = child.wait().await;
+            let (input, output) = (child.stdin.take(), child.stdout.take());
+            let ended = tokio::select! {
+                biased;
+                never = note_first_score(output, &has_scored) => match never {},
+                ended = child.wait() => ended,
+            };
             drop(input);
             (number, ended)
         }));
@@ -153,11 +170,22 @@ impl<'a> Processes<'a> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("consumer").args(&self.args.consumer_flags).arg("--stop-at-end-of-input");
         command.arg(format!("--fleet-number={number}")).arg(format!("--threads={}", self.args.threads()));
-        command.env_remove("ROLLCALL_METRICS_ADDR");
+        command.env("AMQP_URL", self.args.consumer.broker.url()).env_remove("ROLLCALL_METRICS_ADDR");
         command.args(metrics_addr.map(|address| format!("--metrics-addr={address}")));
         // In a group of its own, Ctrl-C reaches the fleet alone, which then stops its consumers.
-        command.stdin(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         command
+    }
+
+    /// A consumer could not be started: the others go on, and it is tried again after a pause. If there never was one, the fleet ends.
+    fn note_not_started(&mut self, error: ConsumerError) -> Result<(), ConsumerError> {
+        if !self.has_started {
+            return Err(error);
+        }
+        let pause = self.pause.note_failure(Instant::now(), Duration::ZERO);
+        let pause_ms = pause.as_millis();
+        tracing::warn!(event = "consumer_not_started", %error, pause_ms, "a consumer could not be started; trying again");
+        Ok(())
     }
 
     /// Asks the newest consumers to stop, so that `left` go on.
@@ -193,17 +221,13 @@ impl<'a> Processes<'a> {
 
     /// A consumer has ended that was not asked to.
     fn note_death(&mut self, consumer: &Consumer, ended: io::Result<ExitStatus>) -> Result<(), ConsumerError> {
-        let words = match ended {
-            Ok(status) if status.code() == Some(Exit::BadInput.code().into()) => return Err(ConsumerError::FleetGivenUp),
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        self.metrics.restarts.inc();
-        if consumer.started.elapsed() >= WORKS_AFTER {
-            self.backoff = Backoff::new();
+        let is_misuse = ended.as_ref().is_ok_and(|status| status.code() == Some(Exit::BadInput.code().into()));
+        if is_misuse && !self.has_scored.get() {
+            return Err(ConsumerError::FleetGivenUp);
         }
-        let pause = self.backoff.pause();
-        self.start_at = Instant::now() + pause;
+        let words = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+        self.metrics.restarts.inc();
+        let pause = self.pause.note_failure(Instant::now(), consumer.started.elapsed());
         tracing::warn!(
             event = "consumer_died",
             consumer = consumer.number,
@@ -225,13 +249,28 @@ impl Consumer {
     }
 }
 
-/// Logs one line for a change from `target` consumers to those that are wanted, and one for the starts in place of those that have died: all
+/// Notes that a consumer has scored its first company, which it says by a line on its standard output.
+async fn note_first_score(output: Option<ChildStdout>, has_scored: &Cell<bool>) -> Infallible {
+    if let Some(mut output) = output
+        && output.read(&mut [0]).await.is_ok_and(|bytes| bytes > 0)
+    {
+        has_scored.set(true);
+    }
+    std::future::pending().await
+}
+
+/// Logs one line for a change from `target` consumers to those that are wanted, and one for the starts in place of those that have failed: all
 /// but `working`.
 fn report(target: u16, working: u16, wanted: &Wanted, args: &FleetArgs) {
     let (model, to) = (&args.consumer.model, wanted.consumers);
     let restarted = target.min(to).saturating_sub(working);
     if restarted > 0 {
-        tracing::info!(event = "consumers_restarted", %model, consumers = restarted, "starting consumers in place of those that have died");
+        tracing::info!(
+            event = "consumers_restarted",
+            %model,
+            consumers = restarted,
+            "starting consumers in place of those that have died or could not be started"
+        );
     }
     if target == to {
         return;
@@ -250,4 +289,22 @@ fn report(target: u16, working: u16, wanted: &Wanted, args: &FleetArgs) {
         target_seconds = args.target.as_secs_f64(),
         "changing the number of consumers"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn a_consumer_gets_the_url_of_the_broker_where_no_other_user_of_the_machine_reads_it() {
+        let url = "amqp://ann:secret@broker";
+        let flags = ["fleet", "--model", "m", "--scorer", "command:cat", "--amqp-url", url];
+        let args = FleetArgs::read(&mut FleetArgs::command().try_get_matches_from(flags).unwrap()).unwrap();
+        let command = Processes::new(&args, FleetMetrics::new().unwrap()).command(1, None);
+        let arguments: Vec<_> = command.as_std().get_args().collect();
+        assert!(arguments.iter().all(|argument| !argument.to_str().unwrap().contains("secret")), "{arguments:?}");
+        assert!(command.as_std().get_envs().any(|(name, value)| name == "AMQP_URL" && value == Some(url.as_ref())));
+    }
 }

@@ -8,6 +8,7 @@
 //! cause, and the worker pauses.
 
 use std::collections::HashSet;
+use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub(crate) struct Health {
     /// How to try the scorer by hand.
     how_to_try: &'static str,
     stop: Stop,
+    /// Whether a fleet is told, by a line on standard output, that the scorer has scored a company.
+    tells_fleet: bool,
     known: Mutex<Known>,
 }
 
@@ -54,8 +57,8 @@ pub(crate) enum UnprovenFailure {
 
 impl Health {
     /// A scorer of which nothing is known yet. If it is given up, `stop` ends the process.
-    pub(crate) fn new(scorer: String, how_to_try: &'static str, stop: Stop) -> Health {
-        Health { scorer, how_to_try, stop, known: Mutex::default() }
+    pub(crate) fn new(scorer: String, how_to_try: &'static str, stop: Stop, tells_fleet: bool) -> Health {
+        Health { scorer, how_to_try, stop, tells_fleet, known: Mutex::default() }
     }
 
     /// The scorer has answered a call validly.
@@ -66,7 +69,11 @@ impl Health {
         if known.sample.as_ref().is_none_or(|(taken_at, _)| taken_at.elapsed() > SAMPLE_FOR)
             && let Some((company, _)) = companies.iter().zip(scores).find(|(_, score)| score.is_ok())
         {
-            known.sample = Some((Instant::now(), company.clone()));
+            let is_first = known.sample.replace((Instant::now(), company.clone())).is_none();
+            if is_first && self.tells_fleet {
+                // An error says that the fleet is gone.
+                writeln!(io::stdout(), "scored").ok();
+            }
         }
     }
 
@@ -160,7 +167,7 @@ mod tests {
 
     fn health() -> (Health, Shutdown) {
         let (stop, shutdown) = Shutdown::manual();
-        (Health::new("python3 s.py".to_owned(), "run it by hand", stop), shutdown)
+        (Health::new("python3 s.py".to_owned(), "run it by hand", stop, false), shutdown)
     }
 
     fn fail(health: &Health, index: u32, is_awaited: bool) -> UnprovenFailure {

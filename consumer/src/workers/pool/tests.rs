@@ -66,7 +66,7 @@ fn context(record: &str) -> (Arc<WorkerContext>, UnboundedReceiver<Vec<DecidedIt
             batch: 10,
             score_timeout: Duration::from_secs(60),
         }),
-        health: Arc::new(Health::new(String::new(), "", Shutdown::manual().0)),
+        health: Arc::new(Health::new(String::new(), "", Shutdown::manual().0, false)),
         workers: 1,
         call_timeout: Duration::from_millis(50),
         consumer_timeout: Duration::from_secs(1_800),
