@@ -195,7 +195,7 @@ impl Topology {
     /// Declares an exclusive queue for the status requests to one consumer of a model; returns its name.
     ///
     /// # Errors
-    /// [`BrokerError::Lost`].
+    /// [`BrokerError::Topology`] if the broker refuses it.
     pub async fn declare_consumer(&self, channel: &Channel, model: &Model) -> Result<String, BrokerError> {
         let name = format!("{}.consumer.{model}.{}", self.prefix, Job::unique());
         exclusive_queue(channel, &name).await?;
@@ -207,7 +207,7 @@ impl Topology {
     /// rights to queues of any origin, `amq.gen-…`.
     ///
     /// # Errors
-    /// [`BrokerError::Lost`].
+    /// [`BrokerError::Topology`] if the broker refuses it.
     pub async fn declare_watcher(&self, channel: &Channel, job: &Job) -> Result<String, BrokerError> {
         let name = format!("{}.watch.{job}.{}", self.prefix, Job::unique());
         exclusive_queue(channel, &name).await?;
@@ -333,8 +333,10 @@ async fn queue(channel: &Channel, name: &str, arguments: &[(&str, AMQPValue)]) -
 /// A queue of one connection, which goes with it.
 async fn exclusive_queue(channel: &Channel, name: &str) -> Result<(), BrokerError> {
     let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    channel.queue_declare(name.into(), own, FieldTable::default()).await?;
-    Ok(())
+    match channel.queue_declare(name.into(), own, FieldTable::default()).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(declare_error("queue", name, error)),
+    }
 }
 
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), BrokerError> {

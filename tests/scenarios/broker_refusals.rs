@@ -111,7 +111,7 @@ fn help_and_bad_usage_do_not_show_the_url() {
 }
 
 /// Declares a queue as another program might: durable, classic, without arguments.
-fn declare_classic(fleet: &Fleet, queue: &str) {
+pub(super) fn declare_classic(fleet: &Fleet, queue: &str) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let connection = Connection::connect(fleet.url(), ConnectionProperties::default()).await.unwrap();
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
@@ -141,6 +141,21 @@ fn a_queue_that_exists_with_other_arguments_is_named_with_the_argument() {
     declare_classic(&fleet, &fleet.name("checkpoint"));
     let mut aggregator = fleet.program("aggregator", &["--log", "info"]);
     assert_names_the_queue(&aggregator.wait(DEADLINE).expect(3), &fleet.name("checkpoint"));
+}
+
+#[test]
+fn a_watch_that_may_have_no_queue_is_told_why_and_ends() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    fleet.enqueue(&fleet.file("c.csv", "company_id\na\n"), "m", "j", &[]).expect(0);
+    fleet.status("j");
+    if !fleet.refuse_queues(true) {
+        return;
+    }
+    let refused = fleet.start_producer(&["watch", "j"]).wait(DEADLINE).expect(3);
+    for words in [&format!("cannot declare queue \"{}", fleet.name("watch.j.")), "set_vhost_limits"] {
+        assert!(refused.error().contains(words), "expected {words:?} in {}", refused.error());
+    }
 }
 
 /// The passwords contain characters that have a meaning in a URL.
