@@ -43,7 +43,7 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
         Some(job) => vec![aggregator.job(job).await?],
         None => aggregator.jobs().await?,
     };
-    let fleets = fleets(&jobs, &mut aggregator, &link, &topology).await?;
+    let fleets = fleets(&jobs, &mut aggregator, &link, &topology).await;
     link.close().await;
     let line = |(model, fleet): (&Model, &Result<FleetStatus, BrokerError>)| match fleet {
         Ok(fleet) => fleet.in_words(model),
@@ -71,13 +71,17 @@ async fn fleets(
     aggregator: &mut AggregatorClient,
     link: &BrokerConnection,
     topology: &Topology,
-) -> Result<BTreeMap<Model, Result<FleetStatus, BrokerError>>, ProducerError> {
+) -> BTreeMap<Model, Result<FleetStatus, BrokerError>> {
     let models: BTreeSet<&Model> = jobs.iter().filter(|job| !job.state.is_final()).filter_map(|job| job.model.as_ref()).collect();
     let mut fleets = BTreeMap::new();
     if models.is_empty() {
-        return Ok(fleets);
+        return fleets;
     }
-    let work_left = aggregator.work_left().await?;
+    // What waits is then shown as the queues have it.
+    let work_left = aggregator.work_left().await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the leader does not say how much work is left");
+        Vec::new()
+    });
     for model in models {
         let queried = tokio::time::timeout(FLEET_WITHIN, FleetStatus::query(link, topology, model)).await;
         let late = |_| Err(BrokerError::Lost(format!("no answer from its queues within {} s", FLEET_WITHIN.as_secs())));
@@ -88,7 +92,7 @@ async fn fleets(
         });
         fleets.insert(model.clone(), fleet);
     }
-    Ok(fleets)
+    fleets
 }
 
 /// The columns of the table with numbers.
