@@ -10,7 +10,7 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::iter::successors;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
@@ -73,6 +73,19 @@ pub(crate) async fn open(path: &Path) -> Result<(File, Placement), ProducerError
         }
         Err(error) => Err(ProducerError::Write { file: name, error }),
     }
+}
+
+/// Checks that `path` can be written to in this layout, and leaves nothing behind.
+///
+/// # Errors
+/// As [`open`] and [`Layout::refuse_terminal`].
+pub(crate) async fn check(path: &Path, layout: Layout) -> Result<(), ProducerError> {
+    // The reader of a pipe would take the end of this check for the end of the results.
+    if !is_standard_output(path) && fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        return Ok(());
+    }
+    let (file, _removed_on_drop) = open(path).await?;
+    layout.refuse_terminal(&file, &name(path))
 }
 
 fn open_now(path: &Path) -> io::Result<(File, Placement)> {

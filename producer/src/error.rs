@@ -83,11 +83,13 @@ pub enum ProducerError {
     UnreadableReply(String),
     /// A process that this command has started ended by itself.
     #[error("{program} has ended by itself: {reason}")]
-    CompanionEnded {
+    ChildProcessEnded {
         /// Its name.
         program: &'static str,
         /// Its error, or how it ended.
         reason: String,
+        /// Whether it ended for the broker.
+        is_for_broker: bool,
     },
     /// The broker cannot be reached, or refuses; or its URL is bad, or this machine cannot open a connection.
     #[error(transparent)]
@@ -134,7 +136,8 @@ impl ProducerError {
             ProducerError::JobNotSucceeded(_) => "job_not_succeeded",
             ProducerError::RedriveIncomplete { .. } => "redrive_incomplete",
             ProducerError::LedgerIncomplete(_) => "ledger_incomplete",
-            ProducerError::CompanionEnded { .. } => "scoring_failed",
+            ProducerError::ChildProcessEnded { is_for_broker: true, .. } => "broker",
+            ProducerError::ChildProcessEnded { .. } => "scoring_failed",
             ProducerError::NoAggregator => "no_aggregator",
             ProducerError::AggregatorRefused(_) | ProducerError::UnreadableReply(_) => "aggregator_refused",
             // A code has one exit code.
@@ -162,13 +165,14 @@ impl ProducerError {
             | ProducerError::NoJobToRedrive(_)
             | ProducerError::NothingToContinue(_) => Exit::BadInput,
             ProducerError::Broker(error) => error.exit(),
+            ProducerError::ChildProcessEnded { is_for_broker: true, .. } => Exit::Broker,
             ProducerError::RedriveIncomplete { error, .. } => error.exit(),
             ProducerError::Interrupted(_) => Exit::Interrupted,
             ProducerError::JobState(_)
             | ProducerError::JobGone(_)
             | ProducerError::JobNotSucceeded(_)
             | ProducerError::LedgerIncomplete(_)
-            | ProducerError::CompanionEnded { .. }
+            | ProducerError::ChildProcessEnded { .. }
             | ProducerError::NoAggregator
             | ProducerError::AggregatorRefused(_)
             | ProducerError::UnreadableReply(_)
@@ -218,6 +222,8 @@ mod tests {
             ProducerError::JobNotSucceeded(State::Failed),
             ProducerError::RedriveIncomplete { error: Box::new(ProducerError::NoAggregator), job, rest: text() },
             ProducerError::LedgerIncomplete(text()),
+            ProducerError::ChildProcessEnded { program: "p", reason: text(), is_for_broker: false },
+            ProducerError::ChildProcessEnded { program: "p", reason: text(), is_for_broker: true },
             ProducerError::NoAggregator,
             ProducerError::AggregatorRefused(text()),
             ProducerError::UnreadableReply(text()),

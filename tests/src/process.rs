@@ -116,6 +116,12 @@ impl Process {
         self.signal("INT");
     }
 
+    /// Sends SIGINT to its process group, which it must lead, as a terminal does on Ctrl-C.
+    pub fn interrupt_group(&self) {
+        let group = format!("-{}", self.id());
+        assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    }
+
     /// Sends SIGHUP, as a terminal does when it is closed.
     pub fn hang_up(&self) {
         self.signal("HUP");
