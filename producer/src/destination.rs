@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rollcall_shared::terminal::escape_controls;
 use tempfile::TempPath;
 
 use crate::blocking::on_a_thread;
@@ -86,6 +87,22 @@ pub(crate) async fn check(path: &Path, layout: Layout) -> Result<(), ProducerErr
     }
     let (file, _removed_on_drop) = open(path).await?;
     layout.refuse_terminal(&file, &name(path))
+}
+
+/// Refuses the file that is read from: the results would replace it.
+///
+/// # Errors
+/// [`ProducerError::Usage`].
+pub(crate) fn refuse_the_input(path: &Path, input: &Path) -> Result<(), ProducerError> {
+    let (Ok(found), Ok(read)) = (fs::metadata(path), fs::metadata(input)) else { return Ok(()) };
+    if !found.is_file() || (found.dev(), found.ino()) != (read.dev(), read.ino()) {
+        return Ok(());
+    }
+    let name = name(path);
+    let name = escape_controls(&name);
+    Err(ProducerError::Usage(format!(
+        "expected --to with another file than the companies', found {name} for both; name a new file"
+    )))
 }
 
 fn open_now(path: &Path) -> io::Result<(File, Placement)> {

@@ -22,6 +22,7 @@ use crate::cli::{EnqueueArgs, Output, PriorityChoice, ResultsArgs, ScoreArgs};
 use crate::destination::{self, is_standard_output};
 use crate::enqueue::Prepared;
 use crate::error::ProducerError;
+use crate::fleet::is_consumed;
 use crate::output::{print, print_on_stderr};
 use crate::status::done_in_words;
 use crate::{enqueue, job_control, results};
@@ -60,6 +61,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 pub async fn score(args: ScoreArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
     // What can be told before anything is started is told at once.
     let layout = results::layout_of(&args.to, args.results_format, "--results-format")?;
+    destination::refuse_the_input(&args.to, &args.file)?;
     let is_own_broker = broker.amqp_url.is_none();
     let model = model(&args, is_own_broker)?;
     let fleet = fleet_flags(&args, &model);
@@ -68,13 +70,17 @@ pub async fn score(args: ScoreArgs, broker: BrokerArgs, output: Output, shutdown
         destination::check(&args.to, layout).await?;
         let check = [&fleet[..], &["--check-only".to_owned()]].concat();
         ChildProcess::start(CONSUMERS, &check, &broker, grace)?.succeeded().await?;
-        let prepared = enqueue::prepare(&enqueue_args(&args, model), &broker).await?;
+        let prepared = enqueue::prepare(&enqueue_args(&args, model.clone()), &broker).await?;
         if is_own_broker {
             return Ok((prepared, Some(PrivateBroker::start().await?)));
         }
         wait_for_broker(&broker, shutdown).await?;
         // The wait ends with a request to stop, too.
-        if shutdown.is_requested() { Err(interrupted()) } else { Ok((prepared, None)) }
+        if shutdown.is_requested() {
+            return Err(interrupted());
+        }
+        refuse_shared_model(&model, &broker).await?;
+        Ok((prepared, None))
     };
     let (prepared, private) = tokio::select! {
         prepared = prepared => prepared?,
@@ -104,6 +110,23 @@ fn model(args: &ScoreArgs, is_own_broker: bool) -> Result<Model, ProducerError> 
             "expected --model beside AMQP_URL, found none; name a model that no other scorer uses on that broker: consumers of one model share its work".to_owned(),
         )),
     }
+}
+
+/// Another scorer of the model would score some of the companies.
+async fn refuse_shared_model(model: &Model, broker: &BrokerArgs) -> Result<(), ProducerError> {
+    let link = connect(broker, "rollcall producer: is the model free").await?;
+    let topology = broker.topology();
+    let channel = link.channel().await?;
+    topology.declare(&channel).await?;
+    topology.declare_model(&channel, model).await?;
+    let is_consumed = is_consumed(&link, &topology, model).await?;
+    link.close().await;
+    if !is_consumed {
+        return Ok(());
+    }
+    Err(ProducerError::Usage(format!(
+        "expected a --model that nothing else scores, found consumers of model {model} on this broker, which would score some of the companies; name another"
+    )))
 }
 
 fn fleet_flags(args: &ScoreArgs, model: &Model) -> Vec<String> {

@@ -132,6 +132,8 @@ fn what_can_be_told_before_a_broker_is_started_is_told_before() {
     let bad_row = fleet.file("bad.csv", "company_id,do\na,score\nb\n");
     let folder = fleet.path("folder.csv");
     fs::create_dir(&folder).unwrap();
+    let link = fleet.path("link.csv");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
     let to_file = |to| vec![file.as_str(), "--scorer", SCORER, "--to", to];
     for (arguments, words) in [
         (scorer("bayes:no-such.bif"), "no-such.bif"),
@@ -143,6 +145,8 @@ fn what_can_be_told_before_a_broker_is_started_is_told_before() {
         ([scorer(SCORER), vec!["--", "--grace", "soon"]].concat(), "expected a grace of consumers"),
         (to_file("results.txt"), "say what to write with --results-format"),
         (to_file(folder.to_str().unwrap()), "found the folder"),
+        (to_file(&file), "for both; name a new file"),
+        (to_file(link.to_str().unwrap()), "for both; name a new file"),
         (vec!["no-such.csv", "--scorer", SCORER, "--to", "results.csv"], "no-such.csv"),
     ] {
         let process = score(&fleet, &arguments);
@@ -276,11 +280,15 @@ fn on_a_broker_that_is_there_it_needs_a_model_of_its_own_and_cancels_its_job_whe
     let arguments = ["score", &file, "--scorer", SCORER, "--to", to.to_str().unwrap()];
     let refused = fleet.program("producer", &arguments).wait(SOON).expect(2);
     assert!(refused.error().contains("expected --model"), "{refused:?}");
+    let _other = fleet.consumer("used", SCORER, &["--threads", "1"]);
+    let refused = fleet.program("producer", &[&arguments[..], &["--model", "used"]].concat()).wait(SOON).expect(2);
+    assert!(refused.error().contains("found consumers of model used"), "{refused:?}");
     let mut process = fleet.program("producer", &[&arguments[..], &["--model", "m"]].concat());
-    let _aggregator = fleet.aggregator(&[]);
+    let aggregator = fleet.aggregator(&[]);
     let job = running_job(&fleet);
     process.interrupt();
     process.wait(SOON).expect(130);
+    aggregator.wait_until_event("counting");
     assert_eq!(fleet.status(&job)["state"], "cancelled");
 }
 
