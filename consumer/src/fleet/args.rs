@@ -39,8 +39,8 @@ pub struct FleetArgs {
     /// Within what time the work that is left is to be finished: less starts more consumers
     #[arg(long, env = "ROLLCALL_TARGET", default_value = "30s", value_parser = parse_positive, help_heading = SCALING)]
     pub target: Duration,
-    /// How long consumers are kept after the last work; while work is left, one that is not needed is kept for --target at least; then it stops, and what it cannot finish within --grace is scored again
-    /// elsewhere: choose --grace longer than a score takes
+    /// How long consumers are kept after the last work; while work is left, one that is not needed is kept for --target at least. What it
+    /// cannot finish within --grace is scored again elsewhere: choose --grace longer than a score takes
     #[arg(long, env = "ROLLCALL_IDLE", default_value = "30s", value_parser = parse_positive, help_heading = SCALING)]
     pub idle: Duration,
     /// Check the flags and the scorer, without a broker; the exit code says whether consumers would start
