@@ -121,11 +121,11 @@ impl Watch {
         self.found.extract_if(|job, _| makes_progress(job)).map(|(job, _)| job).collect()
     }
 
-    /// The models of which no job has had a new outcome for `quiet`. Those of paused jobs, whose companies are not to be scored, are not
+    /// The models of which no job has had a new outcome for `quiet`. Paused and stalled jobs, whose companies are not to be scored now, are not
     /// looked at.
     pub(super) fn quiet_models(&self, jobs: &Jobs, quiet: Duration, now: Instant) -> Vec<QuietModel> {
         let mut models: HashMap<&Model, Option<QuietModel>> = HashMap::new();
-        for (job, watched) in &self.jobs {
+        for (job, watched) in self.jobs.iter().filter(|(job, _)| !self.found.contains_key(*job)) {
             let delays = || self.models.get(&watched.model).map_or_else(usual_delays, |searches| searches.delays.clone());
             let new = || Some(QuietModel { model: watched.model.clone(), unfinished: 0, delays: delays() });
             let model = models.entry(&watched.model).or_insert_with(new);

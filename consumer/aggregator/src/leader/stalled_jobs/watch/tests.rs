@@ -106,6 +106,22 @@ fn a_job_of_which_nothing_is_found_twice_in_a_row_is_told_once_and_until_it_move
 }
 
 #[test]
+fn a_model_is_quiet_without_a_new_outcome_while_companies_of_it_may_be_scored() {
+    const QUIET: Duration = Duration::from_secs(5);
+    let (mut jobs, mut watched) = (sealed(9), TestWatch::new());
+    let quiet = |watched: &TestWatch, jobs: &Jobs| watched.watch.quiet_models(jobs, QUIET, watched.now);
+    watched.pass(&jobs, 5, || Found::Something);
+    assert!(quiet(&watched, &jobs).is_empty());
+    watched.pass(&jobs, 1, || Found::Something);
+    assert_eq!(quiet(&watched, &jobs).iter().map(|quiet| quiet.unfinished).collect::<Vec<_>>(), [9]);
+    answer(&mut jobs, 0);
+    watched.pass(&jobs, 1, || Found::Something);
+    assert!(quiet(&watched, &jobs).is_empty());
+    watched.pass(&jobs, 60, || nothing(7));
+    assert!(!watched.watch.found().is_empty() && quiet(&watched, &jobs).is_empty());
+}
+
+#[test]
 fn a_job_of_which_something_is_anywhere_or_not_all_can_be_seen_is_never_told() {
     for found in [Found::Something, Found::Unknown] {
         let (jobs, mut watched) = (sealed(9), TestWatch::new());
