@@ -3,12 +3,11 @@
 //! `make bench-fleet`: prints the consumers over time, how soon after the start of the producer's process the first one runs, and how long after
 //! the done event the last one has ended. Each company takes a scorer 0.2 s.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rollcall_tests::{Fleet, Process};
+use rollcall_tests::{Fleet, Process, children_of};
 use serde_json::json;
 
 use crate::job::{DEADLINE, MODEL, delete_vhost, leading_aggregator};
@@ -48,7 +47,7 @@ impl Samples {
     /// Counts the consumers until `until` holds for their number.
     fn take(&mut self, consumers: &Process, mut until: impl FnMut(usize) -> bool) {
         loop {
-            let number = children(consumers.id());
+            let number = children_of(consumers.id()).len();
             self.taken.push((self.now(), number));
             if until(number) {
                 return;
@@ -111,13 +110,6 @@ fn job(fleet: &Fleet, consumers: &Process, samples: &mut Samples, (file, name): 
 fn companies(fleet: &Fleet, companies: u32) -> PathBuf {
     let rows: String = (0..companies).map(|row| format!("{row},{MILLISECONDS_A_COMPANY}\n")).collect();
     fleet.file("companies.csv", format!("company_id,wait_ms\n{rows}"))
-}
-
-/// How many processes have this one as their parent.
-fn children(parent: u32) -> usize {
-    let parent_of = |stat: String| stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok();
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("stat")).ok());
-    processes.filter_map(parent_of).filter(|found| *found == parent).count()
 }
 
 fn report(size: Size, samples: &[(f64, usize)], jobs: &[Ran]) {

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, Process, SCORER, eventually};
+use rollcall_tests::{Fleet, Process, SCORER, children_of, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -28,17 +28,6 @@ fn signal(signal: &str, to: &str) {
 /// The processes whose parent is this one.
 fn children(parent: &Process) -> Vec<u32> {
     children_of(parent.id())
-}
-
-fn children_of(parent: u32) -> Vec<u32> {
-    let is_process = |entry: &fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| is_process(&entry.ok()?));
-    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 fn is_alive(pid: u32) -> bool {

@@ -26,7 +26,7 @@ pub use cluster::Cluster;
 pub use environment::project;
 pub use fleet::{Fleet, SCORER};
 pub use ledger::{Bodies, JobRecord, Outcome, read_ledger};
-pub use process::{Ended, Process};
+pub use process::{Ended, Process, children_of};
 pub use relay::{BOTH, Relay, Way};
 pub use report::skip;
 pub use telemetry::{free_address, get, metrics, value};

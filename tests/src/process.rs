@@ -173,6 +173,18 @@ impl Drop for Process {
     }
 }
 
+/// The processes whose parent is this one.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let is_process = |entry: &fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| is_process(&entry.ok()?));
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
