@@ -1,5 +1,6 @@
 //! Blocking work, such as reading a large file or writing to a pipe without a reader.
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::error::ProducerError;
@@ -20,12 +21,16 @@ pub(crate) fn on_a_thread<T: Send + 'static>(
     }
 }
 
-/// Starts a thread that ends with the process.
+/// Starts a thread that ends with the process. It is in the context of the runtime, which reads objects for it.
 ///
 /// # Errors
 /// [`ProducerError::System`] if the system gives none.
 pub(crate) fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<(), ProducerError> {
-    let started = std::thread::Builder::new().spawn(work);
+    let runtime = Handle::current();
+    let started = std::thread::Builder::new().spawn(move || {
+        let _context = runtime.enter();
+        work();
+    });
     started.map(drop).map_err(|error| {
         ProducerError::System(format!(
             "cannot start a thread: {error}; raise the limits of processes and of memory (ulimit -u, ulimit -v)"

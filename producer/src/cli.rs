@@ -8,8 +8,6 @@ mod reading;
 mod redrive;
 mod score;
 
-use std::path::PathBuf;
-
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
 use rollcall_shared::message::{Format, Job};
@@ -22,6 +20,8 @@ pub(crate) use reading::MAX_RECORD_BYTES;
 pub use reading::ReadingArgs;
 pub use redrive::RedriveArgs;
 pub use score::ScoreArgs;
+
+use crate::location::Location;
 
 /// Run a model over every company of a file, and know exactly when it is done
 #[derive(Debug, Clone, clap::Parser)]
@@ -63,6 +63,7 @@ pub enum Command {
     /// Enqueue every company of a file as one job
     #[command(after_help = "Examples:
   producer enqueue companies.csv --model risk --wait
+  producer enqueue s3://bucket/companies.parquet --model risk --wait
   zcat companies.jsonl.gz | producer enqueue - --format jsonl --model risk --job nightly-0131")]
     Enqueue(EnqueueArgs),
     /// Score a file on this machine and write the results, with a broker, an aggregator and consumers that end with this command
@@ -90,6 +91,7 @@ Without AMQP_URL it starts a RabbitMQ of its own, which must be installed. What 
     /// Fetch a job's results from the ledger, one row per company, in the order in which they came
     #[command(after_help = "Examples:
   producer results nightly-0131 --to results.parquet
+  producer results nightly-0131 --to s3://bucket/nightly/results.parquet
   producer results nightly-0131 --to - --format jsonl | jq .outcome")]
     Results(ResultsArgs),
     /// Show why companies of a job failed: by cause, with examples
@@ -145,10 +147,10 @@ const RESULTS: &str = "Results";
 pub struct ResultsArgs {
     /// The job
     pub job: Job,
-    /// Write all results to this file: .csv, .tsv, .jsonl, .ndjson or .parquet by its name, each also .gz or .zst; - is standard
-    /// output, as CSV [default: show a few]
+    /// Write all results to this file, or to an object (s3://, gs://, az://): .csv, .tsv, .jsonl, .ndjson or .parquet by its name, each
+    /// also .gz or .zst, with a manifest beside it; - is standard output, as CSV [default: show a few]
     #[arg(long, env = "ROLLCALL_TO", help_heading = RESULTS)]
-    pub to: Option<PathBuf>,
+    pub to: Option<Location>,
     /// The format of the file that --to names [default: by its name; CSV for standard output]
     #[arg(long, value_enum, requires = "to", help_heading = RESULTS)]
     pub format: Option<Format>,
@@ -167,9 +169,9 @@ pub struct GenerateArgs {
     /// How many companies
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub companies: u32,
-    /// Write them to this file: .csv, also .gz or .zst; - is standard output [default: standard output]
+    /// Write them to this file or object: .csv, also .gz or .zst; - is standard output [default: standard output]
     #[arg(long)]
-    pub to: Option<PathBuf>,
+    pub to: Option<Location>,
     /// The same seed gives the same companies, on every machine
     #[arg(long, default_value_t = Self::SEED)]
     pub seed: u64,

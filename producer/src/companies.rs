@@ -21,7 +21,8 @@ mod bad_input;
 mod tests;
 
 use std::fmt;
-use std::path::Path;
+use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use bad_input::BadInput;
@@ -32,9 +33,10 @@ use row::Row;
 use serde::Serialize;
 use table::Table;
 
+use crate::location::Location;
 pub use crate::source::Progress;
 pub(crate) use crate::source::is_of_the_system;
-use crate::source::{Compression, display_name, temporary};
+use crate::source::{Compression, Source, temporary};
 
 /// The most companies that one job can have: an index has 32 bits, and so have row numbers from 1.
 const MAX_COMPANIES: u32 = u32::MAX - 1;
@@ -108,16 +110,37 @@ pub struct Companies {
 }
 
 impl Companies {
-    /// Opens the file at `path`, `-` being standard input, and reads as far as its first row.
+    /// Opens a file, and reads as far as its first row.
     ///
-    /// Gzip and zstd are recognised by their first bytes, whatever the name. Parquet that is compressed or comes from a pipe is
-    /// first copied to an unnamed temporary file.
+    /// Gzip and zstd are recognised by their first bytes, whatever the name. Parquet that is compressed, or cannot be read from any place,
+    /// is first copied to an unnamed temporary file. A URL needs a thread that may block, in the context of a tokio runtime with several threads.
     ///
     /// # Errors
     /// The file cannot be read, its format is unknown, its header is bad, a column asked for is missing, or it has no companies.
-    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, BadInput> {
-        let file = display_name(path);
-        let table = Table::open(path, options).map_err(|fault| BadInput::in_file(&file, fault))?;
+    pub fn open(file: impl Into<Location>, options: &ReadOptions) -> Result<Self, BadInput> {
+        let file = file.into();
+        let name = file.input_name();
+        Self::of(Table::open(&file, options), name, options)
+    }
+
+    /// Takes a file from a reader, such as the body of an upload. Its `name` tells its format if `options` do not; of a reader that ends
+    /// before `size`, the rows are not all.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_reader(
+        name: &str,
+        reader: Box<dyn Read + Send>,
+        size: Option<u64>,
+        options: &ReadOptions,
+    ) -> Result<Self, BadInput> {
+        let file = Location::Path(PathBuf::from(name));
+        let table = Source::from_reader(reader, size).map_err(Fault::from).and_then(|source| Table::read(source, &file, options));
+        Self::of(table, name.to_owned(), options)
+    }
+
+    fn of(table: Result<Table, Fault>, file: String, options: &ReadOptions) -> Result<Self, BadInput> {
+        let table = table.map_err(|fault| BadInput::in_file(&file, fault))?;
         let check_ids = table.header.id_field.is_some() && !options.allow_duplicate_ids;
         Ok(Self {
             file,

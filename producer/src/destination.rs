@@ -1,74 +1,118 @@
-//! Where a file is written to: a path, standard output or a pipe.
+//! Where a file is written to: a path, standard output, a pipe, or an object.
 //!
-//! A file appears under its name only once it is complete. Pipes and devices are written to directly.
+//! A file or an object appears under its name only once it is complete. Pipes and devices are written to directly.
 
 mod layout;
+mod local;
 mod packed;
+mod sink;
 
 use std::error::Error;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs;
 use std::io;
 use std::iter::successors;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::time::Duration;
 
+use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::terminal::escape_controls;
-use tempfile::TempPath;
 
 use crate::blocking::on_a_thread;
 use crate::error::ProducerError;
+use crate::location::Location;
+use crate::object::{self, ObjectError, Upload};
 pub(crate) use layout::Layout;
+use local::{LocalPlacement, is_standard_output_path, open_now};
 pub(crate) use packed::Packed;
+pub(crate) use sink::{Sink, Written};
 
-/// A new file's mode, less the umask.
-const NEW_FILE: u32 = 0o666;
+/// How long an interrupted command waits for a server that is to make an object of what it has.
+const PLACED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Set-user-id, set-group-id and sticky bits, and the permissions.
-const MODE: u32 = 0o7777;
-
-/// Whether a path stands for standard output.
-pub(crate) fn is_standard_output(path: &Path) -> bool {
-    // A shell may have redirected it to a file, which must not be replaced by its name.
-    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
+/// Whether something stands for standard output.
+pub(crate) fn is_standard_output(to: &Location) -> bool {
+    match to {
+        Location::Standard => true,
+        Location::Path(path) => is_standard_output_path(path),
+        Location::Url(_) => false,
+    }
 }
 
 /// The name of a destination in messages.
-pub(crate) fn name(path: &Path) -> String {
-    if is_standard_output(path) { "standard output".to_owned() } else { path.display().to_string() }
+pub(crate) fn name(to: &Location) -> String {
+    if is_standard_output(to) { "standard output".to_owned() } else { to.to_string() }
 }
 
 /// How a file gets its name once everything is written.
-pub(crate) enum Placement {
-    /// It was written to under its name.
-    Direct,
-    /// A temporary file is renamed.
-    Staged {
-        /// Removed on drop.
-        temporary: TempPath,
-        /// The final path, with symbolic links resolved.
-        target: PathBuf,
-    },
+pub(crate) struct Placement {
+    name: String,
+    by: By,
+}
+
+enum By {
+    Local(LocalPlacement),
+    Upload(Upload),
 }
 
 impl Placement {
-    /// Gives the file its name. If it is dropped instead, no new file is left.
-    pub(crate) fn place(self) -> io::Result<()> {
-        match self {
-            Placement::Direct => Ok(()),
-            Placement::Staged { temporary, target } => temporary.persist(target).map_err(|error| error.error),
+    /// Whether there will be a file or an object of this name. A pipe and a device have no contents to be found later.
+    pub(crate) fn is_kept(&self) -> bool {
+        !matches!(self.by, By::Local(LocalPlacement::Direct))
+    }
+
+    /// Gives the file its name. This is not interrupted, since then nobody would know whether it has it, unless a server does not answer.
+    pub(crate) async fn place(self, shutdown: &Shutdown) -> Result<(), ProducerError> {
+        let name = self.name;
+        let upload = match self.by {
+            By::Local(file) => return file.place().map_err(|error| ProducerError::Write { file: name, error }),
+            By::Upload(upload) => upload,
+        };
+        let waited_for = async {
+            shutdown.requested().await;
+            tokio::time::sleep(PLACED_WITHIN).await;
+        };
+        tokio::select! {
+            completed = upload.complete() => completed.map_err(|error| cannot_upload(name, error)),
+            () = waited_for => Err(ProducerError::Interrupted(format!("interrupted before the server has answered whether {name} is there; look for it"))),
+        }
+    }
+
+    /// Leaves no file; waits until nothing of an upload is left. Returns the cause of `error`: a writer knows only that its upload has ended.
+    pub(crate) async fn discard(self, error: ProducerError) -> ProducerError {
+        match self.by {
+            By::Local(_) => error,
+            By::Upload(upload) => upload.discard().await.map_or(error, |cause| cannot_upload(self.name, cause)),
         }
     }
 }
 
-/// Opens `path` for writing, on a thread of its own, since opening a pipe waits for its reader.
+fn cannot_upload(name: String, error: ObjectError) -> ProducerError {
+    match error {
+        ObjectError::NotWritable => ProducerError::Usage(format!("{name}: {error}")),
+        error => ProducerError::Upload { name, reason: error.to_string() },
+    }
+}
+
+/// Opens a destination for writing; a path on a thread of its own, since opening a pipe waits for its reader.
 ///
 /// # Errors
-/// [`ProducerError::Usage`] for a folder, [`ProducerError::Write`] for an error of the file system.
-pub(crate) async fn open(path: &Path) -> Result<(File, Placement), ProducerError> {
-    let (name, path) = (name(path), path.to_owned());
+/// [`ProducerError::Usage`] for a folder or a web server, [`ProducerError::Write`] for an error of the file system, [`ProducerError::Upload`]
+/// for one of object storage.
+pub(crate) async fn open(to: &Location) -> Result<(Sink, Placement), ProducerError> {
+    let name = name(to);
+    let path = match to {
+        Location::Url(url) => {
+            return match object::upload(url).await {
+                Ok((writer, upload)) => Ok((Sink::upload(writer), Placement { name, by: By::Upload(upload) })),
+                Err(error) => Err(cannot_upload(name, error)),
+            };
+        }
+        Location::Standard => Path::new("-").to_owned(),
+        Location::Path(path) => path.clone(),
+    };
     match on_a_thread(move || open_now(&path)).await? {
-        Ok(opened) => Ok(opened),
+        Ok((file, placement)) => Ok((Sink::file(file), Placement { name, by: By::Local(placement) })),
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
             Err(ProducerError::Usage(format!("expected a file to write, found the folder {name}; name a file in it")))
         }
@@ -76,81 +120,55 @@ pub(crate) async fn open(path: &Path) -> Result<(File, Placement), ProducerError
     }
 }
 
-/// Checks that `path` can be written to in this layout, and leaves nothing behind.
+/// Checks that a destination can be written to in this layout, and leaves nothing behind.
 ///
 /// # Errors
 /// As [`open`] and [`Layout::refuse_terminal`].
-pub(crate) async fn check(path: &Path, layout: Layout) -> Result<(), ProducerError> {
-    // The reader of a pipe would take the end of this check for the end of the results.
-    if !is_standard_output(path) && fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
-        return Ok(());
+pub(crate) async fn check(to: &Location, layout: Layout) -> Result<(), ProducerError> {
+    match to {
+        Location::Url(url) => return object::check(url).await.map_err(|error| cannot_upload(name(to), error)),
+        // The reader of a pipe would take the end of this check for the end of the results.
+        Location::Path(path) if !is_standard_output(to) && fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) => {
+            return Ok(());
+        }
+        Location::Path(_) | Location::Standard => {}
     }
-    let (file, _removed_on_drop) = open(path).await?;
-    layout.refuse_terminal(&file, &name(path))
+    let (sink, _removed_on_drop) = open(to).await?;
+    layout.refuse_terminal(&sink, &name(to))
+}
+
+/// Refuses what nothing can be written to.
+///
+/// # Errors
+/// [`ProducerError::Usage`].
+pub(crate) fn refuse_web(to: &Location) -> Result<(), ProducerError> {
+    match to {
+        Location::Url(url) if url.is_on_the_web() => Err(cannot_upload(name(to), ObjectError::NotWritable)),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses the file that is read from: the results would replace it.
 ///
 /// # Errors
 /// [`ProducerError::Usage`].
-pub(crate) fn refuse_the_input(path: &Path, input: &Path) -> Result<(), ProducerError> {
-    let (Ok(found), Ok(read)) = (fs::metadata(path), fs::metadata(input)) else { return Ok(()) };
-    if !found.is_file() || (found.dev(), found.ino()) != (read.dev(), read.ino()) {
+pub(crate) fn refuse_the_input(to: &Location, input: &Location) -> Result<(), ProducerError> {
+    let is_same = match (to, input) {
+        (Location::Url(to), Location::Url(input)) => to.is_same_object(input),
+        (Location::Path(to), Location::Path(input)) => match (fs::metadata(to), fs::metadata(input)) {
+            (Ok(found), Ok(read)) => found.is_file() && (found.dev(), found.ino()) == (read.dev(), read.ino()),
+            _ => false,
+        },
+        _ => false,
+    };
+    if !is_same {
         return Ok(());
     }
-    let name = name(path);
+    let name = name(to);
     let name = escape_controls(&name);
     Err(ProducerError::Usage(format!(
         "expected --to with another file than the companies', found {name} for both; name a new file"
     )))
-}
-
-fn open_now(path: &Path) -> io::Result<(File, Placement)> {
-    if is_standard_output(path) {
-        return Ok((File::from(io::stdout().as_fd().try_clone_to_owned()?), Placement::Direct));
-    }
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(found) if found.is_file() => replace(&fs::canonicalize(path)?, &found),
-        Ok(_) => Ok((OpenOptions::new().write(true).open(path)?, Placement::Direct)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => stage(&resolve_links(path), NEW_FILE),
-        Err(error) => Err(error),
-    }
-}
-
-/// A temporary file that will replace another, with the same mode, and the same owner if this process may set it.
-fn replace(target: &Path, found: &Metadata) -> io::Result<(File, Placement)> {
-    // Fails for a read-only file, which renaming would replace, since that needs only a writable folder.
-    OpenOptions::new().write(true).open(target)?;
-    let mode = found.mode() & MODE;
-    let (file, placement) = stage(target, mode)?;
-    drop(fchown(&file, Some(found.uid()), Some(found.gid())));
-    file.set_permissions(Permissions::from_mode(mode))?;
-    Ok((file, placement))
-}
-
-/// A temporary file in the folder of `target`, so that it can be renamed to it.
-fn stage(target: &Path, mode: u32) -> io::Result<(File, Placement)> {
-    let (Some(folder), Some(_)) = (target.parent(), target.file_name()) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
-    };
-    if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
-    let (file, temporary) = file.into_parts();
-    Ok((file, Placement::Staged { temporary, target: target.to_owned() }))
-}
-
-/// The missing file that a chain of symbolic links leads to; a path that is no link unchanged.
-fn resolve_links(path: &Path) -> PathBuf {
-    let mut target = path.to_owned();
-    // Ends: the system has followed the links before, and would have reported a loop.
-    while let Ok(next) = fs::read_link(&target) {
-        target = target.parent().unwrap_or(Path::new("")).join(next);
-    }
-    target
 }
 
 /// The result of writing; `None` if the reader of a pipe has closed it, which is no failure.
@@ -174,93 +192,7 @@ fn has_reader_left(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::os::unix::fs::symlink;
-
-    use tempfile::{TempDir, tempdir};
-
     use super::*;
-
-    fn write(path: &Path, text: &str) -> io::Result<()> {
-        let (mut file, placement) = open_now(path)?;
-        file.write_all(text.as_bytes())?;
-        placement.place()
-    }
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().mode() & MODE
-    }
-
-    /// The mode of a new file that is created by `fs::write`.
-    fn usual_mode(folder: &TempDir) -> u32 {
-        let usual = folder.path().join("usual");
-        fs::write(&usual, "").unwrap();
-        mode(&usual)
-    }
-
-    #[test]
-    fn a_new_file_has_the_mode_of_any_new_file_and_an_old_one_keeps_its_own() {
-        let folder = tempdir().unwrap();
-        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
-        write(&new, "new").unwrap();
-        assert_eq!((mode(&new), fs::read_to_string(&new).unwrap().as_str()), (usual_mode(&folder), "new"));
-        fs::write(&old, "longer than what replaces it").unwrap();
-        for kept in [0o600, 0o664, 0o777, 0o4755] {
-            fs::set_permissions(&old, Permissions::from_mode(kept)).unwrap();
-            write(&old, "old").unwrap();
-            assert_eq!((mode(&old), fs::read_to_string(&old).unwrap().as_str()), (kept, "old"));
-        }
-    }
-
-    #[test]
-    fn a_link_stays_and_the_file_behind_it_is_written_even_where_there_is_none_yet() {
-        let folder = tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        fs::create_dir(path("data")).unwrap();
-        fs::write(path("data/there"), "before").unwrap();
-        for (link, to) in [("a", "data/there"), ("b", "a"), ("c", "data/new"), ("d", "c"), ("data/e", "../data/f")] {
-            symlink(to, path(link)).unwrap();
-            write(&path(link), link).unwrap();
-            assert_eq!(fs::read_link(path(link)).unwrap(), Path::new(to));
-            assert_eq!(fs::read_to_string(path(link)).unwrap(), link);
-        }
-        assert!(["data/there", "data/new", "data/f"].iter().all(|file| fs::symlink_metadata(path(file)).unwrap().is_file()));
-        symlink("loop", path("loop")).unwrap();
-        assert!(write(&path("loop"), "").is_err());
-    }
-
-    #[test]
-    fn what_is_not_placed_leaves_the_old_file_and_no_other() {
-        let folder = tempdir().unwrap();
-        let old = folder.path().join("old");
-        fs::write(&old, "old").unwrap();
-        let (mut file, placement) = open_now(&old).unwrap();
-        file.write_all(b"half").unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-        drop(placement);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
-    }
-
-    #[test]
-    fn a_device_is_written_into_and_a_folder_is_refused() {
-        let folder = tempdir().unwrap();
-        let null = folder.path().join("null");
-        symlink("/dev/null", &null).unwrap();
-        for device in [Path::new("/dev/null"), &null] {
-            assert!(matches!(open_now(device), Ok((_, Placement::Direct))), "{}", device.display());
-        }
-        assert!(!fs::metadata("/dev/null").unwrap().is_file());
-        for (path, kind) in [
-            (folder.path().to_owned(), io::ErrorKind::IsADirectory),
-            (folder.path().join("no-such/"), io::ErrorKind::IsADirectory),
-            (folder.path().join("no-such/x"), io::ErrorKind::NotFound),
-            (folder.path().join(".."), io::ErrorKind::IsADirectory),
-            (PathBuf::new(), io::ErrorKind::InvalidInput),
-        ] {
-            assert_eq!(open_now(&path).err().map(|error| error.kind()), Some(kind), "{}", path.display());
-        }
-    }
 
     #[test]
     fn a_reader_that_has_left_is_known_by_whatever_wraps_the_error() {

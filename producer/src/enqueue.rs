@@ -1,7 +1,7 @@
 //! Enqueues a file as a job: opens it in the ledger, publishes one work message for each company, and seals it with the total.
 
 pub(crate) mod claim;
-mod content_hash;
+pub(crate) mod content_hash;
 mod continuation;
 mod dry_run;
 pub(crate) mod job_publisher;
@@ -10,7 +10,6 @@ pub(crate) mod rows;
 
 pub use dry_run::dry_run;
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,6 +28,7 @@ use crate::cli::{EnqueueArgs, Output};
 use crate::companies::Progress;
 use crate::error::ProducerError;
 use crate::fleet::is_consumed;
+use crate::location::Location;
 use crate::output::print;
 use crate::watch;
 use content_hash::content_hash;
@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
     pub(crate) opened: Opened,
     scope: Scope,
     rows: Rows,
-    file: PathBuf,
+    file: Location,
 }
 
 /// Enqueues the file; with `--wait`, follows the job to its end.
@@ -111,7 +111,8 @@ pub(crate) async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<P
         Some((opened, position)) => (*position, continuation::reading(opened, args)?),
         None => (0, args.reading.reading()),
     };
-    let rows = Rows::open(args.file.clone(), reading, move |index| u64::from(index) >= from).await?;
+    let file = args.file.clone().pinned(content_hash.clone());
+    let rows = Rows::open(file, reading, move |index| u64::from(index) >= from).await?;
     let (opened, scope) = match continued {
         Some((opened, position)) => (opened, Scope::From(position)),
         None => {
@@ -126,7 +127,7 @@ impl Prepared {
     /// Prints how the file's format was detected.
     fn print_detected(&self) {
         if let Some(detected) = &self.rows.first_look().detected {
-            to_stderr(format_args!("job {}: {} is {detected}", self.opened.job, self.file.display()));
+            to_stderr(format_args!("job {}: {} is {detected}", self.opened.job, self.file));
         }
     }
 }
@@ -146,7 +147,7 @@ async fn new_job(
         job: args.job.clone().unwrap_or_else(Job::unique),
         opening: Some(Opening::unique()),
         model,
-        source: args.file.display().to_string(),
+        source: args.file.to_string(),
         opened_at: Some(Timestamp::now()),
         settings: args.settings(content_hash, is_small)?,
     })

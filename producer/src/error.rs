@@ -105,6 +105,14 @@ pub enum ProducerError {
         /// What the system says.
         error: io::Error,
     },
+    /// An object cannot be written.
+    #[error("cannot write {name}: {reason}")]
+    Upload {
+        /// The object's URL.
+        name: String,
+        /// What was expected, what was found, and what to do.
+        reason: String,
+    },
     /// This machine fails: a disk, a limit of the system, or a crashed thread.
     #[error("{0}")]
     System(String),
@@ -147,7 +155,7 @@ impl ProducerError {
                 Exit::Success | Exit::Failure | Exit::Interrupted => "system",
             },
             ProducerError::Interrupted(_) => "interrupted",
-            ProducerError::Write { .. } => "cannot_write",
+            ProducerError::Write { .. } | ProducerError::Upload { .. } => "cannot_write",
             ProducerError::System(_) => "system",
         }
     }
@@ -177,6 +185,7 @@ impl ProducerError {
             | ProducerError::AggregatorRefused(_)
             | ProducerError::UnreadableReply(_)
             | ProducerError::Write { .. }
+            | ProducerError::Upload { .. }
             | ProducerError::System(_) => Exit::Failure,
         }
     }
@@ -233,6 +242,7 @@ mod tests {
             ProducerError::Broker(BrokerError::NotJson(serde_json::from_str::<u8>("").unwrap_err())),
             ProducerError::Interrupted(text()),
             ProducerError::Write { file: text(), error: io::ErrorKind::StorageFull.into() },
+            ProducerError::Upload { name: text(), reason: text() },
             ProducerError::System(text()),
         ];
         let bad_input = ("bad_input", "2".to_owned());

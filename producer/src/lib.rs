@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod error;
+pub mod location;
 pub mod output;
 pub mod process;
 mod removed_variables;
@@ -18,6 +19,8 @@ pub mod redrive;
 pub mod results;
 pub mod score;
 mod source;
+
+mod object;
 pub mod status;
 pub mod watch;
 

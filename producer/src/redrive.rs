@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::aggregator_client::AggregatorClient;
 use crate::cli::{Output, RedriveArgs};
+use crate::enqueue::content_hash::pin;
 use crate::enqueue::job_publisher::{JobPublisher, Scope};
 use crate::enqueue::rows::Rows;
 use crate::enqueue::warn_if_nobody_scores;
@@ -73,6 +74,11 @@ pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shu
 
 /// Finds the companies and their records; changes nothing.
 async fn prepare(args: &RedriveArgs, broker: &BrokerArgs) -> Result<Prepared, ProducerError> {
+    let file = match args.file.clone() {
+        Some(file) => Some(pin(file).await?),
+        None => None,
+    };
+    let args = &RedriveArgs { file, ..args.clone() };
     let link = connect(broker, &format!("rollcall producer: redrive {}", args.job)).await?;
     let mut aggregator = AggregatorClient::open(&link, &broker.topology()).await?;
     let status = aggregator.find_job(&args.job).await?.ok_or_else(|| ProducerError::NoJobToRedrive(args.job.clone()))?;
@@ -136,7 +142,7 @@ async fn reopen(
 fn incomplete(args: &RedriveArgs, error: ProducerError) -> ProducerError {
     let job = args.job.clone();
     let mut rest = vec!["producer".to_owned(), "redrive".to_owned(), job.to_string(), "--missing".to_owned()];
-    let file = args.file.as_ref().map(|file| file.display().to_string());
+    let file = args.file.as_ref().map(ToString::to_string);
     let format = args.format.map(|format| format.to_string());
     let delimiter = args.delimiter.map(|delimiter| delimiter.to_string());
     let columns = (!args.columns.is_empty()).then(|| args.columns.join(","));

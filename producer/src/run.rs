@@ -8,6 +8,7 @@ use crate::blocking::on_a_thread;
 use crate::cli::{Command, GenerateArgs, ProducerArgs};
 use crate::destination::{self, Layout, Packed, unless_reader_left};
 use crate::error::ProducerError;
+use crate::location::Location;
 use crate::{enqueue, failures, generate, job_control, redrive, results, score, status, watch};
 
 /// Runs the command that `args` name.
@@ -20,7 +21,7 @@ pub async fn run(args: ProducerArgs, shutdown: Shutdown) -> Result<(), ProducerE
         wait_for_broker(&broker, &shutdown).await?;
     }
     match command {
-        Command::Enqueue(enqueue) if enqueue.dry_run => enqueue::dry_run(&enqueue, output),
+        Command::Enqueue(enqueue) if enqueue.dry_run => enqueue::dry_run(enqueue, output).await,
         Command::Enqueue(enqueue) => enqueue::enqueue(enqueue, broker, output, &shutdown).await,
         Command::Score(score) => score::score(score, broker, output, &shutdown).await,
         Command::Status { job } => status::show(job, &broker, output).await,
@@ -37,27 +38,36 @@ pub async fn run(args: ProducerArgs, shutdown: Shutdown) -> Result<(), ProducerE
 
 /// Writes synthetic companies as CSV.
 async fn write_synthetic(args: GenerateArgs, shutdown: &Shutdown) -> Result<(), ProducerError> {
-    let path = args.to.unwrap_or_else(|| "-".into());
-    let name = destination::name(&path);
-    let layout = Layout::of(&path, None).or_else(|| Layout::of(&path, Some(Format::Csv)));
+    let to = args.to.unwrap_or(Location::Standard);
+    let name = destination::name(&to);
+    let layout = Layout::of(&to, None).or_else(|| Layout::of(&to, Some(Format::Csv)));
     let layout = layout.filter(|layout| layout.format == Format::Csv && layout.delimiter == b',');
     let layout = layout.ok_or_else(|| {
         ProducerError::Usage(format!(
             "expected --to with a name ending in .csv, then .gz or .zst if need be, found {name}: companies are written as CSV"
         ))
     })?;
-    let written = async {
-        let (file, placement) = destination::open(&path).await?;
-        layout.refuse_terminal(&file, &name)?;
+    let interrupted = || ProducerError::Interrupted("interrupted; no file was written".to_owned());
+    let (sink, placement) = tokio::select! {
+        opened = destination::open(&to) => opened?,
+        () = shutdown.requested() => return Err(interrupted()),
+    };
+    let write = async {
+        layout.refuse_terminal(&sink, &name)?;
         let written = on_a_thread(move || {
-            let mut file = Packed::new(file, layout.compression)?;
+            let mut file = Packed::new(sink, layout.compression)?;
             generate::write_companies(&mut file, args.companies, args.seed)?;
             file.finish()
         });
-        unless_reader_left(written.await?.and_then(|()| placement.place()), &name)
+        unless_reader_left(written.await?, &name)
     };
-    tokio::select! {
-        written = written => written.map(drop),
-        () = shutdown.requested() => Err(ProducerError::Interrupted("interrupted; no file was written".to_owned())),
+    let written = tokio::select! {
+        written = write => written,
+        () = shutdown.requested() => Err(interrupted()),
+    };
+    match written {
+        Ok(Some(_)) => placement.place(shutdown).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(placement.discard(error).await),
     }
 }

@@ -18,12 +18,13 @@ use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
 
 use crate::aggregator_client::AggregatorClient;
-use crate::cli::{EnqueueArgs, Output, PriorityChoice, ResultsArgs, ScoreArgs};
+use crate::cli::{EnqueueArgs, Output, PriorityChoice, ScoreArgs};
 use crate::destination::{self, is_standard_output};
 use crate::enqueue::Prepared;
 use crate::error::ProducerError;
 use crate::fleet::is_consumed;
 use crate::output::{print, print_on_stderr};
+use crate::results::WriteOptions;
 use crate::status::done_in_words;
 use crate::{enqueue, job_control, results};
 use child_process::{AGGREGATOR, CONSUMERS, ChildProcess};
@@ -219,13 +220,15 @@ async fn enqueue_and_fetch(
         done => done?,
     };
     tracing::info!(event = "writing_results", job = %done.job, state = %done.state, "the job is done; writing its results");
-    let (job, to) = (done.job.clone(), Some(args.to.clone()));
-    let fetch = ResultsArgs { job, to, format: args.results_format, partial: false, show: 1 };
-    let written = tokio::select! {
-        written = results::write_to(&args.to, &fetch, broker) => written?,
+    let name = format!("rollcall producer: results of {}", done.job);
+    let link = tokio::select! {
+        link = connect(broker, &name) => link?,
         () = shutdown.requested() => return Err(interrupted()),
     };
-    Ok((done, written.map_or(0, |(_, rows)| rows)))
+    let options = WriteOptions { format: args.results_format, partial: false };
+    let written = results::write_to(&args.to, &done.job, options, &link, &broker.topology(), shutdown).await?;
+    link.close().await;
+    Ok((done, written.map_or(0, |written| written.rows)))
 }
 
 /// Waits until an aggregator counts: nothing is enqueued that nobody would count.

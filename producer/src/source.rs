@@ -1,4 +1,4 @@
-//! Where the bytes of a file come from: a path or standard input, plain or compressed.
+//! Where the bytes of a file come from: a path, standard input, or a URL; plain or compressed.
 //!
 //! Knows nothing of rows. Damage to the compression comes out as a [`SourceError`] inside the I/O error.
 
@@ -6,18 +6,24 @@ mod compression;
 mod error;
 mod file_name;
 mod progress;
+mod seekable;
+mod spool;
 pub(crate) mod temporary;
 mod unpack;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek as _, Write as _};
-use std::path::Path;
 use std::sync::Arc;
 
+use crate::location::Location;
+use crate::object::{ObjectError, ObjectRanges, OpenObject};
 pub(crate) use compression::Compression;
 pub(crate) use error::{SourceError, is_of_the_system};
-pub(crate) use file_name::{compression_of, delimiter_of, display_name, format_of};
+pub(crate) use file_name::{compression_of, delimiter_of, format_of};
 pub use progress::Progress;
+pub(crate) use seekable::Seekable;
+use seekable::refuse_shrunk;
+use spool::Spool;
 use unpack::Unpacked;
 
 /// U+FEFF in UTF-8. It may begin a text; inside one it shows that another file was appended.
@@ -30,34 +36,56 @@ type Bytes = Box<dyn Read + Send>;
 
 /// A file just opened, at its first byte.
 pub(crate) struct Source {
-    /// The same file if it is a regular one; standard input and named pipes cannot be read from any place.
-    regular_file: Option<File>,
+    origin: Origin,
     pub(crate) compression: Option<Compression>,
     pub(crate) progress: Arc<Progress>,
     bytes: Bytes,
 }
 
+/// What a file is read from.
+enum Origin {
+    /// A regular file.
+    File(File),
+    Object(OpenObject),
+    /// Standard input, a named pipe or an upload, which cannot be read from any place.
+    Stream,
+}
+
 impl Source {
-    /// Opens `path`, `-` being standard input, and detects the compression by the first bytes.
-    pub(crate) fn open(path: &Path) -> Result<Self, SourceError> {
-        if file_name::is_standard_input(path) {
-            return Self::new(Box::new(io::stdin()), None, None);
-        }
+    /// Opens a file, and detects the compression by the first bytes. A URL needs the context of the runtime, and a thread that may block.
+    pub(crate) fn open(file: &Location) -> Result<Self, SourceError> {
+        let path = match file {
+            Location::Standard => return Self::from_reader(Box::new(io::stdin()), None),
+            Location::Url(url) => {
+                let (object, bytes) = OpenObject::open(url)?;
+                let size = object.size();
+                return Self::new(Box::new(bytes), Origin::Object(object), size);
+            }
+            Location::Path(path) => path,
+        };
         let file = File::open(path).map_err(SourceError::CannotOpen)?;
         let metadata = file.metadata().map_err(SourceError::CannotOpen)?;
         if metadata.is_dir() {
             return Err(SourceError::Directory);
         }
-        let regular_file = metadata.is_file().then(|| file.try_clone()).transpose()?;
-        Self::new(Box::new(file), regular_file, metadata.is_file().then_some(metadata.len()))
+        if !metadata.is_file() {
+            return Self::from_reader(Box::new(file), None);
+        }
+        let regular_file = file.try_clone()?;
+        Self::new(Box::new(file), Origin::File(regular_file), Some(metadata.len()))
     }
 
-    fn new(bytes: Bytes, regular_file: Option<File>, size: Option<u64>) -> Result<Self, SourceError> {
+    /// Takes bytes that come from elsewhere, `size` of them if that is known.
+    pub(crate) fn from_reader(bytes: Bytes, size: Option<u64>) -> Result<Self, SourceError> {
+        Self::new(bytes, Origin::Stream, size)
+    }
+
+    fn new(bytes: Bytes, origin: Origin, size: Option<u64>) -> Result<Self, SourceError> {
         let progress = Arc::new(Progress::of(size));
-        let file = regular_file.as_ref().map(File::try_clone).transpose()?;
+        let file = if let Origin::File(file) = &origin { Some(file.try_clone()?) } else { None };
         let counted = CountedBytes { bytes, progress: Arc::clone(&progress), file };
         let (head, bytes) = peek(counted, Compression::MAGIC_BYTES)?;
-        Ok(Self { regular_file, compression: Compression::detect(&head), progress, bytes })
+        Ok(Self { origin, compression: Compression::detect(&head), progress, bytes })
     }
 
     /// The text in the file, without compression and byte order mark.
@@ -77,15 +105,22 @@ impl Source {
         Ok(Box::new(text))
     }
 
-    /// The file itself, or a decompressed copy in a temporary file if the file is compressed or not a regular one.
-    pub(crate) fn seekable(mut self) -> Result<File, SourceError> {
-        match self.regular_file.take() {
-            Some(mut file) if self.compression.is_none() => {
+    /// The file itself, or a decompressed copy in a temporary file if the file is compressed or cannot be read from any place.
+    pub(crate) fn seekable(self) -> Result<Seekable, SourceError> {
+        match &self.origin {
+            Origin::File(file) if self.compression.is_none() => {
+                let mut file = file.try_clone()?;
                 file.rewind()?;
-                Ok(file)
+                return Ok(Seekable::file(file)?);
             }
-            _ => copy_to_temporary(self.unpacked()),
+            Origin::Object(object) if self.compression.is_none() => {
+                if let Some(ranges) = ObjectRanges::of(object.clone()) {
+                    return Ok(Seekable::Object(Spool::of(ranges)));
+                }
+            }
+            _ => {}
         }
+        Ok(Seekable::file(copy_to_temporary(self.unpacked())?)?)
     }
 
     fn unpacked(self) -> Bytes {
@@ -101,7 +136,7 @@ const BINARY_MAGIC_BYTES: usize = 10;
 
 /// The format of a file that is no UTF-8 text, by its first bytes, and what to do about it.
 fn detect_binary(head: &[u8]) -> Option<&'static str> {
-    const KNOWN: [(&[u8], &str); 8] = [
+    const KNOWN: [(&[u8], &str); 10] = [
         (b"\xff\xfe", "UTF-16 text; save the file as UTF-8"),
         (b"\xfe\xff", "UTF-16 text; save the file as UTF-8"),
         (b"PK\x03\x04", "a ZIP archive, as a workbook of Excel is one; unpack it, or save the sheet as CSV"),
@@ -109,6 +144,8 @@ fn detect_binary(head: &[u8]) -> Option<&'static str> {
         (b"BZh", "bzip2 data; unpack the file, or pack it with gzip or zstd"),
         (b"\xfd7zXZ", "xz data; unpack the file, or pack it with gzip or zstd"),
         (b"PAR1", "Parquet; say so with --format parquet, or by a name ending in .parquet"),
+        (b"<!DOCTYPE ", "a page in HTML; a server may want a login, or the address is that of a page about the file"),
+        (b"<!doctype ", "a page in HTML; a server may want a login, or the address is that of a page about the file"),
         (b"PARE", "encrypted Parquet; write it without encryption"),
     ];
     // A header of CSV may begin with the three letters.
@@ -155,8 +192,10 @@ impl Read for CountedBytes {
             match self.bytes.read(out) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) if !out.is_empty() => {
-                    if let (Some(file), Some(size)) = (&self.file, self.progress.size_if_incomplete()) {
-                        refuse_shrunk(file, size)?;
+                    match (&self.file, self.progress.size_if_incomplete()) {
+                        (Some(file), Some(size)) => refuse_shrunk(file, size)?,
+                        (None, Some(expected)) => return Err(SourceError::CutShort { expected }.into()),
+                        (_, None) => {}
                     }
                     return Ok(0);
                 }
@@ -164,18 +203,12 @@ impl Read for CountedBytes {
                     self.progress.add_bytes(read);
                     return Ok(read);
                 }
+                // What is read above tells only these errors from damage to the data.
+                Err(error) if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<ObjectError>) => {
+                    return Err(SourceError::from(error).into());
+                }
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-/// Refuses a file that is shorter than the `size` it had when it was opened: what is left would pass for the whole.
-///
-/// Files below `/proc` and `/sys` may end before their size; they keep it, and pass.
-pub(crate) fn refuse_shrunk(file: &File, size: u64) -> Result<(), SourceError> {
-    match file.metadata()?.len() {
-        found if found < size => Err(SourceError::Shrunk { expected: size, found }),
-        _ => Ok(()),
     }
 }

@@ -22,8 +22,8 @@ pub fn parse<A: Parser>() -> A {
     parse_from(arguments).unwrap_or_else(|error| exit_with(&error))
 }
 
-/// Ends the process with an error or with the requested help. The error is written without waiting long for its reader, and without AMQP URLs:
-/// one in the wrong place may contain a password.
+/// Ends the process with an error or with the requested help. The error is written without waiting long for its reader, without AMQP URLs,
+/// and without what may be secret in others: one in the wrong place may contain a password or a signature.
 fn exit_with(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         error.exit();
@@ -32,7 +32,7 @@ fn exit_with(error: &clap::Error) -> ! {
     let message = if in_colour { error.render().ansi().to_string() } else { error.render().to_string() };
     let values = env::args_os().chain(env::vars_os().map(|(_, value)| value));
     let values: Vec<String> = values.map(|value| value.to_string_lossy().into_owned()).collect();
-    drop(Stderr.write_all(without_urls(&message, &values).as_bytes()));
+    drop(Stderr.write_all(without_secrets(&without_urls(&message, &values), &values).as_bytes()));
     flush_stderr();
     process::exit(error.exit_code())
 }
@@ -49,6 +49,17 @@ fn without_urls(text: &str, values: &[String]) -> String {
     urls.extend(urls.clone().iter().map(|url| format!("{url:?}").trim_matches('"').to_owned()));
     urls.sort_by_key(|url| std::cmp::Reverse(url.len()));
     urls.iter().fold(text.to_owned(), |text, url| text.replace(url.as_str(), "amqp://***"))
+}
+
+/// `text` without user, password and query of the URLs in `values`.
+fn without_secrets(text: &str, values: &[String]) -> String {
+    let secrets = values.iter().filter_map(|value| value.split_once("://")).flat_map(|(_, rest)| {
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+        [address.rsplit_once('@').map_or("", |(user, _)| user), query]
+    });
+    let mut secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
 /// Parses `arguments`, the program's name first, and the environment. An empty variable counts as unset: scripts and manifests have no
@@ -110,5 +121,18 @@ mod tests {
             assert!(!shown.contains("cret") && shown.contains("amqp://***"), "{shown}");
         }
         assert_eq!(without_urls("no such flag", &["producer".to_owned()]), "no such flag");
+    }
+
+    #[test]
+    fn of_any_other_url_the_user_the_password_and_the_query_are_not_shown() {
+        for (value, shown) in [
+            ("https://ann:secret@host/x.csv?sig=secret", "invalid value 'https://***@host/x.csv?***'"),
+            ("--to=s3://key:secret@bucket/x", "invalid value '--to=s3://***@bucket/x'"),
+            ("https://host/a@b.csv", "invalid value 'https://***@b.csv'"),
+            ("s3://bucket/x.csv", "invalid value 's3://bucket/x.csv'"),
+        ] {
+            let text = format!("invalid value '{value}'");
+            assert_eq!(without_secrets(&text, &["producer".to_owned(), value.to_owned()]), shown);
+        }
     }
 }

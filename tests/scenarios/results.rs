@@ -32,7 +32,7 @@ fn finished_job(fleet: &Fleet) {
 
 fn fetch(fleet: &Fleet, name: &str) {
     let fetched = fleet.producer(&["results", "j", "--to", name, "--output", "json"]).expect(0).json();
-    let expected = json!({ "job": "j", "state": "failed", "rows": 40, "file": name });
+    let expected = json!({ "job": "j", "state": "failed", "rows": 40, "file": name, "manifest": "x.manifest.json" });
     assert_eq!(fetched, expected);
 }
 
@@ -124,6 +124,35 @@ fn a_finished_jobs_results_are_one_row_a_company_and_the_same_in_every_format() 
 }
 
 #[test]
+fn a_manifest_beside_the_results_says_what_they_are_and_of_what_bytes() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    finished_job(&fleet);
+    fetch(&fleet, "x.csv");
+    let manifest = |name: &str| -> Value { serde_json::from_slice(&std::fs::read(fleet.path(name)).unwrap()).unwrap() };
+    let (found, contents) = (manifest("x.manifest.json"), std::fs::read(fleet.path("x.csv")).unwrap());
+    let hash = std::process::Command::new("sha256sum").arg(fleet.path("x.csv")).output().unwrap().stdout;
+    let hash = String::from_utf8(hash).unwrap();
+    let part = json!({
+        "file": "x.csv", "format": "csv", "compression": null, "bytes": contents.len(), "rows": 40,
+        "sha256": hash.split_whitespace().next(),
+    });
+    assert_eq!(found["parts"], json!([part]));
+    assert_eq!(found["counts"], json!({ "total": 40, "succeeded": 36, "failed": 4, "cancelled": 0, "rows": 40 }));
+    let status = fleet.status("j");
+    for key in ["job", "model", "state", "source", "content_hash", "opened_at", "done_at"] {
+        assert_eq!(found[key], status[key], "{key}");
+    }
+    assert_eq!([&found["partial"], &found["round"], &found["type"]], [&json!(false), &json!(0), &json!("rollcall.results.v1")]);
+    assert!(found["written_at"].as_str() > found["done_at"].as_str() && found["rollcall_version"].is_string(), "{found}");
+    // Of what has no name later there is none.
+    fleet.producer(&["results", "j", "--to", "-"]).expect(0);
+    fleet.producer(&["results", "j", "--to", "/dev/null", "--format", "csv"]).expect(0);
+    let names = std::fs::read_dir(fleet.path("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.contains("manifest")).collect::<Vec<_>>(), ["x.manifest.json"]);
+}
+
+#[test]
 fn without_a_file_a_few_results_are_shown() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
@@ -152,6 +181,11 @@ fn an_unfinished_job_gives_its_results_only_where_a_part_is_asked_for() {
     }
     fleet.producer(&["results", "j"]).expect(1);
     fleet.producer(&["results", "j", "--to", "x.jsonl", "--partial"]).expect(0);
+    let manifest: Value = serde_json::from_slice(&std::fs::read(fleet.path("x.manifest.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&manifest["partial"], &manifest["counts"]["rows"], &manifest["state"]),
+        (&json!(true), &json!(3), &json!("running"))
+    );
     let ids: Vec<String> =
         jsonl_rows(&fleet.path("x.jsonl")).into_iter().map(|mut row| row.remove("company_id").unwrap()).collect();
     assert_eq!(ids, ["a", "b", "c"]);

@@ -1,7 +1,5 @@
 //! The flags of `producer enqueue`.
 
-use std::path::PathBuf;
-
 use clap::builder::FalseyValueParser;
 use rollcall_shared::message::{Job, Model, Priority, Settings};
 
@@ -9,14 +7,15 @@ use super::deadline::Deadline;
 use super::failures::FailureArgs;
 use super::reading::ReadingArgs;
 use crate::error::ProducerError;
+use crate::location::Location;
 
 const JOB: &str = "Job";
 
 /// Which file to enqueue, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EnqueueArgs {
-    /// CSV, JSON Lines or Parquet, each also gzip or zstd; - is standard input
-    pub file: PathBuf,
+    /// CSV, JSON Lines or Parquet, each also gzip or zstd: a path, a URL (s3://, gs://, az://, https://), or - for standard input
+    pub file: Location,
     /// The model to score with; it names the work queue
     #[arg(long, short, env = "ROLLCALL_MODEL", required_unless_present = "continue_job", help_heading = JOB)]
     pub model: Option<Model>,

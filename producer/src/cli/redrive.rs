@@ -1,11 +1,10 @@
 //! The flags of `producer redrive`.
 
-use std::path::PathBuf;
-
 use clap::builder::FalseyValueParser;
 use rollcall_shared::message::{Delimiter, Format, Indices, Job};
 
 use super::column_name::column_name;
+use crate::location::Location;
 
 const COMPANIES: &str = "Companies";
 const RECORDS: &str = "Records";
@@ -24,9 +23,9 @@ pub struct RedriveArgs {
     /// Companies at these indices, whatever their outcome, such as 3 or 3,17-20
     #[arg(long, value_name = "INDICES", help_heading = COMPANIES)]
     pub index: Option<Indices>,
-    /// Take the records from this file [default: from the failed results]
+    /// Take the records from this file: a path or a URL [default: from the failed results]
     #[arg(long, help_heading = RECORDS)]
-    pub file: Option<PathBuf>,
+    pub file: Option<Location>,
     /// The file's format [default: as the job was enqueued, else by its name]
     #[arg(long, env = "ROLLCALL_FORMAT", value_enum, help_heading = RECORDS)]
     pub format: Option<Format>,

@@ -1,11 +1,10 @@
 //! The flags of `producer score`.
 
-use std::path::PathBuf;
-
 use rollcall_shared::message::{Format, Model};
 
 use super::failures::FailureArgs;
 use super::reading::ReadingArgs;
+use crate::location::Location;
 
 const SCORING: &str = "Scoring";
 const RESULTS: &str = "Results";
@@ -13,8 +12,8 @@ const RESULTS: &str = "Results";
 /// Which file to score, by what, and where to write the results.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ScoreArgs {
-    /// CSV, JSON Lines or Parquet, each also gzip or zstd; - is standard input
-    pub file: PathBuf,
+    /// CSV, JSON Lines or Parquet, each also gzip or zstd: a path, a URL (s3://, gs://, az://, https://), or - for standard input
+    pub file: Location,
     /// The scorer: bayes:PATH.bif, a network in BIF or XMLBIF, also in gzip; or "command:PROGRAM ARGUMENT ..."
     #[arg(long, env = "ROLLCALL_SCORER", value_name = "KIND:TARGET", help_heading = SCORING)]
     pub scorer: String,
@@ -24,10 +23,10 @@ pub struct ScoreArgs {
     /// The name by which work is routed; with AMQP_URL it must be given, and must be used for this scorer alone [default: score]
     #[arg(long, short, env = "ROLLCALL_MODEL", help_heading = SCORING)]
     pub model: Option<Model>,
-    /// Write all results to this file: .csv, .tsv, .jsonl, .ndjson or .parquet by its name, each also .gz or .zst; - is standard
-    /// output, as CSV
+    /// Write all results to this file, or to an object (s3://, gs://, az://): .csv, .tsv, .jsonl, .ndjson or .parquet by its name, each
+    /// also .gz or .zst, with a manifest beside it; - is standard output, as CSV
     #[arg(long, env = "ROLLCALL_TO", help_heading = RESULTS)]
-    pub to: PathBuf,
+    pub to: Location,
     /// The format of the file that --to names [default: by its name; CSV for standard output]
     #[arg(long, value_enum, help_heading = RESULTS)]
     pub results_format: Option<Format>,

@@ -19,6 +19,11 @@ impl BadInput {
         Self { file: file.to_owned(), fault }
     }
 
+    /// A file that cannot be opened.
+    pub(crate) fn of_source(file: &str, error: SourceError) -> Self {
+        Self::in_file(file, error.into())
+    }
+
     pub(super) fn in_row(file: &str, row: u32, fault: Fault) -> Self {
         Self { file: file.to_owned(), fault: fault.in_row(row) }
     }

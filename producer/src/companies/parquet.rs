@@ -8,8 +8,8 @@ mod times;
 
 mod encoder;
 
-use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use super::bad_input::{Fault, Reason};
 use super::columns::{self, Column};
 use super::json_object;
 use super::row::{Header, Row, Rows};
-use crate::source::{Progress, SourceError, refuse_shrunk};
+use crate::source::{Progress, Seekable, SourceError};
 use encoder::Encoder;
 use int96::{Int96Column, SecondsReader};
 
@@ -37,32 +37,48 @@ const BATCH_ROWS: usize = 1024;
 /// The most bytes of a batch, by what the file states about its columns: a batch of large rows has fewer of them.
 const BATCH_BYTES: i64 = 4 << 20;
 
-/// Reads the schema of `file` and checks the columns that will be read.
-pub(super) fn open(file: File, options: &ReadOptions, progress: &Arc<Progress>) -> Result<(Header, Rows), Fault> {
-    guarded(|| {
-        let metadata = load(&file)?;
-        let names: Vec<_> = metadata.schema().fields().iter().map(|field| field.name().trim().to_owned()).collect();
-        let columns = columns::select(&names, options)?;
-        for column in &columns {
-            supported::check(&metadata, column.position).map_err(|reason| Fault::from(reason).in_field(&column.name))?;
-        }
-        let rows = metadata.metadata().file_metadata().num_rows();
-        progress.set_total_rows(u64::try_from(rows).unwrap_or_default());
-        let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
-        let batch_rows = batch_rows(&metadata, &positions);
-        let seconds = SecondsReader::open(&file, &metadata, &positions, batch_rows)?;
-        let metadata = if seconds.is_some() { int96::read_in(&metadata, TimeUnit::Nanosecond)? } else { metadata };
-        let (copy, size) = (file.try_clone()?, file.metadata()?.len());
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-        let projection = ProjectionMask::roots(builder.parquet_schema(), positions);
-        let batches = builder.with_projection(projection).with_batch_size(batch_rows).build()?;
-        let header = Header::of(&columns, None);
-        let reads_all = options.columns.is_empty();
-        let progress = Arc::clone(progress);
-        let (number, batch) = (0, Vec::new().into_iter());
-        let rows = ParquetRows { batches, file: copy, size, seconds, columns, reads_all, number, progress, batch };
-        Ok((header, Box::new(rows.fuse()) as Rows))
-    })
+/// Reads the schema of `data` and checks the columns that will be read.
+pub(super) fn open(data: Seekable, options: &ReadOptions, progress: &Arc<Progress>) -> Result<(Header, Rows), Fault> {
+    let again = data.try_clone()?;
+    let opened = guarded(|| open_whole(data, options, progress));
+    // The library keeps only the text of an error from below.
+    opened.map_err(|fault| again.trouble().map_or(fault, Fault::from))
+}
+
+fn open_whole(data: Seekable, options: &ReadOptions, progress: &Arc<Progress>) -> Result<(Header, Rows), Fault> {
+    let metadata = load(&data)?;
+    let names: Vec<_> = metadata.schema().fields().iter().map(|field| field.name().trim().to_owned()).collect();
+    let columns = columns::select(&names, options)?;
+    for column in &columns {
+        supported::check(&metadata, column.position).map_err(|reason| Fault::from(reason).in_field(&column.name))?;
+    }
+    let rows = metadata.metadata().file_metadata().num_rows();
+    progress.set_total_rows(u64::try_from(rows).unwrap_or_default());
+    let positions: Vec<usize> = columns.iter().map(|column| column.position).collect();
+    data.plan(&column_chunks(&metadata, &positions));
+    let batch_rows = batch_rows(&metadata, &positions);
+    let seconds = SecondsReader::open(&data, &metadata, &positions, batch_rows)?;
+    let metadata = if seconds.is_some() { int96::read_in(&metadata, TimeUnit::Nanosecond)? } else { metadata };
+    let copy = data.try_clone()?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(data, metadata);
+    let projection = ProjectionMask::roots(builder.parquet_schema(), positions);
+    let batches = builder.with_projection(projection).with_batch_size(batch_rows).build()?;
+    let header = Header::of(&columns, None);
+    let reads_all = options.columns.is_empty();
+    let progress = Arc::clone(progress);
+    let (number, batch) = (0, Vec::new().into_iter());
+    let rows = ParquetRows { batches, data: copy, seconds, columns, reads_all, number, progress, batch };
+    Ok((header, Box::new(rows.fuse()) as Rows))
+}
+
+/// Where the columns at these positions are in the file, by row groups.
+fn column_chunks(metadata: &ArrowReaderMetadata, positions: &[usize]) -> Vec<Vec<Range<u64>>> {
+    let schema = metadata.metadata().file_metadata().schema_descr();
+    let is_read = |leaf: &usize| positions.contains(&schema.get_column_root_idx(*leaf));
+    let leaves: Vec<usize> = (0..schema.num_columns()).filter(is_read).collect();
+    let range = |(start, length): (u64, u64)| start..start.saturating_add(length);
+    let groups = metadata.metadata().row_groups().iter();
+    groups.map(|group| leaves.iter().map(|&leaf| range(group.column(leaf).byte_range())).collect()).collect()
 }
 
 /// How many rows to read at once, so that in no row group they have many more bytes than [`BATCH_BYTES`].
@@ -76,12 +92,12 @@ fn batch_rows(metadata: &ArrowReaderMetadata, positions: &[usize]) -> usize {
     groups.min().and_then(|rows| usize::try_from(rows).ok()).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
 }
 
-/// Loads the schema and the rest of the footer of `file`.
-fn load(file: &File) -> Result<ArrowReaderMetadata, Fault> {
-    ArrowReaderMetadata::load(file, ArrowReaderOptions::default()).map_err(|error| {
+/// Loads the schema and the rest of the footer.
+fn load(data: &Seekable) -> Result<ArrowReaderMetadata, Fault> {
+    ArrowReaderMetadata::load(data, ArrowReaderOptions::default()).map_err(|error| {
         // If the file can be read without the Arrow schema that its writer stored in it, the file is whole.
         let parquet_only = ArrowReaderOptions::default().with_skip_arrow_metadata(true);
-        match ArrowReaderMetadata::load(file, parquet_only) {
+        match ArrowReaderMetadata::load(data, parquet_only) {
             Ok(_) => Reason::UnknownType(error.to_string()).into(),
             Err(_) => error.into(),
         }
@@ -96,9 +112,8 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
 
 struct ParquetRows {
     batches: ParquetRecordBatchReader,
-    /// The same file, and the size that it had when it was opened.
-    file: File,
-    size: u64,
+    /// The same data.
+    data: Seekable,
     seconds: Option<SecondsReader>,
     columns: Vec<Column>,
     /// Whether all columns are read: otherwise a row that seems blank may have values in the others.
@@ -123,7 +138,7 @@ impl Iterator for ParquetRows {
                 Ok(None) => return None,
                 Err(fault) => {
                     let fault = fault.in_row(self.number.saturating_add(1));
-                    return Some(Err(refuse_shrunk(&self.file, self.size).err().map_or(fault, Fault::from)));
+                    return Some(Err(self.data.trouble().map_or(fault, Fault::from)));
                 }
             }
         }

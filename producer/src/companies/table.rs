@@ -1,7 +1,6 @@
 //! Opens a file of whichever format.
 
 use std::iter::Peekable;
-use std::path::Path;
 use std::sync::Arc;
 
 use rollcall_shared::message::{Format, Reading as ReadOptions};
@@ -9,6 +8,7 @@ use rollcall_shared::message::{Format, Reading as ReadOptions};
 use super::bad_input::{Fault, Reason};
 use super::row::{Header, Rows};
 use super::{csv, jsonl, parquet};
+use crate::location::Location;
 use crate::source::{Compression, Progress, Source, delimiter_of, format_of};
 
 /// An open file, its header read and checked.
@@ -21,14 +21,18 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Opens the file at `path` in the format asked for, or else the one that its name says, and reads its first row.
-    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, Fault> {
+    /// Opens a file in the format asked for, or else the one that its name says, and reads its first row.
+    pub fn open(file: &Location, options: &ReadOptions) -> Result<Self, Fault> {
         // First: a path that does not exist is reported as that, whatever its extension.
-        let source = Source::open(path)?;
-        let format = format_of(path, options.format).ok_or(Reason::UnknownFormat)?;
+        Self::read(Source::open(file)?, file, options)
+    }
+
+    /// Reads the first row of a source with the name of `file`.
+    pub fn read(source: Source, file: &Location, options: &ReadOptions) -> Result<Self, Fault> {
+        let format = format_of(file, options.format).ok_or(Reason::UnknownFormat)?;
         let (compression, progress) = (source.compression, Arc::clone(&source.progress));
         let (header, rows) = match format {
-            Format::Csv => csv::open(source.text()?, options, delimiter_of(path), &progress)?,
+            Format::Csv => csv::open(source.text()?, options, delimiter_of(file), &progress)?,
             Format::Jsonl => jsonl::open(source.text()?, options),
             Format::Parquet => parquet::open(source.seekable()?, options, &progress)?,
         };

@@ -1,10 +1,10 @@
 //! Writes a file, plain or compressed.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IntoInnerError, Write};
 
 use flate2::write::GzEncoder;
 
+use super::sink::{Sink, Written};
 use crate::source::Compression;
 
 /// Large enough that system calls cost nothing next to making the rows.
@@ -12,14 +12,14 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A file that is compressed as it is written, if it is to be.
 pub(crate) enum Packed {
-    Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
-    Zstd(zstd::Encoder<'static, BufWriter<File>>),
+    Plain(BufWriter<Sink>),
+    Gzip(GzEncoder<BufWriter<Sink>>),
+    Zstd(zstd::Encoder<'static, BufWriter<Sink>>),
 }
 
 impl Packed {
-    pub(crate) fn new(file: File, compression: Option<Compression>) -> io::Result<Packed> {
-        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+    pub(crate) fn new(sink: Sink, compression: Option<Compression>) -> io::Result<Packed> {
+        let file = BufWriter::with_capacity(BUFFER_BYTES, sink);
         Ok(match compression {
             None => Packed::Plain(file),
             Some(Compression::Gzip) => Packed::Gzip(GzEncoder::new(file, flate2::Compression::default())),
@@ -32,13 +32,13 @@ impl Packed {
     }
 
     /// Writes what is buffered, and the end of the compressed data, without which readers report a truncated file.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        let mut file = match self {
+    pub(crate) fn finish(self) -> io::Result<Written> {
+        let file = match self {
             Packed::Plain(file) => file,
             Packed::Gzip(encoder) => encoder.finish()?,
             Packed::Zstd(encoder) => encoder.finish()?,
         };
-        file.flush()
+        file.into_inner().map_err(IntoInnerError::into_error)?.finish()
     }
 }
 

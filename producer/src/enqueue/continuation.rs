@@ -1,7 +1,6 @@
 //! Continues a job whose producer was killed in mid-file.
 
 use std::fmt::Display;
-use std::path::Path;
 
 use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, connect};
@@ -11,6 +10,7 @@ use rollcall_shared::terminal::to_stderr;
 use crate::aggregator_client::AggregatorClient;
 use crate::cli::EnqueueArgs;
 use crate::error::ProducerError;
+use crate::location::Location;
 use crate::source::format_of;
 
 /// The job's `opened` event, and the index to continue from: every company before it is enqueued.
@@ -52,7 +52,7 @@ fn refuse_ended(status: &JobStatus) -> Result<(), ProducerError> {
 }
 
 fn refuse_other_file(status: &JobStatus, args: &EnqueueArgs, content_hash: Option<&str>) -> Result<(), ProducerError> {
-    let (job, file) = (&status.job, args.file.display());
+    let (job, file) = (&status.job, &args.file);
     let source = status.source.as_deref().unwrap_or("?");
     match (status.settings.content_hash.as_deref(), content_hash) {
         (Some(expected), Some(found)) if expected == found => Ok(()),
@@ -86,7 +86,8 @@ fn opened(status: JobStatus, args: &EnqueueArgs) -> Result<Opened, ProducerError
 pub(super) fn reading(opened: &Opened, args: &EnqueueArgs) -> Result<Reading, ProducerError> {
     let (job, then) = (&opened.job, opened.settings.reading.clone());
     let now = &args.reading;
-    let format = format_of(Path::new(&opened.source), then.format);
+    let source = opened.source.parse().unwrap_or_else(|_| Location::Path(opened.source.clone().into()));
+    let format = format_of(&source, then.format);
     refuse_other(job, "--format", format.as_ref(), now.format.as_ref())?;
     refuse_other(job, "--delimiter", then.delimiter.as_ref(), now.delimiter.as_ref())?;
     let named = |columns: &[String]| (!columns.is_empty()).then(|| columns.join(","));

@@ -4,6 +4,7 @@ use indicatif::HumanCount;
 use rollcall_shared::terminal::{escape_lines, to_stderr};
 use serde_json::json;
 
+use crate::blocking::on_a_thread;
 use crate::cli::{EnqueueArgs, Output};
 use crate::companies::Companies;
 use crate::error::ProducerError;
@@ -13,7 +14,12 @@ use crate::output::print;
 ///
 /// # Errors
 /// [`ProducerError::BadInput`] if the file cannot be read to its end; [`ProducerError::Usage`] if a row is bad.
-pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), ProducerError> {
+pub async fn dry_run(args: EnqueueArgs, output: Output) -> Result<(), ProducerError> {
+    // Whatever reads an object must not run on a thread of the runtime.
+    on_a_thread(move || check(&args, output)).await?
+}
+
+fn check(args: &EnqueueArgs, output: Output) -> Result<(), ProducerError> {
     let mut companies = Companies::open(&args.file, &args.reading.reading())?;
     let (detected, progress) = (companies.detected(), companies.progress());
     let (mut good, mut bad_rows, mut bad) = (0_u64, 0_u64, Vec::new());
@@ -31,7 +37,7 @@ pub fn dry_run(args: &EnqueueArgs, output: Output) -> Result<(), ProducerError> 
             }
         }
     }
-    let file = args.file.display();
+    let file = &args.file;
     let document = json!({
         "file": file.to_string(),
         "companies": good,

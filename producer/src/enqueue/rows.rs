@@ -1,6 +1,5 @@
 //! Reads a file's companies on a thread of its own, and hands them over in batches.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -9,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::blocking::start_thread;
 use crate::companies::{BadInput, Companies, Company, Detected, Progress, ReadOptions};
 use crate::error::ProducerError;
+use crate::location::Location;
 use crate::read_ahead::{Batch, Gone, Receiver, Sender, read_ahead};
 
 /// Companies that are read before the job is opened: a bad file is mostly bad from its first rows.
@@ -54,22 +54,30 @@ impl Rows {
     ///
     /// Every row is checked; only companies whose index is `wanted` are handed over.
     pub(crate) async fn open(
-        file: PathBuf,
+        file: Location,
         options: ReadOptions,
+        wanted: impl Fn(u32) -> bool + Send + 'static,
+    ) -> Result<Rows, ProducerError> {
+        Rows::read(move || Companies::open(file, &options), wanted).await
+    }
+
+    /// The same for companies that `open` takes from elsewhere, such as an upload, on the thread that reads them.
+    pub(crate) async fn read(
+        open: impl FnOnce() -> Result<Companies, BadInput> + Send + 'static,
         wanted: impl Fn(u32) -> bool + Send + 'static,
     ) -> Result<Rows, ProducerError> {
         let (to, batches) = read_ahead();
         let (looked, first_looked) = oneshot::channel();
         let runtime = Handle::current();
         start_thread(move || {
-            let opened = Companies::open(&file, &options).and_then(|mut companies| Ok((look_at(&mut companies)?, companies)));
+            let opened = open().and_then(|mut companies| Ok((look_at(&mut companies)?, companies)));
             match opened {
                 Ok(((first, is_small), companies)) => {
                     let (detected, progress) = (Some(companies.detected()), companies.progress());
                     if looked.send(Ok(FirstLook { is_small, detected, progress })).is_ok() {
                         let all = first.into_iter().map(Ok).chain(companies);
                         let unwanted = |row: &Result<Company, BadInput>| row.as_ref().is_ok_and(|company| !wanted(company.index));
-                        runtime.block_on(read(all.filter(|row| !unwanted(row)), &to));
+                        hand_over_all(all.filter(|row| !unwanted(row)), &to, &runtime);
                     }
                 }
                 Err(bad) => drop(looked.send(Err(bad))),
@@ -110,7 +118,7 @@ fn look_at(companies: &mut Companies) -> Result<(Vec<Company>, bool), BadInput> 
 }
 
 /// Hands over what is read, until the end, or until the receiver is gone because the job has ended.
-async fn read(companies: impl Iterator<Item = Result<Company, BadInput>>, to: &Sender<Next>) {
+fn hand_over_all(companies: impl Iterator<Item = Result<Company, BadInput>>, to: &Sender<Next>, runtime: &Handle) {
     let mut batch = Batch::new();
     let mut last = Next::End;
     for company in companies {
@@ -124,12 +132,12 @@ async fn read(companies: impl Iterator<Item = Result<Company, BadInput>>, to: &S
                 break;
             }
         }
-        if batch.is_full() && hand_over(&mut batch, to).await.is_err() {
+        if batch.is_full() && runtime.block_on(hand_over(&mut batch, to)).is_err() {
             return;
         }
     }
-    if hand_over(&mut batch, to).await.is_ok() {
-        drop(to.send(last, 0).await);
+    if runtime.block_on(hand_over(&mut batch, to)).is_ok() {
+        drop(runtime.block_on(to.send(last, 0)));
     }
 }
 

@@ -1,7 +1,6 @@
 //! Finds the records of the companies: in a file, or in the job's failed results in the ledger.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use indicatif::HumanCount;
 use roaring::RoaringBitmap;
@@ -14,13 +13,14 @@ use crate::cli::{MAX_RECORD_BYTES, RedriveArgs};
 use crate::companies::{BadInput, Companies, Company, ReadOptions};
 use crate::enqueue::rows::{Next, Rows, hand_over};
 use crate::error::ProducerError;
+use crate::location::Location;
 use crate::read_ahead::{Batch, Sender};
 use crate::results::replay::{Replay, Replayed};
 
 /// A source that has the record of every selected company.
 pub(super) enum Records {
     /// The rows of a file.
-    File { file: PathBuf, options: ReadOptions },
+    File { file: Location, options: ReadOptions },
     /// The job's failed results.
     Ledger { status: Box<JobStatus>, broker: BrokerArgs },
 }
@@ -50,16 +50,20 @@ pub(super) async fn count_rows(args: &RedriveArgs, opened: &Reading) -> Result<O
     Ok(Some(rows))
 }
 
-fn refuse_read_once(file: &Path) -> Result<(), ProducerError> {
-    let pipe = fs::metadata(file).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
-    if !pipe && file.as_os_str() != "-" {
+fn refuse_read_once(file: &Location) -> Result<(), ProducerError> {
+    let is_read_once = match file {
+        Location::Standard => true,
+        Location::Path(path) => fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()),
+        Location::Url(_) => false,
+    };
+    if !is_read_once {
         return Ok(());
     }
-    let found = if pipe { file.display().to_string() } else { "standard input".to_owned() };
+    let found = file.input_name();
     Err(ProducerError::Usage(format!("expected a file that can be read twice, found {found}; give the file itself")))
 }
 
-fn count(file: &Path, options: &ReadOptions) -> Result<u64, BadInput> {
+fn count(file: &Location, options: &ReadOptions) -> Result<u64, BadInput> {
     let mut rows = 0;
     for company in Companies::open(file, options)? {
         company?;

@@ -2,7 +2,6 @@
 //! be scored in place of another.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use rollcall_shared::broker::BrokerConnection;
 use rollcall_shared::message::{JobStatus, ResultBody};
@@ -11,6 +10,7 @@ use rollcall_shared::topology::Topology;
 use crate::blocking::on_a_thread;
 use crate::companies::{Companies, ReadOptions};
 use crate::error::ProducerError;
+use crate::location::Location;
 use crate::results::replay::{Replay, Replayed};
 
 /// How many companies are compared: those with the job's first results. In a file with another order, nearly all differ.
@@ -21,7 +21,7 @@ const COMPARED: usize = 1_000;
 /// # Errors
 /// [`ProducerError::Usage`] if a row has another company's id.
 pub(super) async fn verify(
-    file: PathBuf,
+    file: Location,
     options: ReadOptions,
     status: &JobStatus,
     link: &BrokerConnection,
@@ -39,7 +39,7 @@ pub(super) async fn verify(
     on_a_thread(move || compare(&file, &options, ids)).await?
 }
 
-fn compare(file: &Path, options: &ReadOptions, mut ids: HashMap<u32, String>) -> Result<(), ProducerError> {
+fn compare(file: &Location, options: &ReadOptions, mut ids: HashMap<u32, String>) -> Result<(), ProducerError> {
     // A result that cannot be read has no id.
     ids.retain(|_, id| !id.is_empty());
     let mut companies = Companies::open(file, options)?;
@@ -48,8 +48,7 @@ fn compare(file: &Path, options: &ReadOptions, mut ids: HashMap<u32, String>) ->
         let found = company.company_id;
         if let Some(expected) = ids.remove(&company.index).filter(|expected| *expected != found) {
             return Err(ProducerError::Usage(format!(
-                "{}, row {}: expected company {expected:?}, which the job has there, found {found:?}; give the job's file, with its rows in the same order",
-                file.display(),
+                "{file}, row {}: expected company {expected:?}, which the job has there, found {found:?}; give the job's file, with its rows in the same order",
                 u64::from(company.index) + 1
             )));
         }

@@ -1,15 +1,14 @@
 //! Writes results to a file, row by row.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use rollcall_shared::message::{Format, ResultBody, ResultHeaders};
 use rollcall_shared::terminal::{escape_controls, escape_json};
 
 use super::columns::{COLUMNS, csv_fields};
 use super::parquet::ParquetWriter;
-use crate::destination::{Layout, Packed};
+use crate::destination::{Layout, Packed, Sink, Written};
 use crate::read_ahead::Receiver;
 
 /// Results as they come from the ledger: headers and body.
@@ -29,9 +28,9 @@ enum FormatWriter {
 }
 
 impl Writer {
-    fn new(file: File, layout: Layout) -> io::Result<Writer> {
-        let on_a_terminal = file.is_terminal();
-        let packed = Packed::new(file, layout.compression)?;
+    fn new(sink: Sink, layout: Layout) -> io::Result<Writer> {
+        let on_a_terminal = sink.is_terminal();
+        let packed = Packed::new(sink, layout.compression)?;
         let format = match layout.format {
             Format::Jsonl => FormatWriter::Jsonl(Box::new(packed)),
             Format::Csv => {
@@ -45,8 +44,8 @@ impl Writer {
     }
 
     /// Writes all `results` until their sender is dropped.
-    pub(super) fn write_all(file: File, layout: Layout, mut results: Receiver<Results>) -> io::Result<Writer> {
-        let mut writer = Writer::new(file, layout)?;
+    pub(super) fn write_all(sink: Sink, layout: Layout, mut results: Receiver<Results>) -> io::Result<Writer> {
+        let mut writer = Writer::new(sink, layout)?;
         while let Some(results) = results.blocking_recv() {
             for (counted, body) in &results {
                 writer.write(&ResultBody::read(counted, body))?;
@@ -67,7 +66,7 @@ impl Writer {
     }
 
     /// Completes the file.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(super) fn finish(self) -> io::Result<Written> {
         match self.format {
             FormatWriter::Jsonl(lines) => lines.finish(),
             FormatWriter::Csv(mut writer) => {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::object::ObjectError;
+
 /// It also travels inside an [`io::Error`], so that a [`io::Read`] can report it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
@@ -17,6 +19,10 @@ pub(crate) enum SourceError {
          it was read; enqueue it again when nobody writes to it"
     )]
     Shrunk { expected: u64, found: u64 },
+    #[error("expected {expected} bytes, found the end before; send it again")]
+    CutShort { expected: u64 },
+    #[error(transparent)]
+    Object(Box<ObjectError>),
     #[error("expected {0} data to the end, found it cut short; the rows before are whole: get the whole file")]
     Truncated(&'static str),
     #[error("expected {method} data, found it damaged ({found}); get the file again")]
@@ -47,6 +53,7 @@ impl SourceError {
     pub(crate) fn is_of_the_environment(&self) -> bool {
         match self {
             Self::CannotOpen(error) | Self::Unreadable(error) => is_of_the_system(error),
+            Self::Object(error) => error.is_of_the_environment(),
             Self::TemporaryFile { .. } | Self::Shrunk { .. } => true,
             _ => false,
         }
@@ -55,7 +62,10 @@ impl SourceError {
 
 impl From<io::Error> for SourceError {
     fn from(error: io::Error) -> Self {
-        error.downcast().unwrap_or_else(Self::Unreadable)
+        error
+            .downcast()
+            .or_else(|error| error.downcast().map(|error| Self::Object(Box::new(error))))
+            .unwrap_or_else(Self::Unreadable)
     }
 }
 

@@ -3,7 +3,6 @@
 //! The library reads them as nanoseconds in 64 bits, which hold the years 1677 to 2262 and wrap around beyond, or as seconds, which
 //! hold every day there is. So these columns are read twice, and the two values are combined.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -21,6 +20,7 @@ use parquet::basic::Type;
 use super::super::bad_input::{Fault, Reason};
 use super::encoder::Encoder;
 use super::times::write_timestamp;
+use crate::source::Seekable;
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
@@ -71,7 +71,7 @@ pub(super) struct Int96Column {
 impl SecondsReader {
     /// Reads those of the columns at `positions` that are INT96; `None` if none is.
     pub fn open(
-        file: &File,
+        data: &Seekable,
         metadata: &ArrowReaderMetadata,
         positions: &[usize],
         batch_rows: usize,
@@ -85,7 +85,7 @@ impl SecondsReader {
         if columns.is_empty() {
             return Ok(None);
         }
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, read_in(metadata, TimeUnit::Second)?);
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(data.try_clone()?, read_in(metadata, TimeUnit::Second)?);
         let projection = ProjectionMask::roots(builder.parquet_schema(), columns.iter().map(|column| positions[column.position]));
         Ok(Some(Self { batches: builder.with_projection(projection).with_batch_size(batch_rows).build()?, columns }))
     }

@@ -193,3 +193,21 @@ fn what_is_packed_twice_or_is_no_text_is_named() {
         }
     }
 }
+
+#[test]
+fn an_upload_is_read_as_a_file_of_its_name_and_not_taken_for_whole_before_its_size() {
+    let table = many_rows();
+    let upload = |name: &str, bytes: Vec<u8>, size: Option<usize>| {
+        let size = size.map(|size| size as u64);
+        Companies::from_reader(name, Box::new(std::io::Cursor::new(bytes)), size, &ReadOptions::default())
+    };
+    let packed = gzip(table.as_bytes());
+    for (name, size) in [("a.csv", Some(packed.len())), ("a.csv.gz", None)] {
+        let companies = upload(name, packed.clone(), size).ok().unwrap();
+        assert_eq!(companies.map(Result::unwrap).count(), 50_000);
+    }
+    let companies = upload("a.csv", table.clone().into_bytes(), Some(table.len() + 1)).ok().unwrap();
+    let error = companies.last().unwrap().unwrap_err();
+    assert!(error.ends_file() && error.to_string().starts_with("a.csv, row 50001: expected "), "{error}");
+    assert!(upload("a", table.into_bytes(), None).err().unwrap().to_string().contains("--format"));
+}
