@@ -23,6 +23,7 @@ mod ipv6;
 mod machine_trouble;
 mod main_job;
 mod memory;
+mod object_storage;
 mod orphans;
 mod paused;
 mod poison;
