@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollcall_shared::broker::{BrokerConnection, BrokerError, LeaderClient};
-use rollcall_shared::message::{CompanySet, Indices, Job, JobStatus, Model, Query, Reply, ScaleSignal};
+use rollcall_shared::message::{CompanySet, Indices, Job, JobStatus, JobsPage, Model, Query, Reply, ScaleSignal};
 use rollcall_shared::topology::Topology;
 use tokio::time::{sleep, timeout};
 
@@ -55,6 +55,17 @@ impl AggregatorClient {
     pub async fn jobs(&mut self) -> Result<Vec<JobStatus>, ProducerError> {
         match self.query(&Query::Jobs).await? {
             Reply::Jobs(jobs) => Ok(jobs),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The status of some jobs, the newest first, and `before` of the next page if there are more.
+    ///
+    /// # Errors
+    /// If no aggregator answers, or the broker fails.
+    pub async fn page(&mut self, page: JobsPage) -> Result<(Vec<JobStatus>, Option<u64>), ProducerError> {
+        match self.query(&Query::Page(page)).await? {
+            Reply::Page { jobs, next } => Ok((jobs, next)),
             other => Err(unexpected(other)),
         }
     }
@@ -124,6 +135,16 @@ impl AggregatorClient {
         self.leader.is_leader_up().await
     }
 
+    /// Whether its channel is open.
+    pub fn is_connected(&self) -> bool {
+        self.leader.is_connected()
+    }
+
+    /// Closes its channel.
+    pub async fn close(&self) {
+        self.leader.close().await;
+    }
+
     async fn query(&mut self, query: &Query) -> Result<Reply, ProducerError> {
         Ok(self.leader.ask(query, ANSWER_WITHIN).await?)
     }
@@ -140,7 +161,7 @@ fn not_as_expected(status: &JobStatus, words: &str) -> ProducerError {
 fn unexpected(reply: Reply) -> ProducerError {
     match reply {
         Reply::Refused(why) => ProducerError::AggregatorRefused(why),
-        Reply::Job(_) | Reply::Jobs(_) | Reply::Companies(_) | Reply::Scale(_) => {
+        Reply::Job(_) | Reply::Jobs(_) | Reply::Page { .. } | Reply::Companies(_) | Reply::Scale(_) => {
             ProducerError::UnreadableReply("a reply to another query".to_owned())
         }
     }

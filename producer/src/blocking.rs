@@ -21,6 +21,18 @@ pub(crate) fn on_a_thread<T: Send + 'static>(
     }
 }
 
+/// Runs the future that `start` returns on a thread of its own, beside the runtime: what supervises a connection cannot move between threads.
+/// A caller that drops the future that is returned leaves the thread to finish.
+///
+/// # Errors
+/// As [`on_a_thread`].
+pub(crate) fn on_a_thread_of_its_own<T: Send + 'static, F: Future<Output = T>>(
+    start: impl FnOnce() -> F + Send + 'static,
+) -> impl Future<Output = Result<T, ProducerError>> {
+    let runtime = Handle::current();
+    on_a_thread(move || runtime.block_on(start()))
+}
+
 /// Starts a thread that ends with the process. It is in the context of the runtime, which reads objects for it.
 ///
 /// # Errors

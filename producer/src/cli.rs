@@ -6,7 +6,9 @@ mod enqueue;
 mod failures;
 mod reading;
 mod redrive;
+mod results_to;
 mod score;
+mod serve;
 
 use clap::builder::FalseyValueParser;
 use rollcall_shared::broker::BrokerArgs;
@@ -19,7 +21,9 @@ pub use failures::FailureArgs;
 pub(crate) use reading::MAX_RECORD_BYTES;
 pub use reading::ReadingArgs;
 pub use redrive::RedriveArgs;
+pub use results_to::ResultsTo;
 pub use score::ScoreArgs;
+pub use serve::ServeArgs;
 
 use crate::location::Location;
 
@@ -127,6 +131,12 @@ Without AMQP_URL it starts a RabbitMQ of its own, which must be installed. What 
         /// The job
         job: Job,
     },
+    /// Run the gateway: a page and an API for uploads, jobs that start by themselves, results that follow, webhooks
+    #[command(after_help = "Examples:
+  producer serve
+  producer serve --listen 0.0.0.0:8443 --config gateway.toml
+  producer serve --config gateway.toml --check")]
+    Serve(ServeArgs),
     /// Write synthetic companies as CSV, to try things out with
     #[command(after_help = "Example:
   producer generate --companies 1000 --to companies.csv")]
@@ -136,7 +146,13 @@ Without AMQP_URL it starts a RabbitMQ of its own, which must be installed. What 
 impl Command {
     /// Whether it uses a broker that runs already.
     pub(crate) fn uses_broker(&self) -> bool {
-        !matches!(self, Command::Enqueue(EnqueueArgs { dry_run: true, .. }) | Command::Generate(_) | Command::Score(_))
+        !matches!(
+            self,
+            Command::Enqueue(EnqueueArgs { dry_run: true, .. })
+                | Command::Generate(_)
+                | Command::Score(_)
+                | Command::Serve(ServeArgs { check: true, .. })
+        )
     }
 }
 
@@ -192,6 +208,7 @@ impl ProducerArgs {
             | Command::Results(_)
             | Command::Failures { .. }
             | Command::Redrive(_)
+            | Command::Serve(_)
             | Command::Generate(_) => false,
         }
     }

@@ -124,7 +124,7 @@ impl Companies {
     }
 
     /// Takes a file from a reader, such as the body of an upload. Its `name` tells its format if `options` do not; of a reader that ends
-    /// before `size`, the rows are not all.
+    /// before `size`, the rows are not all; one that has more than `max_unpacked` bytes once it is decompressed is refused.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -132,10 +132,12 @@ impl Companies {
         name: &str,
         reader: Box<dyn Read + Send>,
         size: Option<u64>,
+        max_unpacked: u64,
         options: &ReadOptions,
     ) -> Result<Self, BadInput> {
         let file = Location::Path(PathBuf::from(name));
-        let table = Source::from_reader(reader, size).map_err(Fault::from).and_then(|source| Table::read(source, &file, options));
+        let source = Source::from_reader(reader, size).map(|source| source.with_limit(max_unpacked));
+        let table = source.map_err(Fault::from).and_then(|source| Table::read(source, &file, options));
         Self::of(table, name.to_owned(), options)
     }
 

@@ -16,16 +16,16 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use indicatif::HumanCount;
-use rollcall_shared::broker::{BrokerArgs, connect};
+use rollcall_shared::broker::connect;
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Done, Job, Model, Opened, Opening, Timestamp};
 use rollcall_shared::terminal::to_stderr;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::aggregator_client::AggregatorClient;
+use crate::broker_session::BrokerAccess;
 use crate::cli::{EnqueueArgs, Output};
-use crate::companies::Progress;
+use crate::companies::{BadInput, Companies, Progress};
 use crate::error::ProducerError;
 use crate::fleet::is_consumed;
 use crate::location::Location;
@@ -48,6 +48,7 @@ pub(crate) struct Prepared {
     scope: Scope,
     rows: Rows,
     file: Location,
+    stays_open_if_unreadable: bool,
 }
 
 /// Enqueues the file; with `--wait`, follows the job to its end.
@@ -55,7 +56,12 @@ pub(crate) struct Prepared {
 /// # Errors
 /// [`ProducerError::BadInput`] if one of the first rows is bad: nothing is enqueued then. [`ProducerError::Aborted`] if a row further
 /// down is: the job is cancelled then.
-pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
+pub(crate) async fn enqueue(
+    args: EnqueueArgs,
+    broker: BrokerAccess,
+    output: Output,
+    shutdown: &Shutdown,
+) -> Result<(), ProducerError> {
     let prepared = tokio::select! {
         prepared = prepare(&args, &broker) => prepared?,
         () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted; nothing was enqueued".to_owned())),
@@ -64,10 +70,8 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
         return watch::conclude(&enqueue_and_follow(prepared, &broker, shutdown).await?, output);
     }
     prepared.print_detected();
-    let Prepared { opened, scope, rows, .. } = prepared;
-    let (job, model) = (opened.job.clone(), opened.model.clone());
-    let progress = Arc::clone(&rows.first_look().progress);
-    let total = JobPublisher::new(opened, scope, rows, Arc::default()).publish_all(&broker, shutdown).await?;
+    let (job, model) = (prepared.opened.job.clone(), prepared.opened.model.clone());
+    let (total, progress) = prepared.publish(&broker, shutdown).await?;
     print_remarks(&job, &progress);
     warn_if_nobody_scores(&job, &model, &broker).await;
     print(output, &json!({ "job": job, "model": model, "total": total, "blank_rows": progress.blank_rows() }), || {
@@ -82,7 +86,7 @@ pub async fn enqueue(args: EnqueueArgs, broker: BrokerArgs, output: Output, shut
 /// As [`enqueue`].
 pub(crate) async fn enqueue_and_follow(
     prepared: Prepared,
-    broker: &BrokerArgs,
+    broker: &BrokerAccess,
     shutdown: &Shutdown,
 ) -> Result<Done, ProducerError> {
     prepared.print_detected();
@@ -91,7 +95,7 @@ pub(crate) async fn enqueue_and_follow(
     let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.first_look().progress));
     let publishing = JobPublisher::new(opened, scope, rows, Arc::clone(&enqueued)).publish_all(broker, shutdown);
     let enqueue = EnqueueProgress { opening, companies: enqueued, file: Arc::clone(&progress) };
-    let following = watch::follow(&job, broker, shutdown, Some(enqueue));
+    let following = watch::follow(&job, broker.args(), shutdown, Some(enqueue));
     let done = publish_and_follow(publishing, following).await?;
     print_remarks(&job, &progress);
     Ok(done)
@@ -101,7 +105,7 @@ pub(crate) async fn enqueue_and_follow(
 ///
 /// # Errors
 /// As [`enqueue`].
-pub(crate) async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<Prepared, ProducerError> {
+pub(crate) async fn prepare(args: &EnqueueArgs, broker: &BrokerAccess) -> Result<Prepared, ProducerError> {
     let content_hash = content_hash(&args.file).await?;
     let continued = match &args.continue_job {
         Some(job) => Some(continuation::position(job, args, content_hash.as_deref(), broker).await?),
@@ -115,12 +119,24 @@ pub(crate) async fn prepare(args: &EnqueueArgs, broker: &BrokerArgs) -> Result<P
     let rows = Rows::open(file, reading, move |index| u64::from(index) >= from).await?;
     let (opened, scope) = match continued {
         Some((opened, position)) => (opened, Scope::From(position)),
-        None => {
-            let opened = new_job(args, content_hash, rows.first_look().is_small, broker).await?;
-            (opened, Scope::Whole { name_is_given: args.job.is_some() })
-        }
+        None => new_job(args, args.file.to_string(), content_hash, &rows, broker).await?,
     };
-    Ok(Prepared { opened, scope, rows, file: args.file.clone() })
+    Ok(Prepared { opened, scope, rows, file: args.file.clone(), stays_open_if_unreadable: false })
+}
+
+/// Reads the first of the companies that `open` opens, which come from `source`; publishes nothing.
+///
+/// # Errors
+/// As [`enqueue`].
+pub(crate) async fn prepare_companies(
+    args: &EnqueueArgs,
+    source: String,
+    open: impl FnOnce() -> Result<Companies, BadInput> + Send + 'static,
+    broker: &BrokerAccess,
+) -> Result<Prepared, ProducerError> {
+    let rows = Rows::read(open, |_| true).await?;
+    let (opened, scope) = new_job(args, source, None, &rows, broker).await?;
+    Ok(Prepared { opened, scope, rows, file: args.file.clone(), stays_open_if_unreadable: false })
 }
 
 impl Prepared {
@@ -130,35 +146,52 @@ impl Prepared {
             to_stderr(format_args!("job {}: {} is {detected}", self.opened.job, self.file));
         }
     }
+
+    /// Leaves the job open if its file cannot be read on for a reason that is not the file's.
+    pub(crate) fn keep_open_if_unreadable(self) -> Prepared {
+        Prepared { stays_open_if_unreadable: true, ..self }
+    }
+
+    /// Publishes all of the job; returns the number of its companies, and how the file was read.
+    ///
+    /// # Errors
+    /// As [`enqueue`].
+    pub(crate) async fn publish(self, broker: &BrokerAccess, shutdown: &Shutdown) -> Result<(u64, Arc<Progress>), ProducerError> {
+        let Prepared { opened, scope, rows, stays_open_if_unreadable, .. } = self;
+        let progress = Arc::clone(&rows.first_look().progress);
+        let publisher = JobPublisher::new(opened, scope, rows, Arc::default());
+        let publisher = if stays_open_if_unreadable { publisher.stay_open_if_unreadable() } else { publisher };
+        let total = publisher.publish_all(broker, shutdown).await?;
+        Ok((total, progress))
+    }
 }
 
-/// The `opened` event of a new job.
+/// The `opened` event of a new job whose companies come from `source`.
 async fn new_job(
     args: &EnqueueArgs,
+    source: String,
     content_hash: Option<String>,
-    is_small: bool,
-    broker: &BrokerArgs,
-) -> Result<Opened, ProducerError> {
+    rows: &Rows,
+    broker: &BrokerAccess,
+) -> Result<(Opened, Scope), ProducerError> {
     if let Some(job) = &args.job {
         refuse_taken_name(job, broker).await?;
     }
     let model = args.model.clone().ok_or_else(|| ProducerError::Usage("expected --model, found none".to_owned()))?;
-    Ok(Opened {
-        job: args.job.clone().unwrap_or_else(Job::unique),
-        opening: Some(Opening::unique()),
-        model,
-        source: args.file.to_string(),
-        opened_at: Some(Timestamp::now()),
-        settings: args.settings(content_hash, is_small)?,
-    })
+    let job = args.job.clone().unwrap_or_else(Job::unique);
+    let mut settings = args.settings(content_hash, rows.first_look().is_small)?;
+    settings.results_to = args.results_to.as_ref().map(|to| to.of_job(&job, &model, &source)).transpose()?;
+    let opened = Opened { job, opening: Some(Opening::unique()), model, source, opened_at: Some(Timestamp::now()), settings };
+    Ok((opened, Scope::Whole { name_is_given: args.job.is_some() }))
 }
 
 /// A job's name is its identity: the aggregator would not count companies of a second file under the same name.
-async fn refuse_taken_name(job: &Job, broker: &BrokerArgs) -> Result<(), ProducerError> {
-    let link = connect(broker, "rollcall producer: is the job's name free").await?;
-    let mut aggregator = AggregatorClient::open(&link, &broker.topology()).await?;
+async fn refuse_taken_name(job: &Job, broker: &BrokerAccess) -> Result<(), ProducerError> {
+    let mut session = broker.session("rollcall producer: is the job's name free").await?;
+    let aggregator = session.aggregator().await?;
     let found =
         if aggregator.is_aggregator_up().await? { aggregator.find_job(job).await } else { Err(ProducerError::NoAggregator) };
+    session.close().await;
     match found {
         Ok(None) => Ok(()),
         Ok(Some(status)) => Err(ProducerError::JobNameTaken { job: job.clone(), taken: format!("which is {}", status.state) }),
@@ -205,9 +238,9 @@ fn print_remarks(job: &Job, progress: &Progress) {
 
 /// Says so if no consumer takes work of the model, since nobody waits for the job and would be told. All of it is enqueued, so no failure
 /// here is one of the command.
-pub(crate) async fn warn_if_nobody_scores(job: &Job, model: &Model, broker: &BrokerArgs) {
+pub(crate) async fn warn_if_nobody_scores(job: &Job, model: &Model, broker: &BrokerAccess) {
     let asked = async {
-        let link = connect(broker, "rollcall producer: is anybody consuming").await?;
+        let link = connect(broker.args(), "rollcall producer: is anybody consuming").await?;
         let found = is_consumed(&link, &broker.topology(), model).await;
         link.close().await;
         found

@@ -22,19 +22,21 @@ const EXAMPLES: usize = 3;
 /// The cause under which the aggregator counts failures of a job with too many causes.
 const OTHER_CAUSES: &str = "other";
 
+/// Failures for one cause.
 #[derive(Serialize)]
-struct Cause {
-    cause: String,
-    count: u64,
-    examples: Vec<Example>,
+pub(crate) struct Cause {
+    pub(crate) cause: String,
+    pub(crate) count: u64,
+    pub(crate) examples: Vec<Example>,
 }
 
+/// A company that failed.
 #[derive(Serialize)]
-struct Example {
-    index: u32,
-    company_id: String,
-    attempt: u32,
-    message: String,
+pub(crate) struct Example {
+    pub(crate) index: u32,
+    pub(crate) company_id: String,
+    pub(crate) attempt: u32,
+    pub(crate) message: String,
 }
 
 type Examples = BTreeMap<String, Vec<Example>>;
@@ -44,24 +46,27 @@ type Examples = BTreeMap<String, Vec<Example>>;
 /// # Errors
 /// If there is no such job, or the aggregator or the broker fails.
 pub async fn show(job: &Job, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
-    let (status, mut examples) = tokio::select! {
+    let causes = tokio::select! {
         found = find(job, broker) => found?,
         () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted".to_owned())),
     };
-    let cause = |CauseCount { cause, count }| Cause { examples: examples.remove(&cause).unwrap_or_default(), cause, count };
-    let causes: Vec<Cause> = status.causes.into_iter().map(cause).collect();
     print(output, &causes, || in_words(job, &causes))
 }
 
-async fn find(job: &Job, broker: &BrokerArgs) -> Result<(JobStatus, Examples), ProducerError> {
+/// The failures of a job by cause, the most frequent first, with examples.
+///
+/// # Errors
+/// As [`show`].
+pub(crate) async fn find(job: &Job, broker: &BrokerArgs) -> Result<Vec<Cause>, ProducerError> {
     let link = connect(broker, &format!("rollcall producer: failures of {job}")).await?;
     let topology = broker.topology();
     let mut aggregator = AggregatorClient::open(&link, &topology).await?;
     let status = aggregator.job(job).await?;
     let latest = LatestRound::of(&link, &topology, &mut aggregator, &status).await?;
-    let examples = examples(Replay::open(&link, &topology, &status).await?, latest, &status).await?;
+    let mut examples = examples(Replay::open(&link, &topology, &status).await?, latest, &status).await?;
     link.close().await;
-    Ok((status, examples))
+    let cause = |CauseCount { cause, count }| Cause { examples: examples.remove(&cause).unwrap_or_default(), cause, count };
+    Ok(status.causes.into_iter().map(cause).collect())
 }
 
 async fn examples(mut replay: Replay, mut latest: LatestRound, status: &JobStatus) -> Result<Examples, ProducerError> {

@@ -10,18 +10,18 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct FleetStatus {
     /// Consumers that are subscribed to the model's queues.
-    consumers: u32,
+    pub(crate) consumers: u32,
     /// How many of them have answered.
-    answered: u32,
+    pub(crate) answered: u32,
     /// Companies that these have taken and not yet answered for.
-    held: u64,
+    pub(crate) held: u64,
     /// Companies in the model's queues, of any priority, of jobs that are neither paused nor ended: as many as there may be, where others
     /// are in the queues too. Companies that wait for their next attempt are not among them.
-    waiting: u64,
+    pub(crate) waiting: u64,
     /// Companies without an outcome of the model's paused jobs, in whichever queue they are.
-    paused: u64,
+    pub(crate) paused: u64,
     /// Companies whose next attempt is not due yet, as far as that is known.
-    due_later: u64,
+    pub(crate) due_later: u64,
     /// Messages in the model's queues: those that wait, and those of paused and ended jobs that no consumer has met yet. The broker does
     /// not tell them apart.
     queued: u64,
@@ -31,10 +31,10 @@ pub(crate) struct FleetStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
     /// What all that have answered score in a second when all their threads are busy; `None` if none has scored a company yet.
-    companies_per_second: Option<f64>,
+    pub(crate) companies_per_second: Option<f64>,
     /// Results that a subscriber's queue has refused.
     #[serde(skip_serializing_if = "is_zero")]
-    results_refused: u64,
+    pub(crate) results_refused: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -75,6 +75,12 @@ impl FleetStatus {
         }
     }
 
+    /// So many consumers that hold and score nothing.
+    #[cfg(test)]
+    pub(crate) fn example(consumers: u32) -> FleetStatus {
+        FleetStatus::of(Backlog { normal: 0, express: 0, quarantined: 0, consumers }, &[])
+    }
+
     /// With what the leader knows of the model's jobs: no more companies wait than have no outcome.
     pub(crate) fn with_work_left(self, left: &ScaleSignal) -> FleetStatus {
         FleetStatus { waiting: self.queued.min(left.unfinished), paused: left.paused, due_later: left.due_later, ..self }
@@ -83,6 +89,11 @@ impl FleetStatus {
     /// Whether any consumer takes work.
     pub(crate) fn has_consumers(&self) -> bool {
         self.consumers > 0
+    }
+
+    /// Whether none of the consumers can score.
+    pub(crate) fn all_are_broken(&self) -> bool {
+        self.fault.is_some() && self.broken >= self.consumers
     }
 
     /// Why not all of the consumers score; `None` if they do.

@@ -1,11 +1,12 @@
 //! Cancel, pause and resume: publishes the event to the ledger, and waits until the aggregator has acted on it.
 
 use indicatif::HumanCount;
-use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, Publisher, connect};
+use lapin::Channel;
+use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher};
 use rollcall_shared::message::{Cancelled, Event, Job, JobEvent, JobStatus, Pause, State, Timestamp};
 use rollcall_shared::topology::Topology;
 
-use crate::aggregator_client::AggregatorClient;
+use crate::broker_session::BrokerAccess;
 use crate::cli::Output;
 use crate::error::ProducerError;
 use crate::output::print;
@@ -15,7 +16,7 @@ use crate::status::done_in_words;
 ///
 /// # Errors
 /// [`ProducerError::JobState`] if the job has ended already.
-pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
+pub(crate) async fn cancel(job: &Job, broker: &BrokerAccess, output: Output) -> Result<(), ProducerError> {
     let status = end(job, "a person cancelled it", broker).await?;
     if status.state != State::Cancelled {
         return Err(ProducerError::JobState(format!(
@@ -33,7 +34,7 @@ pub async fn cancel(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
 ///
 /// # Errors
 /// [`ProducerError::JobState`] if the job has ended already.
-pub(crate) async fn end(job: &Job, reason: &str, broker: &BrokerArgs) -> Result<JobStatus, ProducerError> {
+pub(crate) async fn end(job: &Job, reason: &str, broker: &BrokerAccess) -> Result<JobStatus, ProducerError> {
     let event = |status: &JobStatus| {
         let (reason, redrives) = (reason.to_owned(), status.redrives);
         JobEvent::Cancelled(Cancelled { job: job.clone(), reason, total: None, redrives, opening: None })
@@ -45,20 +46,36 @@ pub(crate) async fn end(job: &Job, reason: &str, broker: &BrokerArgs) -> Result<
 ///
 /// # Errors
 /// [`ProducerError::JobState`] if the job has ended.
-pub async fn pause(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
-    let event = |_: &JobStatus| JobEvent::Paused(Pause { job: job.clone(), at: Some(Timestamp::now()) });
-    let status = control(job, event, broker, ["pause", "be paused"], |status| status.state == State::Paused).await?;
+pub(crate) async fn pause(job: &Job, broker: &BrokerAccess, output: Output) -> Result<(), ProducerError> {
+    let status = set_aside(job, broker).await?;
     print(output, &status, || format!("job {job} is paused; `producer resume {job}` resumes it"))
+}
+
+/// Pauses a job, and returns its status.
+///
+/// # Errors
+/// As [`pause`].
+pub(crate) async fn set_aside(job: &Job, broker: &BrokerAccess) -> Result<JobStatus, ProducerError> {
+    let event = |_: &JobStatus| JobEvent::Paused(Pause { job: job.clone(), at: Some(Timestamp::now()) });
+    control(job, event, broker, ["pause", "be paused"], |status| status.state == State::Paused).await
 }
 
 /// Resumes a paused job.
 ///
 /// # Errors
 /// [`ProducerError::JobState`] if the job has ended.
-pub async fn resume(job: &Job, broker: &BrokerArgs, output: Output) -> Result<(), ProducerError> {
-    let event = |_: &JobStatus| JobEvent::Resumed(Pause { job: job.clone(), at: Some(Timestamp::now()) });
-    let status = control(job, event, broker, ["resume", "go on"], |status| status.state != State::Paused).await?;
+pub(crate) async fn resume(job: &Job, broker: &BrokerAccess, output: Output) -> Result<(), ProducerError> {
+    let status = go_on(job, broker).await?;
     print(output, &status, || format!("job {job} is {}", status.state))
+}
+
+/// Resumes a paused job, and returns its status.
+///
+/// # Errors
+/// As [`resume`].
+pub(crate) async fn go_on(job: &Job, broker: &BrokerAccess) -> Result<JobStatus, ProducerError> {
+    let event = |_: &JobStatus| JobEvent::Resumed(Pause { job: job.clone(), at: Some(Timestamp::now()) });
+    control(job, event, broker, ["resume", "go on"], |status| status.state != State::Paused).await
 }
 
 /// Publishes `event` of a job that has not ended, and waits until its status is as `expected`. `verb` and `words` say for errors what is
@@ -66,21 +83,20 @@ pub async fn resume(job: &Job, broker: &BrokerArgs, output: Output) -> Result<()
 async fn control(
     job: &Job,
     event: impl FnOnce(&JobStatus) -> JobEvent,
-    broker: &BrokerArgs,
+    broker: &BrokerAccess,
     [verb, words]: [&str; 2],
     expected: impl Fn(&JobStatus) -> bool,
 ) -> Result<JobStatus, ProducerError> {
-    let link = connect(broker, &format!("rollcall producer: control {job}")).await?;
-    let topology = broker.topology();
-    let mut aggregator = AggregatorClient::open(&link, &topology).await?;
-    let status = aggregator.job(job).await?;
+    let mut session = broker.session(&format!("rollcall producer: control {job}")).await?;
+    let status = session.aggregator().await?.job(job).await?;
     if let Some(ended) = ended_in_words(&status, verb) {
+        session.close().await;
         return Err(ProducerError::JobState(ended));
     }
-    publish_event(&link, &topology, event(&status)).await?;
-    let status = aggregator.wait_until(job, words, expected).await?;
-    link.close().await;
-    Ok(status)
+    publish_event(session.link(), session.channel().await?, &broker.topology(), event(&status)).await?;
+    let status = session.aggregator().await?.wait_until(job, words, expected).await;
+    session.close().await;
+    status
 }
 
 /// How a job has ended, and what may be done instead of what `verb` says; `None` if it has not ended.
@@ -102,9 +118,14 @@ fn ended_in_words(status: &JobStatus, verb: &str) -> Option<String> {
 }
 
 /// Publishes an event, and returns when the ledger has it.
-pub(crate) async fn publish_event(link: &BrokerConnection, topology: &Topology, event: JobEvent) -> Result<(), BrokerError> {
+pub(crate) async fn publish_event(
+    link: &BrokerConnection,
+    channel: Channel,
+    topology: &Topology,
+    event: JobEvent,
+) -> Result<(), BrokerError> {
     let message = Event::now(event).message(topology.events()).map_err(BrokerError::NotJson)?;
-    let publisher = Publisher::on(link, link.channel().await?).await?;
+    let publisher = Publisher::on(link, channel).await?;
     publisher.with_ledger_fallback(topology).publish_now((), message).await?;
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod companies;
 pub mod enqueue;
 
 mod aggregator_client;
+mod broker_session;
 pub mod failures;
 mod fleet;
 pub mod job_control;
@@ -21,6 +22,7 @@ pub mod score;
 mod source;
 
 mod object;
+pub mod serve;
 pub mod status;
 pub mod watch;
 

@@ -22,6 +22,7 @@ use client::Object;
 pub(crate) use download::{ObjectBytes, OpenObject};
 pub(crate) use error::ObjectError;
 pub(crate) use ranges::ObjectRanges;
+pub(crate) use tls::install_tls;
 pub(crate) use upload::{Upload, UploadWriter, check, upload};
 
 use crate::location::ObjectUrl;

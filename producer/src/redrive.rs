@@ -11,10 +11,11 @@ use indicatif::HumanCount;
 use roaring::RoaringBitmap;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, connect};
 use rollcall_shared::lifecycle::Shutdown;
-use rollcall_shared::message::{Indices, Job, JobEvent, JobStatus, Opened, Redriven, Timestamp};
+use rollcall_shared::message::{Indices, Job, JobEvent, JobStatus, Model, Opened, Redriven, Timestamp};
 use serde_json::json;
 
 use crate::aggregator_client::AggregatorClient;
+use crate::broker_session::BrokerAccess;
 use crate::cli::{Output, RedriveArgs};
 use crate::enqueue::content_hash::pin;
 use crate::enqueue::job_publisher::{JobPublisher, Scope};
@@ -38,38 +39,61 @@ struct Prepared {
     rows: Rows,
 }
 
+/// Companies that were enqueued once more.
+pub(crate) struct EnqueuedAgain {
+    pub(crate) model: Model,
+    pub(crate) companies: u64,
+    /// How often the job has been redriven now.
+    pub(crate) round: u32,
+}
+
 /// Enqueues the companies that `args` select; with `--wait`, follows the job to its end.
 ///
 /// # Errors
 /// Nothing is enqueued if a company's record cannot be found. Once something may have changed, every error is
 /// [`ProducerError::RedriveIncomplete`].
 pub async fn redrive(args: RedriveArgs, broker: &BrokerArgs, output: Output, shutdown: &Shutdown) -> Result<(), ProducerError> {
-    let mut prepared = tokio::select! {
-        prepared = prepare(&args, broker) => prepared?,
-        () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted; nothing was redriven".to_owned())),
-    };
-    let round = match prepared.status.done_at {
-        Some(_) => reopen(&mut prepared, &args, broker, shutdown).await?,
-        // No outcome is revoked: the first result of a company counts, of this enqueuing or of one that was thought lost.
-        None => prepared.status.redrives,
-    };
-    let Prepared { link, opened, selected, rows, .. } = prepared;
-    let (job, model, companies) = (args.job.clone(), opened.model.clone(), selected.len());
-    let publisher = JobPublisher::new(opened, Scope::Redriven { round }, rows, Arc::new(AtomicU64::new(0)));
-    let published = publisher.publish_all(broker, shutdown).await.map_err(|error| incomplete(&args, error))?;
-    if published < companies {
-        let lost = format!("expected {companies} records, found {published}");
-        return Err(incomplete(&args, ProducerError::LedgerIncomplete(lost)));
-    }
-    link.close().await;
+    let EnqueuedAgain { model, companies, round } = enqueue_again(&args, broker, shutdown).await?;
+    let job = args.job;
     if args.wait {
         let done = watch::follow(&job, broker, shutdown, None).await?;
         return watch::conclude(&done, output);
     }
-    warn_if_nobody_scores(&job, &model, broker).await;
+    warn_if_nobody_scores(&job, &model, &BrokerAccess::Direct(broker.clone())).await;
     print(output, &json!({ "job": job, "companies": companies, "redrives": round }), || {
         format!("job {job}: enqueued {} companies once more\nfollow it with `producer watch {job}`", HumanCount(companies))
     })
+}
+
+/// Enqueues the companies that `args` select.
+///
+/// # Errors
+/// As [`redrive`].
+pub(crate) async fn enqueue_again(
+    args: &RedriveArgs,
+    broker: &BrokerArgs,
+    shutdown: &Shutdown,
+) -> Result<EnqueuedAgain, ProducerError> {
+    let mut prepared = tokio::select! {
+        prepared = prepare(args, broker) => prepared?,
+        () = shutdown.requested() => return Err(ProducerError::Interrupted("interrupted; nothing was redriven".to_owned())),
+    };
+    let round = match prepared.status.done_at {
+        Some(_) => reopen(&mut prepared, args, broker, shutdown).await?,
+        // No outcome is revoked: the first result of a company counts, of this enqueuing or of one that was thought lost.
+        None => prepared.status.redrives,
+    };
+    let Prepared { link, opened, selected, rows, .. } = prepared;
+    let (model, companies) = (opened.model.clone(), selected.len());
+    let access = BrokerAccess::Direct(broker.clone());
+    let publisher = JobPublisher::new(opened, Scope::Redriven { round }, rows, Arc::new(AtomicU64::new(0)));
+    let published = publisher.publish_all(&access, shutdown).await.map_err(|error| incomplete(args, error))?;
+    if published < companies {
+        let lost = format!("expected {companies} records, found {published}");
+        return Err(incomplete(args, ProducerError::LedgerIncomplete(lost)));
+    }
+    link.close().await;
+    Ok(EnqueuedAgain { model, companies, round })
 }
 
 /// Finds the companies and their records; changes nothing.
@@ -122,7 +146,7 @@ async fn reopen(
         opening: status.opening,
     };
     let reopened = async {
-        publish_event(link, &broker.topology(), JobEvent::Redriven(redriven)).await?;
+        publish_event(link, link.channel().await?, &broker.topology(), JobEvent::Redriven(redriven)).await?;
         aggregator.wait_until(&job, "be redriven", |status| status.redrives >= round).await
     };
     let now = tokio::select! {

@@ -41,6 +41,7 @@ fn removed(command: &Command) -> Vec<(&'static str, &'static str, bool)> {
         Command::Results(args) => vec![("ROLLCALL_PARTIAL", "--partial", args.partial)],
         Command::Generate(args) => vec![("ROLLCALL_SEED", "--seed", args.seed != GenerateArgs::SEED)],
         Command::Score(_)
+        | Command::Serve(_)
         | Command::Status { .. }
         | Command::Watch { .. }
         | Command::Failures { .. }

@@ -150,6 +150,21 @@ pub async fn write_to(
     Ok(Some(Fetched { status, rows, manifest }))
 }
 
+/// Writes all results of a job into a sink that is not kept, such as the answer of a request.
+///
+/// # Errors
+/// As [`fetch`]; those of the job itself before anything is written.
+pub(crate) async fn write_into(
+    sink: Sink,
+    layout: Layout,
+    job: &Job,
+    partial: bool,
+    link: &BrokerConnection,
+    topology: &Topology,
+) -> Result<(), ProducerError> {
+    write("the answer", sink, layout, job, partial, link, topology).await.map(drop)
+}
+
 /// Writes on a thread of its own, since a pipe may block while a signal has to be handled.
 async fn write(
     name: &str,
@@ -207,7 +222,7 @@ async fn replay(
     Ok((status, latest.seen()))
 }
 
-fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), ProducerError> {
+pub(crate) fn refuse_unfinished(status: &JobStatus, partial: bool) -> Result<(), ProducerError> {
     if status.done_at.is_some() || partial {
         return Ok(());
     }

@@ -5,11 +5,12 @@ use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::Format;
 
 use crate::blocking::on_a_thread;
+use crate::broker_session::BrokerAccess;
 use crate::cli::{Command, GenerateArgs, ProducerArgs};
 use crate::destination::{self, Layout, Packed, unless_reader_left};
 use crate::error::ProducerError;
 use crate::location::Location;
-use crate::{enqueue, failures, generate, job_control, redrive, results, score, status, watch};
+use crate::{enqueue, failures, generate, job_control, redrive, results, score, serve, status, watch};
 
 /// Runs the command that `args` name.
 ///
@@ -22,16 +23,17 @@ pub async fn run(args: ProducerArgs, shutdown: Shutdown) -> Result<(), ProducerE
     }
     match command {
         Command::Enqueue(enqueue) if enqueue.dry_run => enqueue::dry_run(enqueue, output).await,
-        Command::Enqueue(enqueue) => enqueue::enqueue(enqueue, broker, output, &shutdown).await,
+        Command::Enqueue(enqueue) => enqueue::enqueue(enqueue, BrokerAccess::Direct(broker), output, &shutdown).await,
         Command::Score(score) => score::score(score, broker, output, &shutdown).await,
         Command::Status { job } => status::show(job, &broker, output).await,
         Command::Watch { job } => watch::watch(job, &broker, output, &shutdown).await,
         Command::Failures { job } => failures::show(&job, &broker, output, &shutdown).await,
         Command::Redrive(redrive) => redrive::redrive(redrive, &broker, output, &shutdown).await,
-        Command::Cancel { job } => job_control::cancel(&job, &broker, output).await,
-        Command::Pause { job } => job_control::pause(&job, &broker, output).await,
-        Command::Resume { job } => job_control::resume(&job, &broker, output).await,
+        Command::Cancel { job } => job_control::cancel(&job, &BrokerAccess::Direct(broker), output).await,
+        Command::Pause { job } => job_control::pause(&job, &BrokerAccess::Direct(broker), output).await,
+        Command::Resume { job } => job_control::resume(&job, &BrokerAccess::Direct(broker), output).await,
         Command::Results(results) => results::fetch(results, &broker, output, &shutdown).await,
+        Command::Serve(serve) => serve::serve(serve, broker, &shutdown).await,
         Command::Generate(generate) => write_synthetic(generate, &shutdown).await,
     }
 }

@@ -18,6 +18,7 @@ use rollcall_shared::terminal::{escape_controls, to_stderr};
 use serde_json::json;
 
 use crate::aggregator_client::AggregatorClient;
+use crate::broker_session::BrokerAccess;
 use crate::cli::{EnqueueArgs, Output, PriorityChoice, ScoreArgs};
 use crate::destination::{self, is_standard_output};
 use crate::enqueue::Prepared;
@@ -71,7 +72,7 @@ pub async fn score(args: ScoreArgs, broker: BrokerArgs, output: Output, shutdown
         destination::check(&args.to, layout).await?;
         let check = [&fleet[..], &["--check-only".to_owned()]].concat();
         ChildProcess::start(CONSUMERS, &check, &broker, grace)?.succeeded().await?;
-        let prepared = enqueue::prepare(&enqueue_args(&args, model.clone()), &broker).await?;
+        let prepared = enqueue::prepare(&enqueue_args(&args, model.clone()), &BrokerAccess::Direct(broker.clone())).await?;
         if is_own_broker {
             return Ok((prepared, Some(PrivateBroker::start().await?)));
         }
@@ -147,6 +148,7 @@ fn enqueue_args(args: &ScoreArgs, model: Model) -> EnqueueArgs {
         dry_run: false,
         continue_job: None,
         priority: PriorityChoice::Auto,
+        results_to: None,
         reading: args.reading.clone(),
         failures: args.failures.clone(),
     }
@@ -191,7 +193,8 @@ async fn on_broker(
     };
     if scored.is_err() && is_enqueued.get() && !is_own_broker {
         // Nobody would score the rest.
-        let cancelled = job_control::end(&job, "the command that was to score it has ended", broker);
+        let access = BrokerAccess::Direct(broker.clone());
+        let cancelled = job_control::end(&job, "the command that was to score it has ended", &access);
         match tokio::time::timeout(CANCEL_WITHIN, cancelled).await {
             Ok(Ok(_)) => to_stderr(format_args!("job {job} is cancelled")),
             // It has ended, or was not opened.
@@ -215,7 +218,7 @@ async fn enqueue_and_fetch(
         () = shutdown.requested() => return Err(interrupted()),
     }
     is_enqueued.set(true);
-    let done = match enqueue::enqueue_and_follow(prepared, broker, shutdown).await {
+    let done = match enqueue::enqueue_and_follow(prepared, &BrokerAccess::Direct(broker.clone()), shutdown).await {
         Err(ProducerError::Interrupted(_)) => return Err(interrupted()),
         done => done?,
     };

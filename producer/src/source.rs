@@ -40,6 +40,8 @@ pub(crate) struct Source {
     pub(crate) compression: Option<Compression>,
     pub(crate) progress: Arc<Progress>,
     bytes: Bytes,
+    /// The most bytes that it may have once it is decompressed.
+    max_unpacked: Option<u64>,
 }
 
 /// What a file is read from.
@@ -85,7 +87,12 @@ impl Source {
         let file = if let Origin::File(file) = &origin { Some(file.try_clone()?) } else { None };
         let counted = CountedBytes { bytes, progress: Arc::clone(&progress), file };
         let (head, bytes) = peek(counted, Compression::MAGIC_BYTES)?;
-        Ok(Self { origin, compression: Compression::detect(&head), progress, bytes })
+        Ok(Self { origin, compression: Compression::detect(&head), progress, bytes, max_unpacked: None })
+    }
+
+    /// Refuses what has more bytes than this once it is decompressed: few bytes may unpack to any number.
+    pub(crate) fn with_limit(self, max_unpacked: u64) -> Self {
+        Self { max_unpacked: Some(max_unpacked), ..self }
     }
 
     /// The text in the file, without compression and byte order mark.
@@ -124,10 +131,41 @@ impl Source {
     }
 
     fn unpacked(self) -> Bytes {
-        match self.compression {
-            Some(method) => Box::new(Unpacked::new(BufReader::with_capacity(BUFFER_BYTES, self.bytes), method)),
-            None => self.bytes,
+        let Some(method) = self.compression else { return self.bytes };
+        let unpacked = Unpacked::new(BufReader::with_capacity(BUFFER_BYTES, self.bytes), method);
+        match self.max_unpacked {
+            Some(limit) => Box::new(Limited { bytes: unpacked, limit, read: 0, packed: self.progress }),
+            None => Box::new(unpacked),
         }
+    }
+}
+
+/// A file that unpacks to more than so many times its bytes is made to do so: tables of companies unpack to 5 to 50 times.
+const MAX_RATIO: u64 = 250;
+
+/// The beginning of any file may be as repetitive.
+const RATIO_COUNTS_FROM: u64 = 1 << 20;
+
+/// Refuses to read more than so many bytes, or many times what they were unpacked from.
+struct Limited<R> {
+    bytes: R,
+    limit: u64,
+    read: u64,
+    packed: Arc<Progress>,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.bytes.read(out)?;
+        self.read += read as u64;
+        let packed = self.packed.bytes();
+        if self.read > self.limit {
+            return Err(SourceError::TooLarge { limit: self.limit }.into());
+        }
+        if self.read >= RATIO_COUNTS_FROM && self.read > packed.saturating_mul(MAX_RATIO) {
+            return Err(SourceError::Bomb { packed, unpacked: self.read, most: MAX_RATIO }.into());
+        }
+        Ok(read)
     }
 }
 

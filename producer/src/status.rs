@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
+use futures_util::future::join_all;
 use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, connect};
 use rollcall_shared::message::{CauseCount, Done, Job, JobStatus, Model, Stall, State};
@@ -43,7 +44,7 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
         Some(job) => vec![aggregator.job(job).await?],
         None => aggregator.jobs().await?,
     };
-    let fleets = fleets(&jobs, &mut aggregator, &link, &topology).await;
+    let fleets = fleets_of(&jobs, &mut aggregator, &link, &topology).await;
     link.close().await;
     let line = |(model, fleet): (&Model, &Result<FleetStatus, BrokerError>)| match fleet {
         Ok(fleet) => fleet.in_words(model),
@@ -66,23 +67,22 @@ pub async fn show(job: Option<Job>, broker: &BrokerArgs, output: Output) -> Resu
 }
 
 /// The consumers of each model with a job that has not ended.
-async fn fleets(
+pub(crate) async fn fleets_of(
     jobs: &[JobStatus],
     aggregator: &mut AggregatorClient,
     link: &BrokerConnection,
     topology: &Topology,
 ) -> BTreeMap<Model, Result<FleetStatus, BrokerError>> {
     let models: BTreeSet<&Model> = jobs.iter().filter(|job| !job.state.is_final()).filter_map(|job| job.model.as_ref()).collect();
-    let mut fleets = BTreeMap::new();
     if models.is_empty() {
-        return fleets;
+        return BTreeMap::new();
     }
     // What waits is then shown as the queues have it.
     let work_left = aggregator.work_left().await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the leader does not say how much work is left");
         Vec::new()
     });
-    for model in models {
+    let fleets = models.into_iter().map(async |model| {
         let queried = tokio::time::timeout(FLEET_WITHIN, FleetStatus::query(link, topology, model)).await;
         let late = |_| Err(BrokerError::Lost(format!("no answer from its queues within {} s", FLEET_WITHIN.as_secs())));
         let left = work_left.iter().find(|left| left.model == *model);
@@ -90,9 +90,10 @@ async fn fleets(
             Some(left) => fleet.with_work_left(left),
             None => fleet,
         });
-        fleets.insert(model.clone(), fleet);
-    }
-    fleets
+        (model.clone(), fleet)
+    });
+    // A consumer that does not answer is waited for, but not once for each model.
+    join_all(fleets).await.into_iter().collect()
 }
 
 /// The columns of the table with numbers.

@@ -27,7 +27,8 @@ pub use consumer_status::ConsumerStatus;
 pub use control::{ControlMessage, Directive, Interrupted};
 pub use dead_letter::{Death, DeathReason, deaths, read_dead_letter};
 pub use event::{
-    Cancelled, CauseCount, Done, Enqueued, Expired, JobEvent, Opened, Pause, Progress, Redriven, Sealed, Stalled, State,
+    Cancelled, CauseCount, Done, Enqueued, Expired, ExportFailed, Exported, JobEvent, Opened, Pause, Progress, Redriven, Sealed,
+    Stalled, State,
 };
 pub use headers::{Malformed, Message, bounded_headers, offset, persistent, to_ledger_alone};
 pub use indices::{BadIndices, Indices};
@@ -35,7 +36,7 @@ pub use json::{BadJson, read_json};
 pub use marker::{is_marker, marker, marker_id, new_marker_id};
 pub use names::{BadName, Index, Job, MAX_NAME_BYTES, Model, parse_prefix};
 pub use opening::{BadOpening, Opening};
-pub use query::{CompanySet, JobStatus, Query, Reply, Stall};
+pub use query::{CompanySet, JobStatus, JobsPage, Query, Reply, Stall};
 pub use result::{LONGEST_CAUSE, Outcome, RESULT_TYPE, ResultBody, ResultError, ResultHeaders, ResultMessage, ScoredCompany};
 pub use retry::{BadRetryPolicy, RetryPolicy, delay_word};
 pub use scale::{DEFAULT_TARGET, ScaleSignal, UNMEASURED_SECONDS};

@@ -7,5 +7,5 @@ mod serve;
 
 pub use healthcheck::{HealthcheckArgs, Unhealthy, healthcheck};
 pub use logs::{BadLogFilter, LogArgs, LogFormat};
-pub use metrics::{AggregatorMetrics, ConsumerMetrics, FleetMetrics};
+pub use metrics::{AggregatorMetrics, ConsumerMetrics, FleetMetrics, GatewayMetrics};
 pub use serve::{CannotListen, MetricsArgs, Readiness, serve};

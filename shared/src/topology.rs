@@ -27,6 +27,14 @@ const CONTROL_BYTES: i64 = 20_000_000;
 /// Retention drops a whole segment of a stream at a time.
 const CONTROL_SEGMENT_BYTES: i64 = 1_000_000;
 
+/// Bytes of the event log: about 250,000 events.
+const EVENT_LOG_BYTES: i64 = 100_000_000;
+const EVENT_LOG_SEGMENT_BYTES: i64 = 10_000_000;
+
+/// A gateway may read a file of many gigabytes, or write one, before it acknowledges a message: a day in milliseconds. RabbitMQ heeds it
+/// from version 3.12 on; before, its own 30 minutes hold, and the message comes again.
+const LONG_WORK: i64 = 86_400_000;
+
 /// The names of one fleet on the broker. Several fleets with different prefixes can share a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
@@ -120,6 +128,36 @@ impl Topology {
     /// Quorum queue: queries to the leader.
     pub fn queries(&self) -> String {
         format!("{}.queries", self.prefix)
+    }
+
+    /// Stream: all events of the last time, `progress` and those of gateways too, for whoever follows a job through a gateway.
+    pub fn event_log(&self) -> String {
+        format!("{}.events.log", self.prefix)
+    }
+
+    /// Quorum queue with a single active consumer: a token, whose consumer is the gateway that watches folders and schedules.
+    pub fn gateway_token(&self) -> String {
+        format!("{}.gateway.token", self.prefix)
+    }
+
+    /// Quorum queue with a single active consumer: notifications of uploads to object storage.
+    pub fn notifications(&self) -> String {
+        format!("{}.gateway.notifications", self.prefix)
+    }
+
+    /// Quorum queue: done events of jobs whose results are to be written.
+    pub fn exports(&self) -> String {
+        format!("{}.gateway.exports", self.prefix)
+    }
+
+    /// Quorum queue: done events that are to be sent to the webhook of that name.
+    pub fn webhook(&self, name: &str) -> String {
+        format!("{}.gateway.webhook.{name}", self.prefix)
+    }
+
+    /// Quorum queue: messages of which a gateway can make nothing, or that it has given up.
+    pub fn gateway_dead(&self) -> String {
+        format!("{}.gateway.dead", self.prefix)
     }
 
     /// Declares what every process needs: the exchanges, the control log and the ledger, with their bindings.
@@ -236,6 +274,56 @@ impl Topology {
         Ok(Backlog { normal, express, quarantined, consumers })
     }
 
+    /// Declares the queues of gateways that need no configuration.
+    ///
+    /// # Errors
+    /// [`BrokerError::Topology`] if one exists with other arguments.
+    pub async fn declare_gateway(&self, channel: &Channel) -> Result<(), BrokerError> {
+        self.declare(channel).await?;
+        let log = [
+            ("x-queue-type", text("stream")),
+            ("x-max-length-bytes", AMQPValue::LongLongInt(EVENT_LOG_BYTES)),
+            ("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(EVENT_LOG_SEGMENT_BYTES)),
+        ];
+        queue(channel, &self.event_log(), &log).await?;
+        bind(channel, &self.event_log(), &self.events(), "#").await?;
+        queue(channel, &self.gateway_token(), &one_at_a_time()).await?;
+        queue(channel, &self.gateway_dead(), &never_dropping()).await?;
+        self.declare_done_events(channel, &self.exports()).await
+    }
+
+    /// Declares the queue of notifications, and binds it to an `exchange` of others, which must exist.
+    ///
+    /// # Errors
+    /// [`BrokerError::Topology`] if it exists with other arguments, or there is no such exchange.
+    pub async fn declare_notifications(&self, channel: &Channel, exchange: &str, key: &str) -> Result<(), BrokerError> {
+        queue(channel, &self.notifications(), &one_at_a_time()).await?;
+        bind(channel, &self.notifications(), exchange, key).await
+    }
+
+    /// Declares a queue of done events.
+    ///
+    /// # Errors
+    /// [`BrokerError::Topology`] if it exists with other arguments.
+    pub async fn declare_done_events(&self, channel: &Channel, name: &str) -> Result<(), BrokerError> {
+        let arguments = [&never_dropping()[..], &[("x-consumer-timeout", AMQPValue::LongLongInt(LONG_WORK))]].concat();
+        queue(channel, name, &arguments).await?;
+        bind(channel, name, &self.events(), "job.*.done").await
+    }
+
+    /// Declares the queue where messages wait for `delay` before they return to the queue `name`; returns its name.
+    ///
+    /// # Errors
+    /// [`BrokerError::Topology`] if it exists with other arguments.
+    pub async fn declare_delay(&self, channel: &Channel, name: &str, delay: Duration) -> Result<String, BrokerError> {
+        let mut arguments = dead_lettering("", name);
+        arguments.push(("x-message-ttl", AMQPValue::LongLongInt(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))));
+        arguments.push(("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)));
+        let delayed = format!("{name}.{}", delay_word(delay));
+        queue(channel, &delayed, &arguments).await?;
+        Ok(delayed)
+    }
+
     /// Declares the queues that only the aggregator consumes.
     ///
     /// # Errors
@@ -296,6 +384,13 @@ fn never_dropping() -> [(&'static str, AMQPValue); 3] {
         ("x-delivery-limit", AMQPValue::LongLongInt(NEVER_GIVE_UP)),
         ("x-overflow", text("reject-publish")),
     ]
+}
+
+/// Arguments of a queue of which one consumer at a time gets messages, and may take long over each.
+fn one_at_a_time() -> Vec<(&'static str, AMQPValue)> {
+    let of_one =
+        [("x-single-active-consumer", AMQPValue::Boolean(true)), ("x-consumer-timeout", AMQPValue::LongLongInt(LONG_WORK))];
+    [&never_dropping()[..], &of_one].concat()
 }
 
 /// Arguments of a queue whose messages are dead-lettered to `exchange`, and removed only once they have arrived.

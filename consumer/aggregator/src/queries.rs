@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use lapin::message::Delivery;
 use lapin::{BasicProperties, Channel};
 use rollcall_shared::broker::{BrokerError, Subscription, publish_unconfirmed};
-use rollcall_shared::message::{Job, JobStatus, Message, Query, Reply, ScaleSignal, Stall, read_json};
+use rollcall_shared::message::{Job, JobStatus, JobsPage, Message, Query, Reply, ScaleSignal, Stall, read_json};
 use rollcall_shared::topology::Topology;
 
 use crate::jobs::{JobState, Jobs};
@@ -75,8 +75,31 @@ fn reply(query: &Query, jobs: &Jobs, stalled: &HashMap<Job, Stall>, signals: imp
     };
     match query {
         Query::Jobs => Reply::Jobs(jobs.all().map(|(job, state)| status(job, state)).collect()),
+        Query::Page(page) => {
+            let (some, next) = some_jobs(page, jobs);
+            Reply::Page { jobs: some.into_iter().map(|(job, state)| status(job, state)).collect(), next }
+        }
         Query::Companies { job, which } => Reply::Companies(jobs.get(job).and_then(|state| state.companies(which))),
         Query::Scale => Reply::Scale(signals()),
         Query::Job { job } => Reply::Job(jobs.get(job).map(|state| Box::new(status(job, state)))),
     }
+}
+
+/// The jobs of a page, the newest first, and `before` of the next page.
+fn some_jobs<'a>(page: &JobsPage, jobs: &'a Jobs) -> (Vec<(&'a Job, &'a JobState)>, Option<u64>) {
+    let JobsPage { state, model, name_prefix, before, limit } = page;
+    let mut found: Vec<(&Job, &JobState)> = jobs
+        .all()
+        .filter(|(job, found)| {
+            before.is_none_or(|before| found.first_offset() < before)
+                && state.is_none_or(|state| found.state() == state)
+                && model.as_ref().is_none_or(|model| found.model() == model)
+                && job.as_str().starts_with(name_prefix.as_str())
+        })
+        .collect();
+    found.sort_unstable_by_key(|(_, found)| std::cmp::Reverse(found.first_offset()));
+    let more = found.len() > *limit as usize;
+    found.truncate(*limit as usize);
+    let next = found.last().filter(|_| more).map(|(_, last)| last.first_offset());
+    (found, next)
 }

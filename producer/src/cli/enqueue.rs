@@ -6,6 +6,7 @@ use rollcall_shared::message::{Job, Model, Priority, Settings};
 use super::deadline::Deadline;
 use super::failures::FailureArgs;
 use super::reading::ReadingArgs;
+use super::results_to::ResultsTo;
 use crate::error::ProducerError;
 use crate::location::Location;
 
@@ -35,6 +36,10 @@ pub struct EnqueueArgs {
     /// so that it does not wait behind large ones
     #[arg(long, env = "ROLLCALL_PRIORITY", value_enum, default_value = "auto", help_heading = JOB)]
     pub priority: PriorityChoice,
+    /// Let a gateway (`producer serve`) write the results to this path or URL once the job has ended; {job}, {model} and {name} in it stand
+    /// for the job's, the model's and the file's name
+    #[arg(long, env = "ROLLCALL_RESULTS_TO", help_heading = JOB)]
+    pub results_to: Option<ResultsTo>,
     /// How to read the file.
     #[command(flatten)]
     pub reading: ReadingArgs,
@@ -44,9 +49,11 @@ pub struct EnqueueArgs {
 }
 
 /// Which of a model's two queues a job waits in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PriorityChoice {
     /// By the size of the file.
+    #[default]
     Auto,
     /// In turn.
     Normal,
@@ -81,6 +88,7 @@ impl EnqueueArgs {
             deadline_seconds,
             content_hash,
             reading: self.reading.reading(),
+            results_to: None,
         })
     }
 }

@@ -6,6 +6,24 @@ use rollcall_shared::message::{Delimiter, Format, Indices, Job};
 use super::column_name::column_name;
 use crate::location::Location;
 
+impl RedriveArgs {
+    /// All failed companies of a job, with their records in the failed results.
+    pub(crate) fn of(job: Job) -> RedriveArgs {
+        RedriveArgs {
+            job,
+            cause: Vec::new(),
+            missing: false,
+            index: None,
+            file: None,
+            format: None,
+            id_column: None,
+            columns: Vec::new(),
+            delimiter: None,
+            wait: false,
+        }
+    }
+}
+
 const COMPANIES: &str = "Companies";
 const RECORDS: &str = "Records";
 

@@ -11,12 +11,12 @@ use crate::source::SourceError;
 #[error("{}", self.on_one_line())]
 pub struct BadInput {
     file: String,
-    fault: Fault,
+    fault: Box<Fault>,
 }
 
 impl BadInput {
     pub(super) fn in_file(file: &str, fault: Fault) -> Self {
-        Self { file: file.to_owned(), fault }
+        Self { file: file.to_owned(), fault: Box::new(fault) }
     }
 
     /// A file that cannot be opened.
@@ -25,12 +25,17 @@ impl BadInput {
     }
 
     pub(super) fn in_row(file: &str, row: u32, fault: Fault) -> Self {
-        Self { file: file.to_owned(), fault: fault.in_row(row) }
+        Self { file: file.to_owned(), fault: Box::new(fault.in_row(row)) }
     }
 
     /// Whether the file itself is fine, and the machine that reads it, or a writer that changes it meanwhile, is the cause.
     pub fn is_of_the_environment(&self) -> bool {
         matches!(&self.fault.reason, Reason::Source(error) if error.is_of_the_environment())
+    }
+
+    /// Whether another attempt at the same file may succeed, without anybody doing something.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(&self.fault.reason, Reason::Source(error) if error.may_pass())
     }
 
     /// Whether nothing more can be read of the file; otherwise, only this row is bad.

@@ -17,6 +17,7 @@ pub(crate) struct Sink {
 enum To {
     File(File),
     Upload(UploadWriter),
+    Other(Box<dyn Write + Send>),
 }
 
 /// What was written of a file.
@@ -34,6 +35,11 @@ impl Sink {
 
     pub(super) fn upload(upload: UploadWriter) -> Sink {
         Sink { to: To::Upload(upload), bytes: 0, hash: Context::new(&SHA256) }
+    }
+
+    /// What is neither a file nor an upload.
+    pub(crate) fn other(writer: Box<dyn Write + Send>) -> Sink {
+        Sink { to: To::Other(writer), bytes: 0, hash: Context::new(&SHA256) }
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -55,6 +61,7 @@ impl Write for Sink {
         let taken = match &mut self.to {
             To::File(file) => file.write(bytes)?,
             To::Upload(upload) => upload.write(bytes)?,
+            To::Other(writer) => writer.write(bytes)?,
         };
         self.hash.update(&bytes[..taken]);
         self.bytes += taken as u64;
@@ -65,6 +72,7 @@ impl Write for Sink {
         match &mut self.to {
             To::File(file) => file.flush(),
             To::Upload(upload) => upload.flush(),
+            To::Other(writer) => writer.flush(),
         }
     }
 }

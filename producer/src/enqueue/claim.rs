@@ -4,11 +4,10 @@
 use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
-use rollcall_shared::broker::{BrokerConnection, BrokerError};
+use rollcall_shared::broker::BrokerError;
 use rollcall_shared::message::{Job, JobStatus, Opened, Opening, State};
-use rollcall_shared::topology::Topology;
 
-use crate::aggregator_client::AggregatorClient;
+use crate::broker_session::BrokerSession;
 use crate::error::ProducerError;
 
 /// How often to check while no aggregator has answered.
@@ -54,13 +53,8 @@ impl Claim {
     }
 
     /// Asks the aggregator which opening of the job came first.
-    pub(super) async fn check(
-        opened: &Opened,
-        patience: Patience,
-        link: &BrokerConnection,
-        topology: &Topology,
-    ) -> Result<Claim, BrokerError> {
-        let mut aggregator = AggregatorClient::open(link, topology).await?;
+    pub(super) async fn check(opened: &Opened, patience: Patience, broker: &mut BrokerSession) -> Result<Claim, BrokerError> {
+        let aggregator = broker.aggregator().await?;
         let unknown = || Claim::Unknown { checked_at: Some(Instant::now()) };
         if !aggregator.is_aggregator_up().await? {
             return Ok(unknown());

@@ -15,7 +15,7 @@ use crate::source::SourceError;
 
 /// The hash of a file's bytes, or what the server of an object says to know it by; `None` if the file can be read only once, or its server
 /// says too little.
-pub(super) async fn content_hash(file: &Location) -> Result<Option<String>, ProducerError> {
+pub(crate) async fn content_hash(file: &Location) -> Result<Option<String>, ProducerError> {
     let path = match file {
         Location::Standard => return Ok(None),
         Location::Url(url) => {

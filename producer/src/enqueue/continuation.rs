@@ -3,11 +3,10 @@
 use std::fmt::Display;
 
 use indicatif::HumanCount;
-use rollcall_shared::broker::{BrokerArgs, connect};
 use rollcall_shared::message::{Job, JobStatus, Opened, Reading};
 use rollcall_shared::terminal::to_stderr;
 
-use crate::aggregator_client::AggregatorClient;
+use crate::broker_session::BrokerAccess;
 use crate::cli::EnqueueArgs;
 use crate::error::ProducerError;
 use crate::location::Location;
@@ -22,11 +21,11 @@ pub(super) async fn position(
     job: &Job,
     args: &EnqueueArgs,
     content_hash: Option<&str>,
-    broker: &BrokerArgs,
+    broker: &BrokerAccess,
 ) -> Result<(Opened, u64), ProducerError> {
-    let link = connect(broker, &format!("rollcall producer: continue {job}")).await?;
-    let status = AggregatorClient::open(&link, &broker.topology()).await?.job(job).await?;
-    link.close().await;
+    let mut session = broker.session(&format!("rollcall producer: continue {job}")).await?;
+    let status = session.aggregator().await?.job(job).await?;
+    session.close().await;
     refuse_ended(&status)?;
     refuse_other_file(&status, args, content_hash)?;
     let position = status.enqueued;

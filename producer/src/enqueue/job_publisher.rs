@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
-use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, Publisher, connect, supervise};
+use rollcall_shared::broker::{BrokerError, Publisher, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Cancelled, Enqueued, Event, Index, JobEvent, Message, Opened, Sealed, State, Work};
 use rollcall_shared::topology::Topology;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::claim::{Claim, Patience, name_taken};
 use super::rows::{Next, Rows};
+use crate::broker_session::{BrokerAccess, BrokerSession};
 use crate::companies::{BadInput, Company};
 use crate::error::ProducerError;
 
@@ -79,12 +80,14 @@ pub(crate) struct JobPublisher {
     ending: Option<Ending>,
     /// Whether the last event, if the ending has one, is published.
     is_closed: bool,
+    /// Whether the job stays open if its file cannot be read on for a reason that is not the file's.
+    stays_open_if_unreadable: bool,
 }
 
 /// A connection of the publisher.
 struct Session<'a> {
     publisher: Publisher<Sent>,
-    link: &'a BrokerConnection,
+    broker: &'a mut BrokerSession,
     topology: &'a Topology,
     shutdown: &'a Shutdown,
 }
@@ -107,12 +110,18 @@ impl JobPublisher {
             unconfirmed: Vec::new(),
             ending: None,
             is_closed: false,
+            stays_open_if_unreadable: false,
         }
     }
 
+    /// Leaves the job open if its file cannot be read on for a reason that is not the file's: whoever publishes it will go on with it.
+    pub(crate) fn stay_open_if_unreadable(self) -> JobPublisher {
+        JobPublisher { stays_open_if_unreadable: true, ..self }
+    }
+
     /// Publishes everything, over as many connections as it takes; returns the number of enqueued companies.
-    pub(crate) async fn publish_all(mut self, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<u64, ProducerError> {
-        supervise(broker, shutdown, PATIENCE, || {}, async || self.session(broker, shutdown).await).await?;
+    pub(crate) async fn publish_all(mut self, broker: &BrokerAccess, shutdown: &Shutdown) -> Result<u64, ProducerError> {
+        supervise(broker.args(), shutdown, PATIENCE, || {}, async || self.session(broker, shutdown).await).await?;
         let (job, enqueued, left) = (&self.opened.job, self.enqueued.load(Ordering::Relaxed), self.left());
         match self.ending.filter(|_| self.is_closed) {
             Some(Ending::Sealed) => Ok(enqueued),
@@ -137,14 +146,14 @@ impl JobPublisher {
     }
 
     /// Publishes until the job is sealed or cancelled, or the connection is lost.
-    async fn session(&mut self, broker: &BrokerArgs, shutdown: &Shutdown) -> Result<(), BrokerError> {
-        let link = connect(broker, &format!("rollcall producer {}", self.opened.job)).await?;
-        let channel = link.channel().await?;
+    async fn session(&mut self, broker: &BrokerAccess, shutdown: &Shutdown) -> Result<(), BrokerError> {
         let topology = broker.topology();
+        let mut broker = broker.session(&format!("rollcall producer {}", self.opened.job)).await?;
+        let channel = broker.channel().await?;
         topology.declare(&channel).await?;
         topology.declare_model(&channel, &self.opened.model).await?;
-        let publisher = Publisher::on(&link, channel).await?.with_ledger_fallback(&topology);
-        let mut session = Session { publisher, link: &link, topology: &topology, shutdown };
+        let publisher = Publisher::on(broker.link(), channel).await?.with_ledger_fallback(&topology);
+        let mut session = Session { publisher, broker: &mut broker, topology: &topology, shutdown };
         let published = self.publish(&mut session).await;
         // Events are made anew; a company is known only from its message.
         let unconfirmed = session.publisher.into_unconfirmed();
@@ -152,7 +161,7 @@ impl JobPublisher {
         // In the file's order, so that the confirmed companies are always the first ones of the file.
         self.unconfirmed.sort_unstable_by_key(|(sent, _)| *sent);
         published?;
-        link.close().await;
+        broker.close().await;
         Ok(())
     }
 
@@ -224,9 +233,9 @@ impl JobPublisher {
         }
     }
 
-    async fn check_claim(&mut self, patience: Patience, session: &Session<'_>) -> Result<(), BrokerError> {
+    async fn check_claim(&mut self, patience: Patience, session: &mut Session<'_>) -> Result<(), BrokerError> {
         tokio::select! {
-            claim = Claim::check(&self.opened, patience, session.link, session.topology) => self.claim = claim?,
+            claim = Claim::check(&self.opened, patience, session.broker) => self.claim = claim?,
             () = session.shutdown.requested() => {}
         }
         Ok(())
@@ -240,7 +249,7 @@ impl JobPublisher {
         }
     }
 
-    async fn ending_at_end_of_file(&mut self, session: &Session<'_>) -> Result<Ending, BrokerError> {
+    async fn ending_at_end_of_file(&mut self, session: &mut Session<'_>) -> Result<Ending, BrokerError> {
         // A sealed event cannot be taken back, so this is the last chance to check the claim.
         if self.claim.is_unknown() {
             self.check_claim(Patience::UntilRead, session).await?;
@@ -322,6 +331,7 @@ impl JobPublisher {
         let reason = match ending {
             Ending::Sealed => return Some(JobEvent::Sealed(Sealed { job, total, opening })),
             Ending::Taken(_) => return None,
+            Ending::BadInput(bad) if self.stays_open_if_unreadable && bad.may_pass() => return None,
             Ending::BadInput(bad) => bad.to_string(),
             Ending::Failed(error) => error.to_string(),
             Ending::Crashed => "reading its file crashed".to_owned(),

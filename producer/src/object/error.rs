@@ -64,7 +64,7 @@ impl ObjectError {
     }
 
     /// Whether another attempt may succeed.
-    pub(super) fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }
 

@@ -18,7 +18,7 @@ impl Compression {
     pub(super) const MAGIC_BYTES: usize = 4;
 
     /// The compression of data that begins with `head`.
-    pub(super) fn detect(head: &[u8]) -> Option<Self> {
+    pub(crate) fn detect(head: &[u8]) -> Option<Self> {
         match head {
             _ if head.starts_with(&GZIP_MAGIC) => Some(Self::Gzip),
             _ if head.starts_with(&ZSTD_MAGIC) => Some(Self::Zstd),

@@ -39,6 +39,13 @@ pub(crate) enum SourceError {
     LargeWindow,
     #[error("expected data packed once, found {inner} inside {outer}; unpack the file once")]
     PackedTwice { outer: &'static str, inner: &'static str },
+    #[error("expected at most {limit} bytes once it is decompressed, found more; split the file")]
+    TooLarge { limit: u64 },
+    #[error(
+        "expected data that unpacks to at most {most} times its size, found {unpacked} bytes in {packed}, as in a decompression bomb; if it \
+         is no such thing, send it unpacked"
+    )]
+    Bomb { packed: u64, unpacked: u64, most: u64 },
     #[error("expected text, found {0}")]
     NotText(&'static str),
     #[error(
@@ -56,6 +63,15 @@ impl SourceError {
             Self::Object(error) => error.is_of_the_environment(),
             Self::TemporaryFile { .. } | Self::Shrunk { .. } => true,
             _ => false,
+        }
+    }
+
+    /// Whether another attempt may succeed, without anybody doing something: the machine or a server may work again.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Object(error) => error.may_pass(),
+            Self::Shrunk { .. } => false,
+            other => other.is_of_the_environment(),
         }
     }
 }

@@ -71,6 +71,11 @@ impl Progress {
         self.total_rows.get_or_init(|| total);
     }
 
+    /// How many bytes of the file have been read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn add_bytes(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }

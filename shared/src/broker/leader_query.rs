@@ -81,8 +81,13 @@ impl LeaderClient {
         Ok(queue.consumer_count() > 0)
     }
 
+    /// Whether its channel is open.
+    pub fn is_connected(&self) -> bool {
+        self.channel.status().connected()
+    }
+
     /// Closes its channel: a broker may allow few for each connection.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         close(&self.channel).await;
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lapin::message::Delivery;
 
-use super::connect::BrokerConnection;
+use super::connect::{BrokerConnection, close};
 use super::error::BrokerError;
 use super::subscribe::{StreamOffset, Subscription};
 use crate::message::{marker_id, offset};
@@ -24,7 +24,8 @@ pub struct StreamReader {
     /// the new one.
     subscription: Subscription,
     stream: String,
-    next_offset: u64,
+    /// Where it reads on.
+    next: StreamOffset,
     /// Delivery tags leave no gap, unlike offsets: a gap shows that the client lost a delivery.
     last_tag: u64,
     acknowledged: u64,
@@ -37,7 +38,15 @@ impl StreamReader {
     /// # Errors
     /// [`BrokerError::Lost`].
     pub async fn open(connection: &BrokerConnection, stream: String, first_offset: u64) -> Result<StreamReader, BrokerError> {
-        StreamReader::with(Window::new(), connection, stream, first_offset).await
+        StreamReader::open_at(connection, stream, StreamOffset::At(first_offset)).await
+    }
+
+    /// Begins to read `stream` at any of the places where a subscription may begin.
+    ///
+    /// # Errors
+    /// [`BrokerError::Lost`].
+    pub async fn open_at(connection: &BrokerConnection, stream: String, from: StreamOffset) -> Result<StreamReader, BrokerError> {
+        StreamReader::with(Window::new(), connection, stream, from).await
     }
 
     /// The same, one record at a time: if a record ends the connection, it is known which.
@@ -49,18 +58,18 @@ impl StreamReader {
         stream: String,
         first_offset: u64,
     ) -> Result<StreamReader, BrokerError> {
-        StreamReader::with(Window::of_one(), connection, stream, first_offset).await
+        StreamReader::with(Window::of_one(), connection, stream, StreamOffset::At(first_offset)).await
     }
 
     async fn with(
         window: Window,
         connection: &BrokerConnection,
         stream: String,
-        first_offset: u64,
+        from: StreamOffset,
     ) -> Result<StreamReader, BrokerError> {
-        let subscription = subscribe(connection, &stream, window.records(), first_offset).await?;
-        let (connection, next_offset, last_tag, acknowledged) = (connection.clone(), first_offset, 0, 0);
-        Ok(StreamReader { connection, subscription, stream, next_offset, last_tag, acknowledged, window })
+        let subscription = subscribe(connection, &stream, window.records(), from).await?;
+        let (connection, last_tag, acknowledged) = (connection.clone(), 0, 0);
+        Ok(StreamReader { connection, subscription, stream, next: from, last_tag, acknowledged, window })
     }
 
     /// The next record. Cancel-safe.
@@ -87,8 +96,8 @@ impl StreamReader {
         match tokio::time::timeout(NEXT_WITHIN, self.next()).await {
             Ok(next) => next,
             Err(_) => Err(BrokerError::Lost(format!(
-                "expected the records of {} up to now, found no more after offset {} for {NEXT_WITHIN:?}",
-                self.stream, self.next_offset
+                "expected the records of {} up to now, found no more from {:?} on for {NEXT_WITHIN:?}",
+                self.stream, self.next
             ))),
         }
     }
@@ -128,7 +137,7 @@ impl StreamReader {
             return Err(BrokerError::Lost(format!("expected delivery {expected} of {}, found {tag}", self.stream)));
         }
         self.last_tag = tag;
-        self.next_offset = offset(&delivery.properties).map_or(self.next_offset, |offset| offset + 1);
+        self.next = offset(&delivery.properties).map_or(self.next, |offset| StreamOffset::At(offset + 1));
         self.window.read(delivery.data.len());
         Ok(delivery)
     }
@@ -157,16 +166,26 @@ impl StreamReader {
         Ok(())
     }
 
+    /// Closes its channel: its connection would keep it open.
+    pub async fn close(self) {
+        close(self.subscription.channel()).await;
+    }
+
     /// Continues at the same offset with another prefetch. The broker sends again what it had sent ahead.
     async fn resubscribe(&mut self, records: u16) -> Result<(), BrokerError> {
         self.subscription.cancel().await?;
         self.subscription.channel().close(200, "read on".into()).await?;
-        self.subscription = subscribe(&self.connection, &self.stream, records, self.next_offset).await?;
+        self.subscription = subscribe(&self.connection, &self.stream, records, self.next).await?;
         (self.last_tag, self.acknowledged) = (0, 0);
         Ok(())
     }
 }
 
-async fn subscribe(connection: &BrokerConnection, stream: &str, records: u16, from: u64) -> Result<Subscription, BrokerError> {
-    Subscription::to_stream(&connection.channel().await?, stream, "reader", records, StreamOffset::At(from)).await
+async fn subscribe(
+    connection: &BrokerConnection,
+    stream: &str,
+    records: u16,
+    from: StreamOffset,
+) -> Result<Subscription, BrokerError> {
+    Subscription::to_stream(&connection.channel().await?, stream, "reader", records, from).await
 }

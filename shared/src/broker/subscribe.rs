@@ -19,6 +19,10 @@ pub enum StreamOffset {
     At(u64),
     /// At the last chunk, which holds one or more records.
     Last,
+    /// At the first chunk with a record of this second since 1970, or later; the chunk may begin with earlier ones.
+    Since(u64),
+    /// Behind all records.
+    Next,
 }
 
 /// A subscription to one queue. It ends with its channel.
@@ -63,6 +67,8 @@ impl Subscription {
                 _ => AMQPValue::LongString(LongString::from("first")),
             },
             StreamOffset::Last => AMQPValue::LongString(LongString::from("last")),
+            StreamOffset::Since(second) => AMQPValue::Timestamp(second),
+            StreamOffset::Next => AMQPValue::LongString(LongString::from("next")),
         };
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-offset".into(), from);

@@ -61,7 +61,7 @@ impl Event {
         let time = Timestamp::now();
         let once = format!("{}/{}", event.job(), event.name());
         let id = match &event {
-            JobEvent::Progress(_) => format!("{once}/{time}"),
+            JobEvent::Progress(_) | JobEvent::ExportFailed(_) => format!("{once}/{time}"),
             JobEvent::Enqueued(enqueued) => format!("{once}/{}", enqueued.position),
             JobEvent::Paused(pause) | JobEvent::Resumed(pause) => format!("{once}/{}", pause.at.unwrap_or(time)),
             JobEvent::Redriven(redriven) => format!("{once}/{}", redriven.round),

@@ -155,6 +155,33 @@ pub struct Pause {
     pub at: Option<Timestamp>,
 }
 
+/// The results of the job are where its `results_to` says. Published by a gateway, and not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// The job's name.
+    pub job: Job,
+    /// Where they are: a path or a URL.
+    pub to: String,
+    /// How many companies they are of.
+    pub rows: u64,
+    /// How often the job had been redriven.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redrives: u32,
+}
+
+/// The results of the job could not be written to where its `results_to` says. Published by a gateway, and not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportFailed {
+    /// The job's name.
+    pub job: Job,
+    /// Where they were to be: a path or a URL.
+    pub to: String,
+    /// Why, for people.
+    pub reason: String,
+    /// When the gateway tries again, in seconds; `None` if it has given up.
+    pub retry_in_seconds: Option<u64>,
+}
+
 /// Some companies of a job that had ended are enqueued again; their earlier outcomes no longer count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Redriven {
@@ -296,11 +323,17 @@ job_events! {
     "stalled" => Stalled(Stalled),
     /// It has ended.
     "done" => Done(Done),
+    /// Its results are written.
+    "exported" => Exported(Exported),
+    /// Its results cannot be written.
+    "export_failed" => ExportFailed(ExportFailed),
 }
 
 impl JobEvent {
-    /// The names of the events that the ledger records: all but those that only describe the present.
+    /// The names of the events that the ledger records: all but those that only describe the present, and those of gateways, which do not
+    /// concern the count.
     pub fn recorded() -> impl Iterator<Item = &'static str> {
-        JobEvent::NAMES.iter().copied().filter(|name| !["progress", "stalled"].contains(name))
+        let unrecorded = ["progress", "stalled", "exported", "export_failed"];
+        JobEvent::NAMES.iter().copied().filter(move |name| !unrecorded.contains(name))
     }
 }

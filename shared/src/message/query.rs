@@ -28,8 +28,29 @@ pub enum Query {
         /// Which companies.
         which: CompanySet,
     },
+    /// The status of some jobs, the newest first.
+    Page(JobsPage),
     /// The work that is left of every model.
     Scale,
+}
+
+/// Which jobs, of all that the aggregator knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobsPage {
+    /// Those in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Those of this model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+    /// Those whose names begin with this text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name_prefix: String,
+    /// Those whose first record has a smaller ledger offset: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// Some companies of a job.
@@ -158,6 +179,13 @@ pub enum Reply {
     Job(Option<Box<JobStatus>>),
     /// To [`Query::Companies`]; `None` if the job is not known, or ended too long ago for the aggregator to know its companies.
     Companies(Option<Indices>),
+    /// To [`Query::Page`].
+    Page {
+        /// The jobs.
+        jobs: Vec<JobStatus>,
+        /// `before` of the next page; `None` if there are no more.
+        next: Option<u64>,
+    },
     /// To [`Query::Scale`]: one for each model that has a job, sorted by model.
     Scale(Vec<ScaleSignal>),
     /// Why there is no answer, for people.

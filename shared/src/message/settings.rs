@@ -154,6 +154,9 @@ pub struct Settings {
     /// How its file is read.
     #[serde(default, skip_serializing_if = "Reading::is_default")]
     pub reading: Reading,
+    /// Where a gateway writes its results once it has ended: a path or a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results_to: Option<String>,
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
-    exponential_buckets,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::Collector, exponential_buckets,
 };
 
 use crate::message::{DEFAULT_TARGET, Model, ScaleSignal, State};
@@ -154,6 +154,82 @@ impl FleetMetrics {
             consumers: gauge(&registry, "rollcall_fleet_consumers", "Consumers that run and were not asked to stop")?,
             wanted: gauge(&registry, "rollcall_fleet_consumers_wanted", "Consumers that there should be")?,
             restarts: counter(&registry, "rollcall_fleet_restarts_total", "Consumers that ended by themselves")?,
+            registry,
+        })
+    }
+}
+
+/// The metrics of a gateway.
+#[derive(Debug)]
+pub struct GatewayMetrics {
+    /// The registry of all of them.
+    pub registry: Registry,
+    /// Requests, by route, method and status.
+    pub requests: IntCounterVec,
+    /// Seconds from a request to the beginning of its answer, by route.
+    pub request_duration: HistogramVec,
+    /// Uploads that are being enqueued.
+    pub uploads: IntGauge,
+    /// Bytes of uploads.
+    pub upload_bytes: IntCounter,
+    /// Channels of each pool: how many there are, how many of them are free, and how many operations wait for one.
+    pub pool_channels: IntGaugeVec,
+    /// Jobs that triggers have enqueued, by trigger.
+    pub triggered: IntCounterVec,
+    /// What triggers have refused, by trigger.
+    pub refused: IntCounterVec,
+    /// Results written, or not, by outcome.
+    pub exports: IntCounterVec,
+    /// Attempts to send a done event, by webhook and outcome.
+    pub webhook_attempts: IntCounterVec,
+    /// 1 while this gateway watches the inbox and the schedules.
+    pub leads: IntGauge,
+    /// Reconnections to the broker.
+    pub reconnections: IntCounter,
+}
+
+impl GatewayMetrics {
+    /// All metrics at zero.
+    ///
+    /// # Errors
+    /// If two metrics have the same name.
+    pub fn new() -> prometheus::Result<GatewayMetrics> {
+        let registry = Registry::new();
+        let seconds = exponential_buckets(0.001, 4.0, 9)?;
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?);
+        Ok(GatewayMetrics {
+            requests: counters("rollcall_http_requests_total", "Requests", &["route", "method", "status"])?,
+            request_duration: registered(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new("rollcall_http_request_duration_seconds", "From a request to the beginning of its answer")
+                        .buckets(seconds),
+                    &["route"],
+                )?,
+            )?,
+            uploads: gauge(&registry, "rollcall_uploads", "Uploads that are being enqueued")?,
+            upload_bytes: counter(&registry, "rollcall_upload_bytes_total", "Bytes of uploads")?,
+            pool_channels: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "rollcall_pool_channels",
+                        "Channels to the broker, by pool: open, free, and operations that wait for one",
+                    ),
+                    &["pool", "state"],
+                )?,
+            )?,
+            triggered: counters("rollcall_triggered_jobs_total", "Jobs that triggers have enqueued", &["trigger"])?,
+            refused: counters("rollcall_trigger_refusals_total", "What triggers have refused", &["trigger"])?,
+            exports: counters("rollcall_exports_total", "Attempts to write the results of a job", &["outcome"])?,
+            webhook_attempts: counters(
+                "rollcall_webhook_attempts_total",
+                "Attempts to send a done event",
+                &["webhook", "outcome"],
+            )?,
+            leads: gauge(&registry, "rollcall_gateway_leads", "1 while this gateway watches the inbox and the schedules")?,
+            reconnections: counter(&registry, "rollcall_reconnections_total", "Reconnections to the broker")?,
             registry,
         })
     }

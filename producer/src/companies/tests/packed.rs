@@ -199,7 +199,7 @@ fn an_upload_is_read_as_a_file_of_its_name_and_not_taken_for_whole_before_its_si
     let table = many_rows();
     let upload = |name: &str, bytes: Vec<u8>, size: Option<usize>| {
         let size = size.map(|size| size as u64);
-        Companies::from_reader(name, Box::new(std::io::Cursor::new(bytes)), size, &ReadOptions::default())
+        Companies::from_reader(name, Box::new(std::io::Cursor::new(bytes)), size, u64::MAX, &ReadOptions::default())
     };
     let packed = gzip(table.as_bytes());
     for (name, size) in [("a.csv", Some(packed.len())), ("a.csv.gz", None)] {

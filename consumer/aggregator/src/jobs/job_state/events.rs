@@ -29,7 +29,7 @@ impl JobState {
             JobEvent::Resumed(_) => self.phase.next(Step::Resume).map(drop),
             JobEvent::Redriven(redriven) => self.redrive(redriven, moment),
             JobEvent::Done(done) => self.finish(&done, offset),
-            JobEvent::Progress(_) | JobEvent::Stalled(_) => Ok(()),
+            JobEvent::Progress(_) | JobEvent::Stalled(_) | JobEvent::Exported(_) | JobEvent::ExportFailed(_) => Ok(()),
         }
     }
 

@@ -37,6 +37,11 @@ impl JobState {
         }))
     }
 
+    /// The ledger offset of its first record.
+    pub fn first_offset(&self) -> u64 {
+        self.first_offset
+    }
+
     fn failed(&self) -> u64 {
         self.phase.done().map_or(self.outcomes.failures(), |done| done.failed)
     }

@@ -1,0 +1,187 @@
+//! Makes a job of an upload.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ring::digest;
+use rollcall_shared::message::{Job, JobStatus, Model, State as JobState};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::parameters::{UploadParameters, UploadQuery, pairs};
+use crate::aggregator_client::AggregatorClient;
+use crate::error::ProducerError;
+use crate::serve::gateway::Gateway;
+use crate::serve::http::problem::Problem;
+use crate::serve::http::tokens::Principal;
+use crate::serve::upload::{Checked, Enqueued, Upload};
+
+/// For the description of the API: the header of requests that may be repeated.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is only described")]
+struct UploadHeaders {
+    /// A text of the sender's.
+    #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    idempotency_key: String,
+}
+
+/// A job that was made of an upload.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Created {
+    /// Its name.
+    job: String,
+    /// Its state.
+    state: String,
+    /// How many companies were enqueued.
+    total: Option<u64>,
+}
+
+/// Enqueue the body of the request as a job: CSV, JSON Lines or Parquet, each also gzip or zstd. The answer comes once all of it is enqueued.
+///
+/// With an `Idempotency-Key`, requests of the same sender for the same model with the same key make one job: one that is repeated after a lost
+/// answer gets that job. If an upload broke off, its job is cancelled, and the next request with the key makes another one.
+#[utoipa::path(
+    post, path = "/v1/jobs", tag = "jobs",
+    params(UploadQuery, UploadHeaders),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file"),
+    responses(
+        (status = 202, description = "It is enqueued, or was before with this key", body = Created, headers(("Location" = String, description = "The job"))),
+        (status = 200, description = "With `dry_run`: what was found", body = Checked),
+        (status = "4XX", description = "The upload is refused; of a job that was already made, the answer has its name, and the job is cancelled", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "The gateway, the broker or the aggregator cannot do it now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn create_job(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(principal): Extension<Principal>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    create(&gateway, principal, query.as_deref(), &headers, body).await
+}
+
+/// The same as POST, as `curl -T FILE` sends it.
+#[utoipa::path(
+    put, path = "/v1/jobs", tag = "jobs",
+    params(UploadQuery, UploadHeaders),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file"),
+    responses(
+        (status = 202, description = "It is enqueued, or was before with this key", body = Created, headers(("Location" = String, description = "The job"))),
+        (status = 200, description = "With `dry_run`: what was found", body = Checked),
+        (status = "4XX", description = "The upload is refused", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "The gateway, the broker or the aggregator cannot do it now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn put_job(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(principal): Extension<Principal>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    create(&gateway, principal, query.as_deref(), &headers, body).await
+}
+
+async fn create(
+    gateway: &Arc<Gateway>,
+    principal: Principal,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let UploadParameters { model, job, file_name, dry_run, options } = UploadParameters::read(pairs(query))?;
+    let job = match idempotency_key(headers)? {
+        Some(key) if !dry_run => {
+            if job.is_some() {
+                return Err(Problem::bad_request("expected job or an Idempotency-Key, found both; leave one out"));
+            }
+            match Claimed::by(&base_name(&principal, &model, key), gateway).await? {
+                Claimed::Free(job) => Some(job),
+                Claimed::Made(status) => return Ok(answer(&status.job, &status.state.to_string(), status.total)),
+            }
+        }
+        _ => job,
+    };
+    let upload = Upload { model, job, file_name, sender: principal.name, options };
+    if dry_run {
+        return Ok(Json(upload.check(gateway, body).await?).into_response());
+    }
+    let Enqueued { job, total } = upload.enqueue(gateway, body).await?;
+    Ok(answer(&job, &JobState::Running.to_string(), Some(total)))
+}
+
+fn answer(job: &Job, state: &str, total: Option<u64>) -> Response {
+    let created = Created { job: job.to_string(), state: state.to_owned(), total };
+    (StatusCode::ACCEPTED, [(header::LOCATION, format!("/v1/jobs/{job}"))], Json(created)).into_response()
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
+    key.map(Some).ok_or_else(|| Problem::bad_request("expected an Idempotency-Key of 1 to 255 ASCII characters, found another"))
+}
+
+/// The name of the job that a key stands for: another sender's same key is another one.
+fn base_name(principal: &Principal, model: &Model, key: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, format!("{}\n{model}\n{key}", principal.name).as_bytes());
+    let hash: String = digest.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("key-{hash}")
+}
+
+/// What a key stands for.
+enum Claimed {
+    /// A name that is free.
+    Free(Job),
+    /// A job that was made before.
+    Made(Box<JobStatus>),
+}
+
+/// The status of a job, if there is one; of one that is being enqueued, only if that goes on: the aggregator takes a moment to read that it is not.
+async fn known(aggregator: &mut AggregatorClient, job: &Job) -> Result<Option<JobStatus>, ProducerError> {
+    let found = aggregator.find_job(job).await?;
+    if found.as_ref().is_none_or(|status| status.state != JobState::Unsealed) {
+        return Ok(found);
+    }
+    match aggregator.wait_until(job, "be enqueued", |status| status.state != JobState::Unsealed).await {
+        Ok(status) => Ok(Some(status)),
+        Err(ProducerError::JobState(_)) => Ok(found),
+        Err(error) => Err(error),
+    }
+}
+
+/// Uploads that may break off under one key.
+const TRIES: u32 = 20;
+
+impl Claimed {
+    async fn by(base: &str, gateway: &Gateway) -> Result<Claimed, Problem> {
+        let mut session = gateway.queries.session("rollcall gateway: idempotency").await?;
+        for attempt in 1..=TRIES {
+            let name = if attempt == 1 { base.to_owned() } else { format!("{base}-{attempt}") };
+            let job: Job = name.parse().map_err(|error| Problem::bad_request(format!("{error}")))?;
+            let found = known(session.aggregator().await?, &job).await?;
+            let claimed = match found {
+                None => Claimed::Free(job),
+                // Its upload broke off, or was refused.
+                Some(status) if status.state == JobState::Cancelled && status.sealed.is_none() => continue,
+                Some(status) if status.state == JobState::Unsealed => {
+                    let detail = format!("expected a new key, found one whose upload is under way as job {job}; wait for that");
+                    return Err(Problem::new(StatusCode::CONFLICT, "upload_in_progress", detail).of_job(&job).retry_after(5));
+                }
+                Some(status) => Claimed::Made(Box::new(status)),
+            };
+            session.close().await;
+            return Ok(claimed);
+        }
+        Err(Problem::new(
+            StatusCode::CONFLICT,
+            "key_used_up",
+            format!("{TRIES} uploads with this key have failed; use another key"),
+        ))
+    }
+}

@@ -1,0 +1,116 @@
+//! Parameters of requests. Unknown ones are refused, and empty ones count as left out, as forms send them.
+
+use axum::http::StatusCode;
+use rollcall_shared::message::{Job, Model};
+use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+
+use crate::serve::config::{JobOptions, explained_beside};
+use crate::serve::http::problem::Problem;
+
+/// The job that a path names.
+pub(crate) fn parse_job(name: &str) -> Result<Job, Problem> {
+    name.parse().map_err(|error| Problem::new(StatusCode::NOT_FOUND, "no_such_job", format!("{error}")))
+}
+
+/// The pairs of a query string.
+pub(crate) fn pairs(query: Option<&str>) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect()
+}
+
+/// Reads parameters.
+pub(crate) fn read<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T, Problem> {
+    read_beside(pairs, &[])
+}
+
+/// The same where there are `other` parameters, which have been taken out.
+fn read_beside<T: DeserializeOwned>(pairs: &[(String, String)], other: &[&str]) -> Result<T, Problem> {
+    let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+    let text: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+    serde_urlencoded::from_str(&text).map_err(|error| Problem::bad_request(explained_beside(&error.to_string(), other)))
+}
+
+/// What is uploaded.
+#[derive(Debug, Clone)]
+pub(crate) struct UploadParameters {
+    pub(crate) model: Model,
+    pub(crate) job: Option<Job>,
+    pub(crate) file_name: Option<String>,
+    pub(crate) dry_run: bool,
+    pub(crate) options: JobOptions,
+}
+
+impl UploadParameters {
+    /// Reads them.
+    pub(crate) fn read(mut pairs: Vec<(String, String)>) -> Result<UploadParameters, Problem> {
+        let mut take = |name: &str| {
+            let at = pairs.iter().position(|(key, _)| key == name)?;
+            Some(pairs.remove(at).1).filter(|value| !value.is_empty())
+        };
+        let (model, job, file_name, dry_run) = (take("model"), take("job"), take("file_name"), take("dry_run"));
+        let bad = |error: &dyn std::fmt::Display| Problem::bad_request(error.to_string());
+        let model = model.ok_or_else(|| bad(&"expected model, the model to score with, found none; add model=NAME"))?;
+        let dry_run = match dry_run.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(bad(&format!("expected dry_run=true or false, found {other:?}"))),
+        };
+        let options: JobOptions = read_beside(&pairs, &["model", "job", "file_name", "dry_run"])?;
+        options.check().map_err(|error| bad(&error))?;
+        Ok(UploadParameters {
+            model: model.parse().map_err(|error| bad(&error))?,
+            job: job.map(|job| job.parse()).transpose().map_err(|error| bad(&error))?,
+            file_name,
+            dry_run,
+            options,
+        })
+    }
+}
+
+/// For the description of the API: what [`UploadParameters`] reads.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is only described")]
+pub(super) struct UploadQuery {
+    /// The model to score with.
+    #[param(pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    model: String,
+    /// The job's name; a unique one by default.
+    #[param(pattern = "^([A-Za-z0-9][A-Za-z0-9_-]{0,63})?$")]
+    job: Option<String>,
+    /// The name of the file: its extension says the format if `format` does not. Without either, the first bytes do.
+    file_name: Option<String>,
+    /// Whether to check the file and enqueue nothing.
+    dry_run: Option<bool>,
+    /// `auto`, `normal` or `high`.
+    #[param(pattern = "^((auto|normal|high))?$")]
+    priority: Option<String>,
+    /// Failures with which the job still succeeds: a number, or a part such as `1%`.
+    #[param(pattern = "^(([0-9]{1,9}|[0-9]{1,2}(\\.[0-9]{1,9})?%))?$")]
+    tolerate_failures: Option<String>,
+    /// Whether to end the job as soon as it has more failures than that.
+    fail_fast: Option<bool>,
+    /// When the job ends at the latest: a span such as `2h`, or a time with its offset from UTC.
+    deadline: Option<String>,
+    /// Attempts at a company whose failure may be temporary.
+    #[param(minimum = 1)]
+    max_attempts: Option<u32>,
+    /// Delays between attempts, such as `1s,10s,1m`.
+    retry_delays: Option<String>,
+    /// `csv`, `jsonl` or `parquet`.
+    #[param(pattern = "^((csv|jsonl|parquet))?$")]
+    format: Option<String>,
+    /// The column with the company's own id.
+    id_column: Option<String>,
+    /// The columns that the model needs, with commas between.
+    columns: Option<String>,
+    /// The character between the fields of CSV, or `tab`.
+    delimiter: Option<String>,
+    /// Whether two rows may have the same id.
+    allow_duplicate_ids: Option<bool>,
+    /// The longest accepted record, in bytes.
+    #[param(minimum = 1, maximum = 15728640)]
+    max_record_bytes: Option<u32>,
+    /// Where the results are written once the job has ended: a URL, in which `{job}`, `{model}` and `{name}` are replaced.
+    results_to: Option<String>,
+}

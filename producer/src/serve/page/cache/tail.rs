@@ -1,0 +1,74 @@
+//! A topic of the event log that is followed for as long as somebody looks at it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_shared::broker::StreamOffset;
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::serve::event_log::{EventFollower, LoggedEvent, Topic};
+use crate::serve::gateway::Gateway;
+use crate::serve::http::problem::Problem;
+
+/// Nobody looks at a topic that was not asked for in this time: a page that is open asks every few seconds, and one whose job has ended
+/// every half minute.
+const UNUSED_FOR: Duration = Duration::from_secs(90);
+
+/// What is kept of the events of a topic.
+pub(super) trait Collect: Default + Clone + Send + Sync + 'static {
+    /// Takes the next event.
+    fn take(&mut self, event: LoggedEvent);
+}
+
+/// A topic, followed from the first time that it is asked for until nobody looks at it any more.
+pub(super) struct Tail<T>(Mutex<Option<Followed<T>>>);
+
+struct Followed<T> {
+    collected: watch::Receiver<Arc<T>>,
+    used: Arc<Notify>,
+}
+
+impl<T> Default for Tail<T> {
+    fn default() -> Tail<T> {
+        Tail(Mutex::new(None))
+    }
+}
+
+impl<T: Collect> Tail<T> {
+    /// What there is of the topic up to now; `from` is where it begins.
+    pub(super) async fn up_to_now(&self, gateway: &Gateway, topic: Topic, from: StreamOffset) -> Result<Arc<T>, Problem> {
+        let mut followed = self.0.lock().await;
+        if let Some(Followed { collected, used }) = &*followed
+            && collected.has_changed().is_ok()
+        {
+            used.notify_one();
+            return Ok(Arc::clone(&collected.borrow()));
+        }
+        let (events, follower) = gateway.event_log.history_then_follow(topic, from, &gateway.queries).await?;
+        let mut collected = T::default();
+        events.into_iter().for_each(|event| collected.take(event));
+        let collected = Arc::new(collected);
+        let (sender, receiver) = watch::channel(Arc::clone(&collected));
+        let used = Arc::new(Notify::new());
+        tokio::spawn(follow(follower, sender, Arc::clone(&used)));
+        *followed = Some(Followed { collected: receiver, used });
+        Ok(collected)
+    }
+}
+
+/// Collects events until nobody has looked for a while, or the connection is lost. The sender is gone then, which tells.
+async fn follow<T: Collect>(mut follower: EventFollower, collected: watch::Sender<Arc<T>>, used: Arc<Notify>) {
+    let mut ends = Instant::now() + UNUSED_FOR;
+    loop {
+        tokio::select! {
+            event = follower.next() => match event {
+                Ok(event) => collected.send_modify(|collected| Arc::make_mut(collected).take(event)),
+                Err(_) => return,
+            },
+            () = used.notified() => ends = Instant::now() + UNUSED_FOR,
+            () = sleep_until(ends) => return,
+            () = collected.closed() => return,
+        }
+    }
+}

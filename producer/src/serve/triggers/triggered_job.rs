@@ -1,0 +1,130 @@
+//! Makes the one job of a trigger. Its name is derived from what has triggered it, so that whoever is told of the same thing again, here or at
+//! another gateway, finds the job that was made of it, and goes on with it if its gateway was killed in the middle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::digest;
+use rollcall_shared::broker::{Backoff, BrokerError};
+use rollcall_shared::message::{Job, JobStatus, State};
+
+use crate::blocking::on_a_thread_of_its_own;
+use crate::cli::EnqueueArgs;
+use crate::enqueue;
+use crate::error::ProducerError;
+use crate::serve::gateway::Gateway;
+
+/// What became of a trigger.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// Its job is wholly enqueued, now or before.
+    Sealed { job: Job, total: Option<u64> },
+    /// No job can be made of it.
+    Refused(String),
+}
+
+/// Makes the job, however long the broker, the aggregator or the file's server is away; `args` has its name.
+pub(super) async fn make(args: &EnqueueArgs, gateway: &Arc<Gateway>) -> Made {
+    let mut backoff = Backoff::new();
+    loop {
+        let (own, of_job) = (Arc::clone(gateway), args.clone());
+        let made = on_a_thread_of_its_own(async move || try_to_make(of_job, &own).await);
+        let error = match made.await {
+            Ok(Ok(made)) => return made,
+            Ok(Err(error)) | Err(error) => error,
+        };
+        tracing::warn!(event = "trigger_waits", job = args.job.as_ref().map(Job::as_str), %error, "a job cannot be made now; trying again");
+        tokio::time::sleep(backoff.pause().max(LEAST_PAUSE)).await;
+    }
+}
+
+/// A server that is away is not asked more often.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Makes it once; an error is one that may pass.
+async fn try_to_make(args: EnqueueArgs, gateway: &Gateway) -> Result<Made, ProducerError> {
+    let Some(job) = args.job.clone() else { return Ok(Made::Refused("expected a job's name".to_owned())) };
+    let mut session = gateway.queries.session("rollcall gateway: a trigger's job").await?;
+    let found = session.aggregator().await?.find_job(&job).await;
+    session.close().await;
+    let args = match found? {
+        None => args,
+        Some(status) => match made_before(&status) {
+            Some(made) => return Ok(made),
+            None => EnqueueArgs { job: None, continue_job: Some(job.clone()), ..args },
+        },
+    };
+    let enqueued = async {
+        let prepared = enqueue::prepare(&args, &gateway.uploads).await?;
+        // A gateway that is asked to stop leaves the rest to the next one.
+        prepared.keep_open_if_unreadable().publish(&gateway.uploads, &rollcall_shared::lifecycle::Shutdown::never()).await
+    };
+    match enqueued.await {
+        Ok((total, _)) => Ok(Made::Sealed { job, total: Some(total) }),
+        Err(error) => refused(error).map(Made::Refused),
+    }
+}
+
+/// What the job of this status says of its trigger; `None` if it is to go on.
+fn made_before(status: &JobStatus) -> Option<Made> {
+    let JobStatus { job, state, sealed, reason, total, .. } = status;
+    match (sealed, state) {
+        (Some(_), _) => Some(Made::Sealed { job: job.clone(), total: *total }),
+        (None, State::Unsealed | State::Running | State::Paused) => None,
+        // It ended before the end of its file: its file was bad, or a person cancelled it, or its deadline passed.
+        (None, _) => {
+            let reason = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            Some(Made::Refused(format!("job {job} ended as {state} before all of it was enqueued{reason}")))
+        }
+    }
+}
+
+/// The reason if trying again does not help.
+fn refused(error: ProducerError) -> Result<String, ProducerError> {
+    match &error {
+        ProducerError::BadInput(bad) if bad.may_pass() => Err(error),
+        ProducerError::Aborted { bad, .. } if bad.may_pass() => Err(error),
+        ProducerError::Usage(_) | ProducerError::BadInput(_) | ProducerError::Aborted { .. } => Ok(error.to_string()),
+        ProducerError::Broker(BrokerError::BadUrl { .. } | BrokerError::NotJson(_)) => Ok(error.to_string()),
+        _ => Err(error),
+    }
+}
+
+/// The longest part of a job's name that comes from a file's name.
+const STEM: usize = 30;
+
+/// A name with a readable part, of what is called `name`, and a hash of `parts`.
+pub(super) fn name(name: &str, parts: &[&str]) -> Option<Job> {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    let stem = file.split('.').next().unwrap_or_default();
+    let readable: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(STEM).collect();
+    let readable = readable.trim_matches('-');
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        // With its length, so that no two lists of parts are the same text.
+        context.update(format!("{}:", part.len()).as_bytes());
+        context.update(part.as_bytes());
+    }
+    let hash: String = context.finish().as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    let readable = if readable.is_empty() { "file" } else { readable };
+    format!("{readable}-{hash}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_same_for_the_same_parts_and_for_no_others() {
+        let of = |file: &str, parts: &[&str]| name(file, parts).unwrap().to_string();
+        let one = of("risk/companies 2026.csv.gz", &["bucket", "key", "etag"]);
+        assert!(one.starts_with("companies-2026-") && one.len() == "companies-2026-".len() + 24, "{one}");
+        assert_eq!(one, of("risk/companies 2026.csv.gz", &["bucket", "key", "etag"]));
+        for other in [&["bucket", "key", "etah"][..], &["bucketk", "ey", "etag"], &["bucket", "keyetag"]] {
+            assert_ne!(one, of("risk/companies 2026.csv.gz", other));
+        }
+        for odd in ["", "...", "ä/ö", "---.csv", &"x".repeat(500)] {
+            assert!(name(odd, &[odd]).is_some(), "{odd}");
+        }
+    }
+}
