@@ -13,7 +13,7 @@ bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench 
 # End-to-end tests wait most of the time, for timeouts, retries and brokers that start: more at a time than there are cores.
 test-threads = $(or $(RUST_TEST_THREADS),$(shell expr 3 '*' "$$(nproc)"))
 
-.PHONY: help build man completions demo test test-formats test-deploy chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-sizing bench-scaleout bench-fleet bench-cluster bench-overtake bench-parallel bench-latency bench-takeover bench-jobs lint up down clean compiler pika faketime
+.PHONY: help build man completions demo page test test-formats test-gateway test-deploy chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-sizing bench-scaleout bench-fleet bench-cluster bench-overtake bench-parallel bench-latency bench-takeover bench-jobs bench-gateway lint up down clean compiler pika faketime
 
 help: ## say what the targets are
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -34,14 +34,21 @@ completions: build ## write completion scripts of the three programs for bash, z
 demo: build ## score 10,000 made-up companies with a model of 255 questions, in under a minute once built
 	@deploy/local/with-broker demo deploy/demo/run
 
+page: build ## the gateway's page with the demo's model, on LISTEN=127.0.0.1:8080, until Ctrl-C
+	@deploy/local/with-broker page deploy/demo/page
+
 test: pika faketime build ## run all tests, against a real broker
-	RUST_TEST_THREADS=$(test-threads) deploy/local/with-broker test cargo test --release --workspace
+	RUST_TEST_THREADS=$(test-threads) deploy/local/with-broker test cargo test --release --workspace -- --skip gateway::
 
 test-formats: compiler ## compare what is read of tables and networks with what their writers say; pip installs those into .rollcall
 	tests/formats/run
 
 test-deploy: build ## build the image and run its services, validate the manifests, and break each file of deploy/ to see that it shows
 	tests/deploy/run
+
+test-gateway: pika build ## the gateway with a real object store (Ceph) and a browser, which it installs
+	RUST_TEST_THREADS=$(test-threads) tests/gateway/run
+	tests/gateway/browser/run
 
 chaos: build ## kill processes and the broker at random for SECONDS=60, and check that every company is counted once
 	CHAOS_SECONDS=$(or $(SECONDS),60) CHAOS_SEED=$(SEED) env -u AMQP_URL deploy/local/with-broker chaos \
@@ -57,7 +64,7 @@ test-next: pika faketime build ## run the scenarios against another RabbitMQ, su
 	env -u ROLLCALL_TEST_BROKER RUST_TEST_THREADS=$(test-threads) cargo test --release --workspace --test end_to_end -- scenarios:: faults::stalled::
 
 bench: ## all benchmarks, one after another
-	@for name in seed overhead peers scale sizing scaleout fleet cluster overtake parallel latency takeover jobs; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
+	@for name in seed overhead peers scale sizing scaleout fleet cluster overtake parallel latency takeover jobs gateway; do $(MAKE) --no-print-directory "bench-$$name" || exit; done
 
 bench-seed: build ## the run to beat: 227,000 companies, 255 answers, 1,000 particles, from enqueue to the done event
 	$(bench) seed
@@ -98,6 +105,9 @@ bench-takeover: build ## kill the aggregator that counts with COMPANIES=1000000 
 bench-jobs: build ## 10,000 jobs of three companies: how much memory, how fast a status and a takeover?
 	$(bench) jobs
 
+bench-gateway: build ## uploads beside the command line; 200 uploads at once, and questions meanwhile
+	$(bench) gateway
+
 fuzz: compiler ## give each reader of outside bytes made-up input for SECONDS=10, up to the first that brings it down
 	tests/fuzz/run $(or $(SECONDS),10)
 
@@ -120,7 +130,8 @@ up: ## start a broker to work with, and print the line that makes everything use
 down: ## stop that broker and forget its data
 	@deploy/local/broker stop up
 
-clean: ## stop this checkout's brokers, and remove their data and all that was built
+clean: ## stop this checkout's brokers and Cephs, and remove their data and all that was built
+	@for conf in .rollcall/gateway-tests/*/*/ceph.conf; do [ ! -e "$$conf" ] || tests/gateway/ceph stop "$$(dirname "$$conf")"; done
 	@for env in .rollcall/*/env; do [ ! -e "$$env" ] || deploy/local/broker stop "$$(basename "$$(dirname "$$env")")"; done
 	rm -rf .rollcall tests/fuzz/target
 	cargo clean

@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "in a test, the unexpected ends the test")]
 
 mod faults;
+mod gateway;
 mod scenarios;

@@ -8,6 +8,7 @@ mod aggregator;
 mod bare_loop;
 mod cluster;
 mod fleet;
+mod gateway;
 mod job;
 mod jobs;
 mod latency;
@@ -27,7 +28,7 @@ mod usage;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "bench: seed, overhead, peers, scale, sizing, scaleout, fleet, cluster, overtake, parallel, latency, takeover or jobs; run them by `make bench-seed` and so on";
+const USAGE: &str = "bench: seed, overhead, peers, scale, sizing, scaleout, fleet, cluster, overtake, parallel, latency, takeover, jobs or gateway; run them by `make bench-seed` and so on";
 
 fn main() -> ExitCode {
     // Cargo adds `--bench`.
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Some("latency") => latency::run(),
         Some("takeover") => takeover::run(),
         Some("jobs") => jobs::run(),
+        Some("gateway") => gateway::run(),
         Some(bare_loop::ARGUMENT) => bare_loop::main(&words[1..]),
         Some(scorers::WAIT_ARGUMENT) => scorers::wait(&words[1..]),
         Some(scorers::WAIT_FOR_EACH_ARGUMENT) => scorers::wait_for_each(&words[1..]),

@@ -14,7 +14,7 @@ use rollcall_shared::arguments::parse_from;
 use rollcall_tests::Fleet;
 
 /// Each command of the producer with its required arguments.
-const PRODUCER: [&[&str]; 11] = [
+const PRODUCER: [&[&str]; 12] = [
     &["enqueue", "c.csv", "--model", "m"],
     &["status"],
     &["watch", "j"],
@@ -25,6 +25,7 @@ const PRODUCER: [&[&str]; 11] = [
     &["cancel", "j"],
     &["pause", "j"],
     &["resume", "j"],
+    &["serve"],
     &["generate", "--companies", "1"],
 ];
 

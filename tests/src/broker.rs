@@ -8,6 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::environment::{broker_url, project, test_broker};
+use crate::orphans::{self, entries};
 use crate::prerequisites::require_all;
 use crate::report::skip;
 use crate::wait::eventually;
@@ -158,7 +159,7 @@ impl Drop for Broker {
 
 fn fresh_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
-    format!("{NAME}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    orphans::name(NAME, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Runs `deploy/local/broker`.
@@ -177,10 +178,6 @@ fn is_installed() -> bool {
     servers.iter().any(|folder| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rabbitmq_server-")))
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
 /// When a folder was created; when it was last modified, on a file system that does not record the former.
 fn created_at(folder: &Path) -> Option<SystemTime> {
     let metadata = fs::metadata(folder).ok()?;
@@ -191,12 +188,8 @@ fn created_at(folder: &Path) -> Option<SystemTime> {
 fn stop_orphans() {
     static STOPPED: Once = Once::new();
     STOPPED.call_once(|| {
-        for folder in entries(&project().join(".rollcall")) {
-            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
-            let process = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('-')?.split('-').next());
-            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-                drop(script(&["stop", name]));
-            }
+        for folder in orphans::left_behind(&project().join(".rollcall"), NAME) {
+            drop(script(&["stop", folder.file_name().unwrap().to_str().unwrap()]));
         }
     });
 }

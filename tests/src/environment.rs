@@ -35,3 +35,8 @@ pub(crate) fn require_python() {
 pub(crate) fn test_broker() -> Option<String> {
     std::env::var("ROLLCALL_TEST_BROKER").ok()
 }
+
+/// The folder of the Ceph that `tests/gateway/run` started for this process; `None` if it did not.
+pub(crate) fn test_ceph() -> Option<PathBuf> {
+    std::env::var_os("ROLLCALL_TEST_CEPH").filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}

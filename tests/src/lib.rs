@@ -7,10 +7,14 @@
 #![expect(clippy::print_stderr, reason = "the output of a failed test's processes is shown with it")]
 
 mod broker;
+mod ceph;
 mod cluster;
 mod environment;
 mod fleet;
+mod gateway;
+mod http;
 mod ledger;
+mod orphans;
 mod prerequisites;
 mod process;
 mod programs;
@@ -23,9 +27,12 @@ mod vhost;
 mod wait;
 
 pub use broker::Broker;
+pub use ceph::{Bucket, Ceph, Object};
 pub use cluster::Cluster;
 pub use environment::project;
 pub use fleet::{Fleet, SCORER};
+pub use gateway::Gateway;
+pub use http::{Answer, answer, request};
 pub use ledger::{Bodies, JobRecord, Outcome, read_ledger};
 pub use process::{Ended, Process, children_of};
 pub use relay::{BOTH, Relay, Way};

@@ -1,8 +1,8 @@
 //! Operations on queues, over a connection of their own.
 
-use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use tokio::runtime::Runtime;
 
 /// The number of ready messages in a queue; `None` if there is no such queue.
@@ -16,6 +16,14 @@ pub(crate) fn waiting_in(url: &str, queue: &str) -> Option<u32> {
 
 pub(crate) fn purge(url: &str, queue: &str) {
     on_a_channel(url, async |channel| channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap());
+}
+
+/// Declares a durable topic exchange.
+pub(crate) fn declare_exchange(url: &str, exchange: &str) {
+    on_a_channel(url, async |channel| {
+        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        channel.exchange_declare(exchange.into(), ExchangeKind::Topic, durable, FieldTable::default()).await.unwrap();
+    });
 }
 
 /// Declares a queue that holds `most` messages and refuses more, and binds it to all messages of an exchange.

@@ -1,0 +1,244 @@
+//! The API: what is uploaded becomes a job, which can be followed, controlled and fetched.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use rollcall_tests::{Fleet, Gateway, SCORER, answer, eventually, request};
+
+/// Companies whose scorer does as they say.
+fn companies(number: usize, what: &str) -> String {
+    let rows: String = (0..number).map(|row| format!("{row},{what}\n")).collect();
+    format!("company_id,do\n{rows}")
+}
+
+#[test]
+fn an_upload_is_one_job_whose_results_can_be_fetched_in_each_format() {
+    let fleet = Fleet::fresh();
+    let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &[]));
+    let gateway = Gateway::plain(&fleet);
+    let created = gateway.upload("model=m", companies(1_500, "succeed")).expect(202);
+    let document = created.json();
+    let job = document["job"].as_str().unwrap();
+    assert_eq!((document["total"].as_u64(), created.header("location")), (Some(1_500), Some(format!("/v1/jobs/{job}").as_str())));
+    let done = gateway.wait_until(job, "succeeded");
+    assert_eq!((done["succeeded"].as_u64(), done["duplicates"].as_u64()), (Some(1_500), Some(0)));
+    let rows = |format: &str| gateway.get(&format!("/v1/jobs/{job}/results?format={format}")).expect(200).body;
+    let lines = String::from_utf8(rows("jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 1_500);
+    assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    assert_eq!(String::from_utf8(rows("csv")).unwrap().lines().count(), 1_501);
+    assert!(rows("parquet").ends_with(b"PAR1"));
+    assert_eq!(gateway.jobs().len(), 1);
+}
+
+#[test]
+fn a_format_is_known_by_its_first_bytes_its_name_or_what_the_request_says() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    let lines = "{\"company_id\":\"a\"}\n{\"company_id\":\"b\"}\n";
+    let packed = zstd::encode_all(lines.as_bytes(), 3).unwrap();
+    for (query, body) in [
+        ("model=m", lines.as_bytes()),
+        ("model=m", &packed),
+        ("model=m&file_name=x.csv", b"company_id\na\nb\n"),
+        ("model=m&format=csv", b"company_id\na\nb\n"),
+    ] {
+        let created = gateway.upload(query, body).expect(202).json();
+        assert_eq!(created["total"], 2, "{query}");
+    }
+    let refused = gateway.upload("model=m&format=parquet", lines).expect(422).json();
+    assert_eq!(refused["code"], "bad_input");
+}
+
+#[test]
+fn what_is_wrong_with_an_upload_is_told_with_a_code_and_its_place_and_makes_no_job_or_cancels_it() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    for (query, body, status, code, words) in [
+        ("", "company_id\n1\n", 400, "bad_request", "model"),
+        ("model=m&modle=x", "company_id\n1\n", 400, "bad_request", "did you mean"),
+        ("model=m&tolerate_failures=many", "company_id\n1\n", 400, "bad_request", "many"),
+        ("model=m", "", 422, "bad_input", "header line"),
+        ("model=m", "company_id\n", 422, "bad_input", "at least one company"),
+        ("model=m", "company_id\n1\n1\n", 422, "bad_input", "row 2"),
+        ("model=m&results_to=/etc/x.csv", "company_id\n1\n", 400, "bad_request", "results_to"),
+    ] {
+        let refused = gateway.upload(query, body).expect(status);
+        assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+        let problem = refused.json();
+        assert_eq!((&problem["code"], problem["status"].as_u64()), (&code.into(), Some(status.into())), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{query}: {problem}");
+    }
+    assert_eq!(gateway.jobs().len(), 0);
+    let further_down = companies(5_000, "succeed") + "4999,succeed\n";
+    let problem = gateway.upload("model=m", further_down).expect(422).json();
+    let cancelled = gateway.wait_until(problem["job"].as_str().unwrap(), "cancelled");
+    assert!(cancelled["reason"].as_str().unwrap().contains("row 5001"), "{cancelled}");
+    let checked = gateway.upload("model=m&dry_run=true", "company_id\n1\n1\n2\n").expect(200).json();
+    assert_eq!((&checked["companies"], &checked["bad_row_count"]), (&2.into(), &1.into()), "{checked}");
+    assert_eq!(gateway.jobs().len(), 1, "a check makes no job");
+}
+
+#[test]
+fn an_upload_that_breaks_off_cancels_its_job_with_the_reason() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    write!(stream, "PUT /v1/jobs?model=m&job=broken HTTP/1.1\r\nHost: {}\r\nContent-Length: 10000000\r\n\r\n", gateway.address)
+        .unwrap();
+    stream.write_all(companies(20_000, "succeed").as_bytes()).unwrap();
+    eventually("the job is open", || (gateway.get("/v1/jobs/broken").status == 200).then_some(()));
+    stream.shutdown(Shutdown::Both).unwrap();
+    let cancelled = gateway.wait_until("broken", "cancelled");
+    assert!(cancelled["reason"].as_str().unwrap().contains("the client has gone away"), "{cancelled}");
+}
+
+#[test]
+fn requests_with_one_idempotency_key_make_one_job_and_one_that_broke_off_can_be_repeated() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let (one, other) = (Gateway::plain(&fleet), Gateway::plain(&fleet));
+    let upload = |gateway: &Gateway, key: &str, model: &str, body: &str| {
+        let key = format!("Idempotency-Key: {key}");
+        request(gateway.address, "POST", &format!("/v1/jobs?model={model}"), &[&key], body.as_bytes())
+    };
+    let body = companies(3, "succeed");
+    let job = |answer: rollcall_tests::Answer| answer.expect(202).json()["job"].as_str().unwrap().to_owned();
+    let first = job(upload(&one, "k", "m", &body));
+    assert_eq!(job(upload(&one, "k", "m", &body)), first);
+    assert_eq!(job(upload(&other, "k", "m", &body)), first, "at another gateway");
+    assert_ne!(job(upload(&one, "l", "m", &body)), first);
+    assert_ne!(job(upload(&one, "k", "n", &body)), first, "of another model");
+    let bad = companies(2_000, "succeed") + "1,succeed\n";
+    let refused = upload(&one, "again", "m", &bad).expect(422).json();
+    let second = job(upload(&one, "again", "m", &companies(2_000, "succeed")));
+    assert_ne!(refused["job"].as_str(), Some(second.as_str()));
+    assert_eq!(job(upload(&other, "again", "m", &companies(2_000, "succeed"))), second);
+}
+
+#[test]
+fn a_job_is_paused_resumed_cancelled_and_redriven_by_requests() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    let file = companies(5, "succeed") + &(5..8).map(|row| format!("{row},refuse\n")).collect::<String>();
+    gateway.upload("model=m&job=j", file).expect(202);
+    gateway.post("/v1/jobs/j/pause", "").expect(200);
+    gateway.wait_until("j", "paused");
+    gateway.post("/v1/jobs/j/resume", "").expect(200);
+    let _consumer = fleet.consumer("m", SCORER, &["--max-attempts", "1"]);
+    let failed = gateway.wait_until("j", "failed");
+    assert_eq!(failed["failed"], 3);
+    let failures = gateway.get("/v1/jobs/j/failures").expect(200).json();
+    let cause = failures["causes"][0]["cause"].as_str().unwrap().to_owned();
+    assert_eq!((&failures["causes"][0]["count"], failures["causes"][0]["examples"].as_array().unwrap().len()), (&3.into(), 3));
+    let again = gateway.post("/v1/jobs/j/redrive", format!("{{\"causes\":[\"{cause}\"]}}")).expect(202).json();
+    assert_eq!((&again["companies"], &again["redrives"]), (&3.into(), &1.into()));
+    eventually("it has ended again", || {
+        let job = gateway.job("j");
+        (job["state"] == "failed" && job["redrives"] == 1).then_some(())
+    });
+    let none = gateway.post("/v1/jobs/j/redrive", "{\"causes\":[\"never\"]}").expect(409).json();
+    assert_eq!(none["code"], "usage");
+    assert_eq!(gateway.post("/v1/jobs/j/cancel", "").expect(409).json()["code"], "job_state");
+    assert_eq!(gateway.post("/v1/jobs/none/cancel", "").expect(404).json()["code"], "no_such_job");
+    fleet.enqueue(&fleet.file("c.csv", companies(3, "long")), "n", "k", &[]).expect(0);
+    gateway.post("/v1/jobs/k/cancel", "").expect(200);
+    assert!(gateway.job("k")["reason"].as_str().unwrap().contains("local cancelled it"));
+}
+
+#[test]
+fn jobs_are_listed_the_newest_first_by_state_and_model_in_pages() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    for number in 0..5 {
+        let model = if number % 2 == 0 { "even" } else { "odd" };
+        gateway.upload(&format!("model={model}&job=z{}", 9 - number), "company_id\n1\n").expect(202);
+    }
+    gateway.post("/v1/jobs/z9/cancel", "").expect(200);
+    let names = |query: &str| {
+        let page = gateway.get(&format!("/v1/jobs?{query}")).expect(200).json();
+        let names: Vec<String> =
+            page["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_str().unwrap().to_owned()).collect();
+        (names.join(" "), page["next"].as_u64())
+    };
+    assert_eq!(names("").0, "z5 z6 z7 z8 z9");
+    assert_eq!(names("model=odd").0, "z6 z8");
+    assert_eq!(names("state=cancelled").0, "z9");
+    let (first, next) = names("limit=2");
+    let (second, last) = names(&format!("limit=3&after={}", next.unwrap()));
+    assert_eq!((first.as_str(), second.as_str(), last), ("z5 z6", "z7 z8 z9", None));
+    assert_eq!(gateway.get("/v1/jobs?limit=0").status, 400);
+    assert_eq!(gateway.get("/v1/jobs?state=odd").status, 400);
+}
+
+/// The events of a job that a client has received: their ids and names.
+fn events(text: &str) -> Vec<(u64, String)> {
+    let field =
+        |event: &str, name: &str| event.lines().find_map(|line| line.strip_prefix(name).map(str::trim).map(str::to_owned));
+    let of = |event: &str| Some((field(event, "id:")?.parse().unwrap(), field(event, "event:")?));
+    text.split("\n\n").filter_map(of).collect()
+}
+
+fn follow(gateway: &Gateway, headers: &str, until: &str) -> String {
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET /v1/jobs/j/events HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", gateway.address).unwrap();
+    let (mut text, mut part) = (String::new(), [0; 4_096]);
+    while !text.contains(until) {
+        let read = stream.read(&mut part).unwrap();
+        assert!(read > 0, "the stream has ended: {text}");
+        text += &String::from_utf8_lossy(&part[..read]);
+    }
+    text
+}
+
+#[test]
+fn a_client_that_lost_its_connection_goes_on_behind_its_last_event_at_another_gateway() {
+    let fleet = Fleet::fresh();
+    let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &[]));
+    let (one, other) = (Gateway::plain(&fleet), Gateway::plain(&fleet));
+    one.upload("model=m&job=j", companies(10, "succeed")).expect(202);
+    let all = events(&follow(&one, "", "event: done"));
+    let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
+    assert!(names.starts_with(&["opened"]) && names.contains(&"sealed") && names.ends_with(&["done"]), "{names:?}");
+    let opened = all[0].0;
+    let rest = events(&follow(&other, &format!("Last-Event-ID: {opened}\r\n"), "event: done"));
+    assert_eq!(rest, all[1..]);
+}
+
+#[test]
+fn an_answer_to_an_unknown_path_or_method_is_a_problem_too() {
+    let fleet = Fleet::fresh();
+    let gateway = Gateway::plain(&fleet);
+    assert_eq!(gateway.get("/v2").expect(404).json()["code"], "no_such_page");
+    assert_eq!(request(gateway.address, "DELETE", "/v1/jobs", &[], b"").expect(405).json()["code"], "method_not_allowed");
+    let away = gateway.get("/v1/jobs/j").expect(503);
+    assert_eq!((away.json()["code"].as_str(), away.header("retry-after")), (Some("no_aggregator"), Some("5")));
+}
+
+#[test]
+fn a_client_that_waits_to_be_asked_for_the_body_is_asked_or_refused_at_once() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    let begin = |query: &str| {
+        let mut stream = TcpStream::connect(gateway.address).unwrap();
+        let head = "Content-Length: 13\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+        write!(stream, "PUT /v1/jobs?{query} HTTP/1.1\r\nHost: {}\r\n{head}", gateway.address).unwrap();
+        stream
+    };
+    let mut refused = begin("model=m&modle=x");
+    assert_eq!(answer(&mut refused).status, 400);
+    let mut asked = begin("model=m");
+    let mut part = [0; 25];
+    asked.read_exact(&mut part).unwrap();
+    assert_eq!(&part, b"HTTP/1.1 100 Continue\r\n\r\n");
+    asked.write_all(b"company_id\n1\n").unwrap();
+    assert_eq!(answer(&mut asked).status, 202);
+}
