@@ -6,6 +6,7 @@
 pub mod api;
 mod config;
 mod deliveries;
+mod derived_name;
 mod event_log;
 mod export_places;
 mod gateway;

@@ -71,7 +71,7 @@ impl Upload {
         };
         gateway.metrics.uploads.inc();
         let _counted = scopeguard::guard((), |()| gateway.metrics.uploads.dec());
-        let (to, reader) = BodyReader::channel(&gateway.config.http);
+        let (to, reader) = BodyReader::channel();
         // A client that goes away does not stop it half-way.
         let own = Arc::clone(gateway);
         let enqueuing = on_a_thread_of_its_own(move || publish(self, reader, own));
@@ -138,7 +138,7 @@ impl Upload {
         let Ok(Ok(_slot)) = timeout(SLOT_WITHIN, gateway.upload_slots.acquire()).await else {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_uploads", "all slots are taken").retry_after(30));
         };
-        let (to, reader) = BodyReader::channel(&gateway.config.http);
+        let (to, reader) = BodyReader::channel();
         let checking = async {
             let name = self.file_name.unwrap_or_else(|| "upload".to_owned());
             let mut options = self.options.enqueue_args(Location::Standard, None, None).reading.reading();

@@ -7,14 +7,14 @@ use axum::body::Body;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ring::digest;
-use rollcall_shared::message::{Job, JobStatus, Model, State as JobState};
+use rollcall_shared::message::{Job, JobStatus, State as JobState};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::parameters::{UploadParameters, UploadQuery, pairs};
 use crate::aggregator_client::AggregatorClient;
 use crate::error::ProducerError;
+use crate::serve::derived_name::derived_name;
 use crate::serve::gateway::Gateway;
 use crate::serve::http::problem::Problem;
 use crate::serve::http::tokens::Principal;
@@ -101,7 +101,10 @@ async fn create(
             if job.is_some() {
                 return Err(Problem::bad_request("expected job or an Idempotency-Key, found both; leave one out"));
             }
-            match Claimed::by(&base_name(&principal, &model, key), gateway).await? {
+            // Another sender's same key is another one.
+            let name = derived_name("key", &[&principal.name, model.as_str(), key]);
+            let name = name.ok_or_else(|| Problem::bad_request("expected a key that makes a name"))?;
+            match Claimed::by(name.as_str(), gateway).await? {
                 Claimed::Free(job) => Some(job),
                 Claimed::Made(status) => return Ok(answer(&status.job, &status.state.to_string(), status.total)),
             }
@@ -125,13 +128,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
     key.map(Some).ok_or_else(|| Problem::bad_request("expected an Idempotency-Key of 1 to 255 ASCII characters, found another"))
-}
-
-/// The name of the job that a key stands for: another sender's same key is another one.
-fn base_name(principal: &Principal, model: &Model, key: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, format!("{}\n{model}\n{key}", principal.name).as_bytes());
-    let hash: String = digest.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("key-{hash}")
 }
 
 /// What a key stands for.

@@ -19,12 +19,13 @@ use tokio::sync::mpsc;
 
 use self::candidates::{Candidate, Candidates, Identity};
 use self::filing::{file_as_done, file_as_failed};
-use super::triggered_job::{Made, make, name};
+use super::triggered_job::{Made, make};
 use crate::enqueue::content_hash::content_hash;
 use crate::error::ProducerError;
 use crate::job_control;
 use crate::location::Location;
 use crate::serve::config::Inbox;
+use crate::serve::derived_name::derived_name;
 use crate::serve::gateway::Gateway;
 use crate::serve::refusals::Refusal;
 
@@ -111,7 +112,7 @@ async fn try_to_take(candidate: &Candidate, inbox: &Inbox, gateway: &Arc<Gateway
         Err(error) => return Err(error),
     };
     let identity = candidate.identity.to_string();
-    let Some(job) = name(&subject, &[&subject, &identity, &hash]) else {
+    let Some(job) = derived_name(&subject, &[&subject, &identity, &hash]) else {
         return refuse("expected a file with a name".to_owned()).await;
     };
     let args = inbox.options.enqueue_args(file, Some(model), Some(job.clone()));

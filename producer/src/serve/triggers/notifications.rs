@@ -17,9 +17,10 @@ use rollcall_shared::message::Job;
 use tokio::sync::Mutex;
 
 use self::message::{Uploaded, uploads};
-use super::triggered_job::{Made, make, name};
+use super::triggered_job::{Made, make};
 use crate::location::Location;
 use crate::serve::config::{NotificationRule, Notifications};
+use crate::serve::derived_name::derived_name;
 use crate::serve::gateway::Gateway;
 use crate::serve::refusals::Refusal;
 
@@ -113,7 +114,7 @@ async fn enqueue(
     let etag = upload.etag.as_deref().unwrap_or_default();
     let version = upload.version.as_deref().unwrap_or_default();
     let parts = [upload.bucket.as_str(), &upload.key, etag, version, rule.model.as_str()];
-    let job = name(&upload.key, &parts).ok_or("expected an object with a name")?;
+    let job = derived_name(&upload.key, &parts).ok_or("expected an object with a name")?;
     let turn = Arc::clone(in_work.lock().await.entry(job.clone()).or_default());
     let _turn = turn.lock().await;
     // An object that was replaced since has a notification of its own.

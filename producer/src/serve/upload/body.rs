@@ -84,7 +84,7 @@ pub(super) struct BodyReader {
 }
 
 impl BodyReader {
-    pub(super) fn channel(_: &HttpConfig) -> (ToReader, BodyReader) {
+    pub(super) fn channel() -> (ToReader, BodyReader) {
         let (to, parts) = mpsc::channel(PARTS);
         (ToReader(to), BodyReader { parts, current: Bytes::new(), read: 0, is_whole: false })
     }
