@@ -16,6 +16,7 @@ from pathlib import Path
 import brokers
 import compose
 import dockerfile
+import gateway
 import pods
 import programs
 import scaling
@@ -44,6 +45,7 @@ CHECKS = {
     "permissions": brokers.permissions,
     "retention": brokers.retention,
     "programs": programs.rules,
+    "gateway": gateway.rules,
     "model": programs.model,
 }
 FAULTS = Path(__file__).with_name("faults.tsv")

@@ -7,7 +7,7 @@ import shlex
 CONFIGURATIONS = ("deploy/docker/rabbitmq.conf", "deploy/kubernetes/overlays/small/rabbitmq.conf")
 PREFIX = "rollcall"
 # Of each kind of queue and exchange (ARCHITECTURE.md), and what is not Rollcall's.
-NAMED = ("work", "work.risk", "work.risk.express", "retry.risk.10s", "results", "ledger", "checkpoint", "consumer.risk.1", "watch.job.1")
+NAMED = ("work", "work.risk", "work.risk.express", "retry.risk.10s", "results", "ledger", "checkpoint", "consumer.risk.1", "watch.job.1", "gateway.exports.5s", "gateway.webhook.crm")
 OWN = [f"{PREFIX}.{name}" for name in NAMED]
 OTHERS = ["rollcallish", "x.rollcall.work", "orders", "amq.topic", "amq.default.x", "amq.gen-NEaoX57xhg3xt_zSUQuDJw"]
 

@@ -6,7 +6,11 @@ from urllib.parse import urlsplit
 import yaml
 from durations import seconds
 
-SERVICES = ("rabbitmq", "aggregator", "consumer")
+SERVICES = ("rabbitmq", "aggregator", "consumer", "gateway")
+# Each with its health check. The producer has none, and that of the aggregator asks whatever serves the metrics.
+HEALTHCHECKS = {"aggregator": "aggregator", "consumer": "consumer", "gateway": "aggregator"}
+# What people reach, from this machine alone.
+PUBLISHED = ("gateway", "grafana")
 
 
 def schema(tree):
@@ -22,26 +26,30 @@ def rules(tree):
             if service.get(key) != expected:
                 yield f"{name}: expected {key} to be {expected}, found {service.get(key)}"
         for port in service.get("ports", []):
-            if name != "grafana" or port.get("host_ip") != "127.0.0.1":
-                yield f"{name}: expected no published port, found {port.get('published')}"
+            if name not in PUBLISHED or port.get("host_ip") != "127.0.0.1":
+                yield f"{name}: expected no port that is published, but on 127.0.0.1 of {PUBLISHED}, found {port.get('published')}"
         if name != "producer" and service.get("restart") != "unless-stopped":
             yield f"{name}: expected it to be started again"
-        if name in SERVICES and (service.get("networks") != {"broker": None} or "healthcheck" not in service):
-            yield f"{name}: expected a health check, and the network broker alone"
-        if name in ("aggregator", "consumer", "producer") and service["depends_on"]["rabbitmq"]["condition"] != "service_healthy":
+        expected = {"broker", "published"} if name == "gateway" else {"broker"}
+        if name in SERVICES and (set(service.get("networks", [])) != expected or "healthcheck" not in service):
+            yield f"{name}: expected a health check, and the networks {expected} alone"
+        if name in (*HEALTHCHECKS, "producer") and service["depends_on"]["rabbitmq"]["condition"] != "service_healthy":
             yield f"{name}: expected it to wait for a healthy broker"
     if not networks["broker"].get("internal"):
         yield "expected the network broker to be internal"
     if "check_port_connectivity" not in services["rabbitmq"]["healthcheck"]["test"]:
         yield "rabbitmq: expected check_port_connectivity: other checks succeed before AMQP is listened for"
-    for name in ("aggregator", "consumer"):
-        if services[name]["healthcheck"]["test"] != ["CMD", name, "healthcheck"]:
-            yield f"{name}: expected its health check to be `{name} healthcheck`"
+    for name, program in HEALTHCHECKS.items():
+        if services[name]["healthcheck"]["test"] != ["CMD", program, "healthcheck"]:
+            yield f"{name}: expected its health check to be `{program} healthcheck`"
     if services["aggregator"]["deploy"]["replicas"] < 2:
         yield "aggregator: expected a standby"
-    grace = services["consumer"]["environment"]["ROLLCALL_GRACE"]
-    if seconds(services["consumer"]["stop_grace_period"]) <= seconds(grace):
-        yield f"consumer: expected stop_grace_period to be longer than ROLLCALL_GRACE, {grace}"
+    for name in ("consumer", "gateway"):
+        grace = services[name]["environment"]["ROLLCALL_GRACE"]
+        if seconds(services[name]["stop_grace_period"]) <= seconds(grace):
+            yield f"{name}: expected stop_grace_period to be longer than ROLLCALL_GRACE, {grace}"
+    if "/tmp" not in [volume["target"] for volume in services["gateway"]["volumes"]]:
+        yield "gateway: expected /tmp to be a volume: uploads may be larger than the memory"
     broker = services["rabbitmq"]["environment"]
     url = urlsplit(services["consumer"]["environment"]["AMQP_URL"])
     expected = (broker["RABBITMQ_DEFAULT_USER"], broker["RABBITMQ_DEFAULT_PASS"], "rabbitmq", 5672, f"/{broker['RABBITMQ_DEFAULT_VHOST']}")

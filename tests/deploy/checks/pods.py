@@ -3,7 +3,7 @@
 from durations import seconds
 from tree import variables
 
-PROGRAMS = ("aggregator", "consumer")
+PROGRAMS = ("aggregator", "consumer", "gateway")
 
 
 def containers(tree):
@@ -61,13 +61,16 @@ def probes(tree):
 
 
 def grace(tree):
-    """A consumer that is killed before its grace is over costs its companies a delivery."""
+    """A consumer that is killed before its grace is over costs its companies a delivery, and a gateway cuts downloads short."""
     for thing, container in containers(tree):
-        if container["name"] != "consumer":
+        if container["name"] not in ("consumer", "gateway"):
             continue
         own, pods = variables(container, [])["ROLLCALL_GRACE"], thing.pod["terminationGracePeriodSeconds"]
-        if pods <= seconds(own):
-            yield f"{thing.at}: expected terminationGracePeriodSeconds to be longer than ROLLCALL_GRACE, {own}, found {pods}"
+        before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        if pods <= before + seconds(own):
+            yield f"{thing.at}: expected terminationGracePeriodSeconds to be longer than preStop, {before} s, and ROLLCALL_GRACE, {own}, found {pods}"
+        if container["name"] == "gateway" and not before:
+            yield f"{thing.at}: expected preStop to wait until the Service has forgotten the pod"
 
 
 def jobs(tree):

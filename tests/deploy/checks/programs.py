@@ -9,6 +9,8 @@ from pathlib import Path
 from tree import Refused
 
 PROGRAMS = ("producer", "consumer", "aggregator")
+# What services and containers of these programs are named.
+NAMES = (*PROGRAMS, "gateway")
 
 
 def rules(tree):
@@ -46,13 +48,13 @@ def started(tree):
     """Each program that is started: where, its name, its other words and the names of its own variables."""
     for name, service in tree.compose["services"].items():
         words = (service.get("entrypoint") or []) + (service.get("command") or [])
-        if name in PROGRAMS:
+        if name in NAMES:
             yield f"compose.yaml: {name}", words[0], words[1:], list(service["environment"])
             if "healthcheck" in service:
                 yield f"compose.yaml: {name}", service["healthcheck"]["test"][1], service["healthcheck"]["test"][2:], []
     for thing in tree.objects():
         for container in thing.containers:
-            if container["name"] in PROGRAMS:
+            if container["name"] in NAMES:
                 yield thing.at, container["command"][0], container["command"][1:], [variable["name"] for variable in container["env"]]
 
 

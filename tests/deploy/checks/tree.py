@@ -16,8 +16,9 @@ VARIANTS = {
     "production with scale-rabbitmq": [BROKER, "scale-rabbitmq"],
     "production with models-volume": [BROKER, "scale-metrics-api", "models-volume"],
     "production with enqueue": [BROKER, "scale-metrics-api", "enqueue"],
+    "production with gateway": [BROKER, "scale-metrics-api", "gateway"],
 }
-# It has an overlay as readers may write one.
+# It has an overlay as readers may write one, and what they may add to it for a gateway.
 GUIDE = "docs/operations.md"
 # Examples are documented elsewhere, and scripts are run by other targets.
 FOLDERS = ("deploy/docker", "deploy/kubernetes")
@@ -36,7 +37,7 @@ class Tree:
         self.source = source
         self.root = folder / "root"
         for name in FOLDERS:
-            shutil.copytree(source / name, self.root / name, ignore=shutil.ignore_patterns(".env", "data"))
+            shutil.copytree(source / name, self.root / name, ignore=shutil.ignore_patterns(".env", "data", "inbox", "tokens.txt"))
         (self.root / "docs").mkdir()
         for name in (".dockerignore", "README.md", "Cargo.toml", GUIDE):
             shutil.copy(source / name, self.root / name)
@@ -70,8 +71,10 @@ class Tree:
         folders[GUIDE] = folder = kubernetes / "variants/own"
         folder.mkdir(exist_ok=True)
         shutil.copy(kubernetes / "base/risk.bif", folder / "fraud.bif")
-        example = re.search(r"^```yaml\n(# kustomization.yaml.*?)^```", self.text(GUIDE), re.MULTILINE | re.DOTALL)[1]
-        (folder / "kustomization.yaml").write_text(example.replace("- kubernetes/", "- ../../"))
+        examples = re.findall(r"^```yaml\n(.*?)^```", self.text(GUIDE).replace("- kubernetes/", "- ../../"), re.MULTILINE | re.DOTALL)
+        overlay, added = map(yaml.safe_load, examples)
+        overlay |= {key: overlay.get(key, []) + values for key, values in added.items()}
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
         rendered = {name: run(["kubectl", "kustomize", str(folder)], self.root, "kustomize") for name, folder in folders.items()}
         return {name: [Object(name, document) for document in yaml.safe_load_all(text)] for name, text in rendered.items()}
 

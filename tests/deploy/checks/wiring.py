@@ -4,9 +4,9 @@ from urllib.parse import urlsplit
 
 from tree import variables
 
-# Made by the Messaging Topology Operator for the User rollcall, or by hand for the overlay small.
-CREDENTIALS = "rollcall-user-credentials"
-MONITORING, KEDA, TOPOLOGY_OPERATOR = "monitoring", "keda", "rabbitmq-system"
+# Made by the Messaging Topology Operator for the User rollcall, or by hand for the overlay small; and by hand.
+CREDENTIALS, TOKENS = "rollcall-user-credentials", "gateway-tokens"
+MONITORING, KEDA, TOPOLOGY_OPERATOR, PROXY = "monitoring", "keda", "rabbitmq-system", "ingress"
 
 
 def references(tree):
@@ -32,6 +32,11 @@ def named(thing):
             yield "ConfigMap", volume["configMap"]["name"]
         if "persistentVolumeClaim" in volume:
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
+        for source in volume.get("projected", {}).get("sources", []):
+            if "configMap" in source:
+                yield "ConfigMap", source["configMap"]["name"]
+            if "secret" in source and source["secret"]["name"] != TOKENS:
+                yield "Secret", source["secret"]["name"]
     for container in thing.containers:
         for source in container.get("envFrom", []):
             yield "ConfigMap", source["configMapRef"]["name"]
@@ -89,6 +94,8 @@ def network(tree):
                 for port in container.get("ports", []):
                     if port["name"] == "metrics" and not ingress(policies, thing.labels, MONITORING, port=port["containerPort"]):
                         yield f"{thing.at}: expected a policy that lets Prometheus reach port {port['containerPort']}"
+                    if port["name"] == "http" and not ingress(policies, thing.labels, PROXY, port=port["containerPort"]):
+                        yield f"{thing.at}: expected a policy that lets the proxy reach port {port['containerPort']}"
             if thing.kind == "ScaledObject":
                 for labels, port in asked(thing):
                     if not ingress(policies, labels, KEDA, port=port):
