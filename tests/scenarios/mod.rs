@@ -37,6 +37,7 @@ mod scale_in;
 mod scale_signal;
 mod score;
 mod shutdown;
+mod stream_reader;
 mod takeover;
 mod telemetry;
 mod terminal;

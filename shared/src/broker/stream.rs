@@ -30,6 +30,8 @@ pub struct StreamReader {
     last_tag: u64,
     acknowledged: u64,
     window: Window,
+    /// The prefetch of the subscription that is to replace the current one.
+    replacing_with: Option<u16>,
 }
 
 impl StreamReader {
@@ -69,7 +71,7 @@ impl StreamReader {
     ) -> Result<StreamReader, BrokerError> {
         let subscription = subscribe(connection, &stream, window.records(), from).await?;
         let (connection, last_tag, acknowledged) = (connection.clone(), 0, 0);
-        Ok(StreamReader { connection, subscription, stream, next: from, last_tag, acknowledged, window })
+        Ok(StreamReader { connection, subscription, stream, next: from, last_tag, acknowledged, window, replacing_with: None })
     }
 
     /// The next record. Cancel-safe.
@@ -142,13 +144,17 @@ impl StreamReader {
         Ok(delivery)
     }
 
-    /// Asks the broker for more records if there is room: in a stream, an acknowledgement means nothing else.
+    /// Asks the broker for more records if there is room: in a stream, an acknowledgement means nothing else. Cancel-safe: the next call goes
+    /// on.
     ///
     /// # Errors
     /// [`BrokerError::Lost`].
     pub async fn ask_for_more(&mut self) -> Result<(), BrokerError> {
-        if let Some(records) = self.window.change() {
-            return self.resubscribe(records).await;
+        self.replacing_with = self.window.change().or(self.replacing_with);
+        if let Some(records) = self.replacing_with {
+            self.resubscribe(records).await?;
+            self.replacing_with = None;
+            return Ok(());
         }
         if self.last_tag - self.acknowledged >= self.window.acknowledged_together() { self.acknowledge().await } else { Ok(()) }
     }
@@ -160,8 +166,9 @@ impl StreamReader {
     /// [`BrokerError::Lost`].
     pub async fn acknowledge(&mut self) -> Result<(), BrokerError> {
         if self.last_tag > self.acknowledged {
-            self.subscription.acknowledge_up_to(self.last_tag).await?;
+            // First: if this is dropped in the middle, the next acknowledgement covers it, and none is sent twice.
             self.acknowledged = self.last_tag;
+            self.subscription.acknowledge_up_to(self.last_tag).await?;
         }
         Ok(())
     }
@@ -173,8 +180,11 @@ impl StreamReader {
 
     /// Continues at the same offset with another prefetch. The broker sends again what it had sent ahead.
     async fn resubscribe(&mut self, records: u16) -> Result<(), BrokerError> {
-        self.subscription.cancel().await?;
-        self.subscription.channel().close(200, "read on".into()).await?;
+        // An earlier call may have been dropped in the middle.
+        if self.subscription.channel().status().connected() {
+            self.subscription.cancel().await?;
+            self.subscription.channel().close(200, "read on".into()).await?;
+        }
         self.subscription = subscribe(&self.connection, &self.stream, records, self.next).await?;
         (self.last_tag, self.acknowledged) = (0, 0);
         Ok(())
