@@ -69,7 +69,7 @@ pub(crate) async fn enqueue(
     if args.wait {
         return watch::conclude(&enqueue_and_follow(prepared, &broker, shutdown).await?, output);
     }
-    prepared.print_detected();
+    prepared.print_beginning();
     let (job, model) = (prepared.opened.job.clone(), prepared.opened.model.clone());
     let (total, progress) = prepared.publish(&broker, shutdown).await?;
     print_remarks(&job, &progress);
@@ -89,7 +89,7 @@ pub(crate) async fn enqueue_and_follow(
     broker: &BrokerAccess,
     shutdown: &Shutdown,
 ) -> Result<Done, ProducerError> {
-    prepared.print_detected();
+    prepared.print_beginning();
     let Prepared { opened, scope, rows, .. } = prepared;
     let (job, opening) = (opened.job.clone(), opened.opening);
     let (enqueued, progress) = (Arc::new(AtomicU64::new(0)), Arc::clone(&rows.first_look().progress));
@@ -140,8 +140,12 @@ pub(crate) async fn prepare_companies(
 }
 
 impl Prepared {
-    /// Prints how the file's format was detected.
-    fn print_detected(&self) {
+    /// Prints where a continued job goes on, and how the file's format was detected.
+    fn print_beginning(&self) {
+        if let Scope::From(position) = self.scope {
+            let enqueued = HumanCount(position);
+            to_stderr(format_args!("job {}: going on after the {enqueued} companies that are enqueued", self.opened.job));
+        }
         if let Some(detected) = &self.rows.first_look().detected {
             to_stderr(format_args!("job {}: {} is {detected}", self.opened.job, self.file));
         }

@@ -12,6 +12,7 @@ mod export_places;
 mod gateway;
 mod http;
 mod page;
+mod redelivery;
 mod refusals;
 mod triggers;
 mod upload;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
@@ -37,6 +38,7 @@ use crate::error::ProducerError;
 use config::Config;
 use gateway::Gateway;
 use http::access::{Access, guard};
+use http::drain::drain;
 use http::listener::Listener;
 use http::problem::Problem;
 use http::tls;
@@ -58,9 +60,18 @@ pub(crate) async fn serve(args: ServeArgs, broker: BrokerArgs, shutdown: &Shutdo
         to_stderr(config.in_words());
         return Ok(());
     }
+    if let Some(inbox) = &config.inbox {
+        std::fs::create_dir_all(&inbox.path).map_err(|error| {
+            let path = inbox.path.display();
+            ProducerError::Usage(format!(
+                "cannot make the folder {path} of [inbox] path: {error}; check the path and its permissions"
+            ))
+        })?;
+    }
     let metrics = GatewayMetrics::new().map_err(|error| ProducerError::System(error.to_string()))?;
     let (registry, ready) = (metrics.registry.clone(), Readiness::default());
-    let gateway = Arc::new(Gateway::new(config, &broker, webhooks, metrics, shutdown)?);
+    let (stop_uploads, grace_over) = Shutdown::manual();
+    let gateway = Arc::new(Gateway::new(config, &broker, webhooks, metrics, shutdown, grace_over)?);
     declare(&gateway).await?;
     let socket = TcpListener::bind(args.listen).await.map_err(|error| cannot_listen(args.listen, &error))?;
     telemetry::serve(&args.metrics, registry, ready.clone(), Router::new())
@@ -70,10 +81,11 @@ pub(crate) async fn serve(args: ServeArgs, broker: BrokerArgs, shutdown: &Shutdo
     let address = socket.local_addr().map_err(|error| cannot_listen(args.listen, &error))?;
     tracing::info!(event = "listening", url = format!("{scheme}://{address}/"), "the page and the API are served");
     let listener = Listener { socket, tls: acceptor, http: gateway.config.http.clone() };
-    let serving = listener.serve(routes(&gateway, access), shutdown, args.grace);
+    let serving = listener.serve(routes(&gateway, access), shutdown, args.grace, stop_uploads);
     let connected = keep_connected(&gateway, &ready);
     tokio::select! {
         () = serving => {
+            gateway.wait_until_idle().await;
             tracing::info!(event = "stopped", "stopped as asked");
             Ok(())
         }
@@ -108,9 +120,12 @@ async fn keep_connected(gateway: &Gateway, ready: &Readiness) -> Result<(), Brok
     supervise(&gateway.broker, &Shutdown::never(), Duration::ZERO, reconnecting, async || {
         let link = connect(&gateway.broker, "rollcall gateway").await?;
         let channel = link.channel().await?;
-        gateway.broker.topology().declare_gateway(&channel).await?;
-        ready.set(true);
+        let topology = gateway.broker.topology();
+        topology.declare_gateway(&channel).await?;
+        topology.declare_gateway_presence(&channel, gateway.id).await?;
+        tracing::info!(event = "connected", "the broker can be reached");
         while link.is_connected() {
+            ready.set(!gateway.shutdown.is_requested());
             gateway.measure_pools();
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -139,9 +154,24 @@ fn routes(gateway: &Arc<Gateway>, access: Arc<Access>) -> Router {
         })
         .layer(from_fn_with_state(Arc::clone(&access), guard))
         .layer(from_fn(page::as_page))
+        .layer(from_fn(drain))
         .layer(from_fn_with_state(Arc::clone(gateway), measure))
         .layer(Extension(access))
+        .layer(Extension(Arc::<api::Refusals>::default()))
         .with_state(Arc::clone(gateway))
+}
+
+/// A client may send any word as a method: each would be a label that stays.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 /// Counts requests and their durations, by route.
@@ -149,10 +179,10 @@ async fn measure(State(gateway): State<Arc<Gateway>>, request: Request, next: Ne
     let began = Instant::now();
     // A path that no route matches may be any: it is no label.
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
-    let method = request.method().as_str().to_owned();
+    let method = known_method(request.method());
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
-    gateway.metrics.requests.with_label_values(&[route.as_str(), method.as_str(), status.as_str()]).inc();
+    gateway.metrics.requests.with_label_values(&[route.as_str(), method, status.as_str()]).inc();
     gateway.metrics.request_duration.with_label_values(&[route.as_str()]).observe(began.elapsed().as_secs_f64());
     response
 }

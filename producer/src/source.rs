@@ -32,6 +32,12 @@ pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Large enough that system calls cost nothing next to parsing.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// The window with which `zstd --long` packs: 128 MiB of memory.
+const WINDOW_LOG: u32 = 27;
+
+/// The largest window without `--long` and `--ultra`: of files that anybody may send, many at a time, 8 MiB of memory each.
+pub(crate) const UNTRUSTED_WINDOW_LOG: u32 = 23;
+
 type Bytes = Box<dyn Read + Send>;
 
 /// A file just opened, at its first byte.
@@ -132,7 +138,8 @@ impl Source {
 
     fn unpacked(self) -> Bytes {
         let Some(method) = self.compression else { return self.bytes };
-        let unpacked = Unpacked::new(BufReader::with_capacity(BUFFER_BYTES, self.bytes), method);
+        let window_log = if self.max_unpacked.is_some() { UNTRUSTED_WINDOW_LOG } else { WINDOW_LOG };
+        let unpacked = Unpacked::new(BufReader::with_capacity(BUFFER_BYTES, self.bytes), method, window_log);
         match self.max_unpacked {
             Some(limit) => Box::new(Limited { bytes: unpacked, limit, read: 0, packed: self.progress }),
             None => Box::new(unpacked),
@@ -174,7 +181,7 @@ const BINARY_MAGIC_BYTES: usize = 10;
 
 /// The format of a file that is no UTF-8 text, by its first bytes, and what to do about it.
 fn detect_binary(head: &[u8]) -> Option<&'static str> {
-    const KNOWN: [(&[u8], &str); 10] = [
+    const KNOWN: [(&[u8], &str); 14] = [
         (b"\xff\xfe", "UTF-16 text; save the file as UTF-8"),
         (b"\xfe\xff", "UTF-16 text; save the file as UTF-8"),
         (b"PK\x03\x04", "a ZIP archive, as a workbook of Excel is one; unpack it, or save the sheet as CSV"),
@@ -184,12 +191,19 @@ fn detect_binary(head: &[u8]) -> Option<&'static str> {
         (b"PAR1", "Parquet; say so with --format parquet, or by a name ending in .parquet"),
         (b"<!DOCTYPE ", "a page in HTML; a server may want a login, or the address is that of a page about the file"),
         (b"<!doctype ", "a page in HTML; a server may want a login, or the address is that of a page about the file"),
+        (b"%PDF", "a PDF document; save its table as CSV"),
+        (b"\xff\xd8\xff", "a picture; name a table"),
+        (b"\x89PNG", "a picture; name a table"),
+        (b"GIF8", "a picture; name a table"),
         (b"PARE", "encrypted Parquet; write it without encryption"),
     ];
     // A header of CSV may begin with the three letters.
     let is_bzip2 = head.get(4..10) == Some(b"1AY&SY");
     let known = KNOWN.iter().find(|(magic, _)| head.starts_with(magic) && (*magic != b"BZh" || is_bzip2));
-    known.map(|(_, found)| *found)
+    // Zero bytes may be data, but not at every second place.
+    let zeros_at = |odd: usize| head.iter().enumerate().all(|(at, &byte)| (byte == 0) == (at % 2 == odd));
+    let is_utf16 = head.len() == BINARY_MAGIC_BYTES && (zeros_at(0) || zeros_at(1));
+    known.map(|(_, found)| *found).or(is_utf16.then_some("UTF-16 text without a mark; save the file as UTF-8"))
 }
 
 /// The first `count` bytes, or fewer at the end, and a reader that begins with them again.

@@ -7,6 +7,8 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, ExchangeKind};
 
+use uuid::Uuid;
+
 use crate::broker::error::{BrokerError, declare_error};
 use crate::message::{Job, JobEvent, Model, Priority, delay_word};
 
@@ -34,6 +36,9 @@ const EVENT_LOG_SEGMENT_BYTES: i64 = 10_000_000;
 /// A gateway may read a file of many gigabytes, or write one, before it acknowledges a message: a day in milliseconds. RabbitMQ heeds it
 /// from version 3.12 on; before, its own 30 minutes hold, and the message comes again.
 const LONG_WORK: i64 = 86_400_000;
+
+/// A week in milliseconds.
+const UNSERVED: i64 = 7 * 86_400_000;
 
 /// The names of one fleet on the broker. Several fleets with different prefixes can share a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,9 +140,9 @@ impl Topology {
         format!("{}.events.log", self.prefix)
     }
 
-    /// Quorum queue with a single active consumer: a token, whose consumer is the gateway that watches folders and schedules.
-    pub fn gateway_token(&self) -> String {
-        format!("{}.gateway.token", self.prefix)
+    /// Quorum queue with a single active consumer: a token, whose consumer is the gateway that leads.
+    pub fn gateway_leader(&self) -> String {
+        format!("{}.gateway.leader", self.prefix)
     }
 
     /// Quorum queue with a single active consumer: notifications of uploads to object storage.
@@ -158,6 +163,11 @@ impl Topology {
     /// Quorum queue: messages of which a gateway can make nothing, or that it has given up.
     pub fn gateway_dead(&self) -> String {
         format!("{}.gateway.dead", self.prefix)
+    }
+
+    /// Exclusive queue of the gateway with this id: it is there as long as the gateway is connected.
+    pub fn gateway_presence(&self, id: Uuid) -> String {
+        format!("{}.gateway.presence.{id}", self.prefix)
     }
 
     /// Declares what every process needs: the exchanges, the control log and the ledger, with their bindings.
@@ -287,9 +297,17 @@ impl Topology {
         ];
         queue(channel, &self.event_log(), &log).await?;
         bind(channel, &self.event_log(), &self.events(), "#").await?;
-        queue(channel, &self.gateway_token(), &one_at_a_time()).await?;
+        queue(channel, &self.gateway_leader(), &one_at_a_time()).await?;
         queue(channel, &self.gateway_dead(), &never_dropping()).await?;
         self.declare_done_events(channel, &self.exports()).await
+    }
+
+    /// Declares the queue that says that a gateway is connected, on the connection of that gateway.
+    ///
+    /// # Errors
+    /// [`BrokerError::Topology`] if the broker refuses it.
+    pub async fn declare_gateway_presence(&self, channel: &Channel, id: Uuid) -> Result<(), BrokerError> {
+        exclusive_queue(channel, &self.gateway_presence(id)).await
     }
 
     /// Declares the queue of notifications, and binds it to an `exchange` of others, which must exist.
@@ -301,12 +319,13 @@ impl Topology {
         bind(channel, &self.notifications(), exchange, key).await
     }
 
-    /// Declares a queue of done events.
+    /// Declares a queue of done events. The broker deletes it once no gateway has served it for a week: its webhook may have been removed.
     ///
     /// # Errors
     /// [`BrokerError::Topology`] if it exists with other arguments.
     pub async fn declare_done_events(&self, channel: &Channel, name: &str) -> Result<(), BrokerError> {
-        let arguments = [&never_dropping()[..], &[("x-consumer-timeout", AMQPValue::LongLongInt(LONG_WORK))]].concat();
+        let served = [("x-consumer-timeout", AMQPValue::LongLongInt(LONG_WORK)), ("x-expires", AMQPValue::LongLongInt(UNSERVED))];
+        let arguments = [&never_dropping()[..], &served].concat();
         queue(channel, name, &arguments).await?;
         bind(channel, name, &self.events(), "job.*.done").await
     }

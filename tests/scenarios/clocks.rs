@@ -1,32 +1,13 @@
 //! Machines whose clocks differ by an hour.
 
-use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, Process, SCORER, eventually, skip};
+use rollcall_tests::{FakeClock, Fleet, Process, SCORER, eventually};
 
-/// The library that fakes a program's clock. Returns `None`, and reports the test as skipped, if it is not installed.
-fn faketime() -> Option<PathBuf> {
-    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    let library = libraries.into_iter().find(|library| library.exists());
-    if library.is_none() {
-        skip("libfaketime is not installed, and this test sets clocks");
-    }
-    library
-}
-
-/// Shifts a program's clock by, for example, `-1h`.
-fn set(command: &mut Command, library: &PathBuf, by: &str) {
-    command.env("LD_PRELOAD", library).env("FAKETIME", by);
-    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1");
-}
-
-fn aggregator(fleet: &Fleet, library: &PathBuf, by: &str) -> Process {
+fn aggregator(fleet: &Fleet, clock: &FakeClock, by: &str) -> Process {
     let mut command = fleet.program_command::<&str>("aggregator", &[]);
-    set(&mut command, library, by);
+    command.envs(clock.environment(by));
     let aggregator = fleet.start("aggregator", command);
     aggregator.wait_until_event("counting");
     aggregator
@@ -38,14 +19,14 @@ fn three(fleet: &Fleet) -> PathBuf {
 
 #[test]
 fn a_deadline_that_is_a_span_and_a_duration_hold_whatever_the_clocks_of_producer_and_aggregator_say() {
-    let Some(library) = faketime() else { return };
+    let Some(clock) = FakeClock::installed() else { return };
     for (producers, aggregators) in [("-1h", "+0"), ("+1h", "+0"), ("+0", "+1h")] {
         let fleet = Fleet::fresh();
-        let _aggregator = aggregator(&fleet, &library, aggregators);
+        let _aggregator = aggregator(&fleet, &clock, aggregators);
         let file = three(&fleet);
         let mut enqueue =
             fleet.producer_command(&["enqueue", file.to_str().unwrap(), "-m", "m", "--job", "j", "--deadline", "10m"]);
-        set(&mut enqueue, &library, producers);
+        enqueue.envs(clock.environment(producers));
         fleet.start("producer", enqueue).wait(Duration::from_secs(60)).expect(0);
         eventually("the job is sealed", || (fleet.status("j")["state"] == "running").then_some(()));
         let age = fleet.status("j")["duration_seconds"].as_f64().unwrap();
@@ -63,14 +44,14 @@ fn a_deadline_that_is_a_span_and_a_duration_hold_whatever_the_clocks_of_producer
 
 #[test]
 fn a_span_that_is_over_ends_the_job_whatever_the_clock_of_the_producer_says() {
-    let Some(library) = faketime() else { return };
+    let Some(clock) = FakeClock::installed() else { return };
     let fleet = Fleet::fresh();
-    let _aggregator = aggregator(&fleet, &library, "+0");
+    let _aggregator = aggregator(&fleet, &clock, "+0");
     let file = three(&fleet);
     let arguments =
         ["enqueue", file.to_str().unwrap(), "-m", "m", "--job", "j", "--deadline", "2s", "--wait", "--output", "json"];
     let mut enqueue = fleet.producer_command(&arguments);
-    set(&mut enqueue, &library, "+1h");
+    enqueue.envs(clock.environment("+1h"));
     let done = fleet.start("producer", enqueue).wait(Duration::from_secs(60)).expect(1).json();
     assert_eq!((&done["state"], &done["reason"]), (&"expired".into(), &"it was to be done within 2s".into()), "{done}");
     assert!((2.0..10.0).contains(&done["duration_seconds"].as_f64().unwrap()), "{done}");
@@ -78,15 +59,15 @@ fn a_span_that_is_over_ends_the_job_whatever_the_clock_of_the_producer_says() {
 
 #[test]
 fn the_duration_of_a_job_that_another_aggregator_goes_on_with_is_known_where_their_clocks_agree_and_else_null() {
-    let Some(library) = faketime() else { return };
+    let Some(clock) = FakeClock::installed() else { return };
     for (next, is_known) in [("+0", true), ("+1h", false), ("-1h", false)] {
         let fleet = Fleet::fresh();
-        let mut first = aggregator(&fleet, &library, "+0");
+        let mut first = aggregator(&fleet, &clock, "+0");
         fleet.enqueue(&three(&fleet), "m", "j", &["--deadline", "10m"]).expect(0);
         eventually("the job is sealed", || (fleet.status("j")["state"] == "running").then_some(()));
         first.terminate();
         first.wait(Duration::from_secs(10)).expect(0);
-        let _second = aggregator(&fleet, &library, next);
+        let _second = aggregator(&fleet, &clock, next);
         let _consumer = fleet.consumer("m", SCORER, &["--threads", "1"]);
         let watched = fleet.producer(&["watch", "j", "--output", "json"]).expect(0).json();
         let seconds = watched["duration_seconds"].as_f64();

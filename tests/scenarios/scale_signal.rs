@@ -21,12 +21,11 @@ fn unfinished(companies: u64) -> impl Fn(&Value) -> bool {
 /// A leader and a standby, and where each answers.
 fn two_aggregators(fleet: &Fleet) -> ([rollcall_tests::Process; 2], [SocketAddr; 2]) {
     let addresses = [free_address(), free_address()];
-    let [first, second] = addresses.map(|address| {
+    let [first, second] = [(addresses[0], "counting"), (addresses[1], "standing_by")].map(|(address, event)| {
         let aggregator = fleet.aggregator(&["--metrics-addr", &address.to_string()]);
-        aggregator.wait_until_event("standing_by");
+        aggregator.wait_until_event(event);
         aggregator
     });
-    first.wait_until_event("counting");
     ([first, second], addresses)
 }
 

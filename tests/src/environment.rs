@@ -40,3 +40,8 @@ pub(crate) fn test_broker() -> Option<String> {
 pub(crate) fn test_ceph() -> Option<PathBuf> {
     std::env::var_os("ROLLCALL_TEST_CEPH").filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
+
+/// The schemathesis that `tests/gateway/run` installed for this process; `None` if it did not.
+pub fn schemathesis() -> Option<PathBuf> {
+    std::env::var_os("ROLLCALL_TEST_SCHEMATHESIS").filter(|program| !program.is_empty()).map(PathBuf::from)
+}

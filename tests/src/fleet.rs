@@ -253,6 +253,11 @@ impl Fleet {
         vhost.split('?').next().unwrap_or(vhost)
     }
 
+    /// Declares a durable topic exchange.
+    pub fn declare_exchange(&self, name: &str) {
+        crate::queue::declare_exchange(self.url(), name);
+    }
+
     /// Runs `act` with a channel of a new connection.
     pub fn on_a_channel<T>(&self, act: impl AsyncFnOnce(&lapin::Channel) -> T) -> T {
         crate::queue::on_a_channel(self.url(), act)

@@ -45,7 +45,10 @@ impl Gateway {
     ) -> Gateway {
         let address = free_address();
         let listen = address.to_string();
-        let mut all = vec!["serve", "--listen", &listen, "--grace", "2s"];
+        let mut all = vec!["serve", "--listen", &listen];
+        if !arguments.contains(&"--grace") {
+            all.extend(["--grace", "2s"]);
+        }
         if let Some(config) = config {
             all.extend(["--config", config.to_str().unwrap()]);
         }

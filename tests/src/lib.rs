@@ -8,6 +8,7 @@
 
 mod broker;
 mod ceph;
+mod clock;
 mod cluster;
 mod environment;
 mod fleet;
@@ -28,8 +29,9 @@ mod wait;
 
 pub use broker::Broker;
 pub use ceph::{Bucket, Ceph, Object};
+pub use clock::FakeClock;
 pub use cluster::Cluster;
-pub use environment::project;
+pub use environment::{project, schemathesis};
 pub use fleet::{Fleet, SCORER};
 pub use gateway::Gateway;
 pub use http::{Answer, answer, request};

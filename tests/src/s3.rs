@@ -75,15 +75,24 @@ impl S3 {
         format!("http://{}", self.address)
     }
 
+    /// What a client needs in its environment.
+    pub fn environment(endpoint: &str) -> [(&str, &str); 5] {
+        [
+            ("AWS_ENDPOINT_URL", endpoint),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "very-secret"),
+            ("AWS_REGION", "us-east-1"),
+            ("NO_PROXY", "127.0.0.1"),
+        ]
+    }
+
     /// The producer with what it needs to find the server, in the fleet's folder, not yet started.
     pub fn producer_command(&self, fleet: &Fleet, arguments: &[&str]) -> Command {
         let mut command = fleet.producer_command(arguments);
         for variable in ["AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"] {
             command.env_remove(variable);
         }
-        command.env("HOME", fleet.path("")).env("NO_PROXY", "127.0.0.1").env("AWS_REGION", "us-east-1");
-        command.env("AWS_ENDPOINT_URL", self.endpoint());
-        command.env("AWS_ACCESS_KEY_ID", "AKIATEST").env("AWS_SECRET_ACCESS_KEY", "very-secret");
+        command.env("HOME", fleet.path("")).envs(S3::environment(&self.endpoint()));
         command
     }
 

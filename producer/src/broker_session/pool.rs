@@ -97,7 +97,7 @@ impl ChannelPool {
     /// Waits for a free channel.
     ///
     /// # Errors
-    /// [`BrokerError::OutOfResources`] if none is free in time; otherwise as opening one.
+    /// [`BrokerError::Busy`] if none is free in time; otherwise as opening one.
     pub(crate) async fn lease(&self) -> Result<Lease, BrokerError> {
         match self.pool.get().await {
             Ok(mut object) => {
@@ -105,7 +105,7 @@ impl ChannelPool {
                 Ok(Lease(object))
             }
             Err(PoolError::Backend(error)) => Err(error),
-            Err(PoolError::Timeout(TimeoutType::Wait)) => Err(BrokerError::OutOfResources(format!(
+            Err(PoolError::Timeout(TimeoutType::Wait)) => Err(BrokerError::Busy(format!(
                 "no channel to the broker was free within {} s; try again later, or allow more at a time",
                 WAIT.as_secs()
             ))),

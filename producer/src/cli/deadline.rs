@@ -33,7 +33,7 @@ impl FromStr for Deadline {
             Ok(length) => Span::of(length).filter(|_| end_of(length).is_some_and(|end| end <= last)).map(Deadline::Within),
             Err(_) => {
                 let time = DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from);
-                time.filter(|time| *time > SystemTime::now() && *time <= last).map(|time| Deadline::At(Timestamp::of(time)))
+                time.filter(|time| *time <= last).map(|time| Deadline::At(Timestamp::of(time)))
             }
         };
         deadline.ok_or_else(|| BadDeadline(text.to_owned()))
@@ -42,10 +42,14 @@ impl FromStr for Deadline {
 
 impl Deadline {
     /// The point in time by this machine's clock, and the span if it is one.
-    pub(super) fn at_and_span(self) -> (Option<Timestamp>, Option<Span>) {
+    ///
+    /// # Errors
+    /// [`BadDeadline`] if that time has passed.
+    pub(super) fn at_and_span(self) -> Result<(Option<Timestamp>, Option<Span>), BadDeadline> {
         match self {
-            Deadline::Within(span) => (end_of(span.length()).map(Timestamp::of), Some(span)),
-            Deadline::At(time) => (Some(time), None),
+            Deadline::Within(span) => Ok((end_of(span.length()).map(Timestamp::of), Some(span))),
+            Deadline::At(time) if time <= Timestamp::now() => Err(BadDeadline(time.to_string())),
+            Deadline::At(time) => Ok((Some(time), None)),
         }
     }
 }
@@ -65,7 +69,7 @@ mod tests {
             assert_eq!(same.parse(), Ok(Deadline::At("2999-01-31T06:00:00Z".parse().unwrap())), "{same}");
         }
         let last: Deadline = "9999-12-31T23:59:59Z".parse().unwrap();
-        let written = last.at_and_span().0.unwrap().to_string();
+        let written = last.at_and_span().unwrap().0.unwrap().to_string();
         assert_eq!((written.as_str(), written.parse().map(Deadline::At)), ("9999-12-31T23:59:59.000Z", Ok(last)));
         assert_eq!("2h 30m".parse(), Ok(Deadline::Within(Span::of(Duration::from_secs(9_000)).unwrap())));
         for bad in [
@@ -75,7 +79,6 @@ mod tests {
             "2999-01-31T06:00Z",
             "2999-02-30T06:00:00Z",
             "2999-01-31T06:00:00 Europe/Berlin",
-            "2001-01-31T06:00:00+01:00",
             "9999-12-31T23:59:59-12:00",
             "+12000-01-01T00:00:00Z",
             "9000years",
@@ -86,5 +89,7 @@ mod tests {
             let refused = bad.parse::<Deadline>().unwrap_err().to_string();
             assert!(refused.contains(&format!("{bad:?}")) && refused.contains("+01:00"), "{refused}");
         }
+        let past: Deadline = "2001-01-31T06:00:00+01:00".parse().unwrap();
+        assert_eq!(past.at_and_span(), Err(BadDeadline("2001-01-31T05:00:00.000Z".to_owned())));
     }
 }

@@ -75,10 +75,12 @@ impl EnqueueArgs {
     /// The settings of a job whose file has this hash, and is small or not.
     ///
     /// # Errors
-    /// [`ProducerError::Usage`] if `--retry-delays` are none.
+    /// [`ProducerError::Usage`] if `--retry-delays` are none, or the deadline has passed.
     pub fn settings(&self, content_hash: Option<String>, is_small: bool) -> Result<Settings, ProducerError> {
         let FailureArgs { tolerate_failures, fail_fast, deadline, .. } = self.failures;
-        let (deadline_at, deadline_seconds) = deadline.map_or((None, None), Deadline::at_and_span);
+        let deadline = deadline.map(Deadline::at_and_span).transpose();
+        let (deadline_at, deadline_seconds) =
+            deadline.map_err(|bad| ProducerError::Usage(format!("--deadline: {bad}")))?.unwrap_or_default();
         Ok(Settings {
             priority: self.priority.resolve(is_small),
             retry: self.failures.retry_policy()?,
@@ -89,6 +91,7 @@ impl EnqueueArgs {
             content_hash,
             reading: self.reading.reading(),
             results_to: None,
+            received_by: None,
         })
     }
 }

@@ -1,9 +1,11 @@
 //! Where a gateway writes the results of a job, as a flag or a configuration gives it.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use rollcall_shared::message::{Job, Model};
 
+use crate::destination::{Layout, refuse_web};
 use crate::error::ProducerError;
 use crate::location::Location;
 
@@ -27,19 +29,33 @@ impl FromStr for ResultsTo {
         let example = replaced(text, "job", "model", "name").map_err(bad)?;
         match example.parse::<Location>() {
             Ok(Location::Standard) => Err(bad("standard output is not kept".to_owned())),
-            Ok(location) if crate::destination::Layout::of(&location, None).is_none() => {
+            Ok(location) if Layout::of(&location, None).is_none() => {
                 Err(bad("its name tells no format; let it end in .parquet, .csv or .jsonl".to_owned()))
             }
-            Ok(_) => Ok(ResultsTo(text.to_owned())),
+            Ok(location) => {
+                refuse_web(&location).map_err(|error| bad(error.to_string()))?;
+                Ok(ResultsTo(text.to_owned()))
+            }
             Err(error) => Err(bad(error.to_string())),
         }
     }
 }
 
 impl ResultsTo {
-    /// What comes before the first placeholder.
-    pub(crate) fn fixed_part(&self) -> &str {
-        self.0.split('{').next().unwrap_or_default()
+    /// All places that it can be: that one, if it has no placeholder, or the folder that has all of them, with `/` at its end.
+    pub(crate) fn within(&self) -> &str {
+        match self.0.split_once('{') {
+            None => &self.0,
+            Some((before, _)) => &before[..before.rfind('/').map_or(0, |slash| slash + 1)],
+        }
+    }
+
+    /// A path that is relative to `folder`.
+    pub(crate) fn in_folder(self, folder: &Path) -> ResultsTo {
+        match self.0.parse() {
+            Ok(Location::Path(path)) => ResultsTo(folder.join(path).to_string_lossy().into_owned()),
+            _ => self,
+        }
     }
 
     /// The place for the results of a job whose companies come from `source`.
@@ -89,7 +105,17 @@ mod tests {
         assert_eq!(of("s3://out/{model}/{job}.parquet", "x"), "s3://out/risk/j-1.parquet");
         assert_eq!(of("out/{name}-{job}.csv.gz", "s3://in/a/b c.d.csv.gz"), "out/b_c-j-1.csv.gz");
         assert_eq!(of("out/{name}.csv", "../..%2f"), "out/file.csv");
-        for bad in ["-", "out/{job}", "out/{jb}.csv", "out/{job.csv", "ftp://x/{job}.csv", "s3://bucket"] {
+        for (template, within) in [
+            ("s3://out/{job}.csv", "s3://out/"),
+            ("/out/a-{job}/{name}.csv", "/out/"),
+            ("/out/latest.csv", "/out/latest.csv"),
+            ("{job}.csv", ""),
+        ] {
+            assert_eq!(template.parse::<ResultsTo>().unwrap().within(), within);
+        }
+        for bad in
+            ["-", "https://host/{job}.csv", "out/{job}", "out/{jb}.csv", "out/{job.csv", "ftp://x/{job}.csv", "s3://bucket"]
+        {
             let error = bad.parse::<ResultsTo>().unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
         }

@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use indicatif::HumanCount;
 use rollcall_shared::message::{Job, JobStatus, Opened, Reading};
-use rollcall_shared::terminal::to_stderr;
 
 use crate::broker_session::BrokerAccess;
 use crate::cli::EnqueueArgs;
@@ -30,7 +29,6 @@ pub(super) async fn position(
     refuse_other_file(&status, args, content_hash)?;
     let position = status.enqueued;
     let opened = opened(status, args)?;
-    to_stderr(format_args!("job {job}: going on after the {} companies that are enqueued", HumanCount(position)));
     Ok((opened, position))
 }
 

@@ -140,7 +140,9 @@ impl JobPublisher {
         let enqueued = format!("{} companies were enqueued before that", HumanCount(self.enqueued.load(Ordering::Relaxed)));
         match self.scope {
             Scope::Redriven { .. } => enqueued,
-            _ if self.is_closed => format!("job {job} is cancelled; {enqueued}"),
+            _ if self.is_closed && matches!(self.last_event(), Some(JobEvent::Cancelled(_))) => {
+                format!("job {job} is cancelled; {enqueued}")
+            }
             _ => format!("job {job} is neither sealed nor cancelled; {enqueued}"),
         }
     }

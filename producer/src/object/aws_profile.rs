@@ -3,14 +3,22 @@
 //! Read here, since the client of object storage reads the environment alone, and a crate that reads these files brings a whole SDK.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::error::ObjectError;
 
 /// A profile's settings, by their names in the files.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct AwsProfile {
     settings: HashMap<String, String>,
+}
+
+/// Without the settings, which have keys.
+impl fmt::Debug for AwsProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsProfile").finish_non_exhaustive()
+    }
 }
 
 /// What a profile may have in place of keys, and what the command does not do.

@@ -14,7 +14,6 @@ mod view;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use utoipa::OpenApi;
 
@@ -22,9 +21,9 @@ use super::gateway::Gateway;
 pub(super) use control::Action;
 pub(super) use failures::{CauseView, ExampleView, find_failures};
 pub(super) use jobs::{ListQuery, find_job, list_jobs};
-pub(super) use parameters::{UploadParameters, pairs, parse_job, read};
-pub(super) use redrive::{RedriveRequest, redrive_now};
-pub(super) use refusals::{RefusalView, refusal};
+pub(super) use parameters::{UploadParameters, filled, pairs, parse_job, read};
+pub(super) use redrive::{RedriveRequest, object_of, redrive_now};
+pub(super) use refusals::{RefusalView, Refusals};
 
 /// The description of the API.
 #[derive(OpenApi)]
@@ -85,8 +84,6 @@ pub(super) fn routes() -> Router<Arc<Gateway>> {
         .route("/v1/jobs/{job}/redrive", post(redrive::redrive_job))
         .route("/v1/refusals", get(refusals::get_refusals))
         .route("/v1/openapi.json", get(async || ([("content-type", "application/json")], description().unwrap_or_default())))
-        // Uploads have a limit of their own, and other bodies that of `axum`.
-        .layer(DefaultBodyLimit::max(1 << 20))
 }
 
 #[cfg(test)]

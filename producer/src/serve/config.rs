@@ -15,14 +15,16 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub(crate) use access::AccessConfig;
-use bad_config::BadConfig;
+pub(crate) use bad_config::BadConfig;
 pub(crate) use http::{HttpConfig, TlsFiles};
-pub(crate) use job_options::JobOptions;
+pub(crate) use job_options::{JobOptions, with_option_names};
 pub(crate) use triggers::{Inbox, MissedTicks, NotificationRule, Notifications, Overlap, Schedule};
 pub(crate) use unknown_key::{explained, explained_beside};
 pub(crate) use webhook::Webhook;
 
+use crate::cli::ResultsTo;
 use crate::error::ProducerError;
+use crate::location::Location;
 
 /// What a gateway does by itself, and whom it lets in.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -55,6 +57,14 @@ impl Config {
         of_inbox.chain(of_rules).chain(self.schedules.iter().map(|schedule| &schedule.options))
     }
 
+    fn job_options_mut(&mut self) -> impl Iterator<Item = &mut JobOptions> {
+        let of_inbox = self.inbox.iter_mut().map(|inbox| &mut inbox.options);
+        let of_rules = self.notifications.iter_mut().flat_map(|notifications| &mut notifications.rules);
+        of_inbox
+            .chain(of_rules.map(|rule| &mut rule.options))
+            .chain(self.schedules.iter_mut().map(|schedule| &mut schedule.options))
+    }
+
     /// Reads and checks the file; without one, everything is as by default. Paths in it are relative to its folder.
     ///
     /// # Errors
@@ -65,8 +75,9 @@ impl Config {
         let text = fs::read_to_string(path)
             .map_err(|error| ProducerError::Usage(format!("cannot read {name}: {error}; check the path that --config gives")))?;
         let mut config = Config::parse(&text).map_err(|bad| ProducerError::Usage(format!("{name}: {bad}")))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        config.make_absolute(folder);
+        // Gateways that are started in different folders mean the same places.
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        config.make_absolute(absolute.parent().unwrap_or(Path::new("/")));
         config.check().map_err(|bad| ProducerError::Usage(format!("{name}: {bad}")))?;
         Ok(config)
     }
@@ -78,13 +89,27 @@ impl Config {
             .notifications
             .as_ref()
             .map(|found| format!("notifications from exchange {}, with {} rules", found.exchange, found.rules.len()));
-        let some = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
-        let parts = [inbox, notifications, some(self.schedules.len(), "schedules"), some(self.webhooks.len(), "webhooks")];
+        let some = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
+        let parts = [inbox, notifications, some(self.schedules.len(), "schedule"), some(self.webhooks.len(), "webhook")];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
-        match parts.is_empty() {
-            true => "the configuration is right: uploads alone".to_owned(),
-            false => format!("the configuration is right: {}", parts.join(", ")),
-        }
+        let what = if parts.is_empty() { "uploads alone".to_owned() } else { parts.join(", ") };
+        let lines = std::iter::once(format!("the configuration is right: {what}")).chain(self.missing_files());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What the configuration names and this machine does not have: the one that the gateway runs on may.
+    fn missing_files(&self) -> impl Iterator<Item = String> {
+        let inbox = self.inbox.iter().map(|inbox| ("[inbox] path", inbox.path.as_path()));
+        let files = self.schedules.iter().filter_map(|schedule| match &schedule.file {
+            Location::Path(path) => Some(("[[schedule]] file", path.as_path())),
+            _ => None,
+        });
+        let places = self.job_options().filter_map(|options| options.results_to.as_ref()).map(ResultsTo::within);
+        let places = places.chain(self.exports.allow.iter().map(String::as_str)).filter(|place| !place.contains("://"));
+        let folders =
+            places.filter_map(|place| Path::new(place).parent().filter(|_| !place.ends_with('/')).or(Some(Path::new(place))));
+        let named = inbox.chain(files).chain(folders.map(|folder| ("folder of results", folder)));
+        named.filter(|(_, path)| !path.exists()).map(|(what, path)| format!("not there yet: {what}, {}", path.display()))
     }
 
     fn parse(text: &str) -> Result<Config, BadConfig> {
@@ -107,6 +132,8 @@ impl Config {
         refuse_repeated("webhook", self.webhooks.iter().map(|webhook| webhook.name.as_str()))?;
         self.schedules.iter().try_for_each(Schedule::check)?;
         self.webhooks.iter().try_for_each(Webhook::check)?;
+        self.job_options().filter_map(|options| options.results_to.as_ref()).try_for_each(|to| refuse_all(to.within()))?;
+        self.exports.allow.iter().try_for_each(|place| refuse_all(place))?;
         self.access.check()
     }
 
@@ -115,11 +142,36 @@ impl Config {
         self.access.tokens.iter_mut().for_each(join);
         self.inbox.iter_mut().for_each(|inbox| join(&mut inbox.path));
         self.webhooks.iter_mut().filter_map(|webhook| webhook.secret_file.as_mut()).for_each(join);
+        for schedule in &mut self.schedules {
+            if let Location::Path(path) = &mut schedule.file {
+                join(path);
+            }
+        }
+        for place in &mut self.exports.allow {
+            if let Ok(Location::Path(path)) = place.parse() {
+                *place = folder.join(path).to_string_lossy().into_owned();
+            }
+        }
+        for options in self.job_options_mut() {
+            options.results_to = options.results_to.take().map(|to| to.in_folder(folder));
+        }
         if let Some(tls) = &mut self.http.tls {
             join(&mut tls.certificate);
             join(&mut tls.key);
         }
     }
+}
+
+/// Results may be written to a place that the gateway is told, and not to all of them.
+fn refuse_all(place: &str) -> Result<(), BadConfig> {
+    let (store, path) = place.split_once("://").map_or(("", place), |(store, path)| (store, path));
+    let is_some = if store.is_empty() { !path.trim_matches('/').is_empty() } else { !path.is_empty() && !path.starts_with('/') };
+    if is_some {
+        return Ok(());
+    }
+    Err(BadConfig(format!(
+        "expected a folder or a bucket for results, such as s3://results/ or /srv/results/, found {place:?}, which is any; name one before the first {{"
+    )))
 }
 
 fn refuse_repeated<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), BadConfig> {

@@ -3,7 +3,6 @@
 
 mod done_events;
 mod exports;
-mod redelivery;
 mod webhooks;
 
 use std::sync::Arc;

@@ -1,10 +1,13 @@
 //! The event log: all events of the last time, in a stream that any gateway can read from any place. An event's offset in it is its id for
 //! clients, so that one that lost its connection goes on behind the last event that it has, at whichever gateway.
 
+pub(crate) mod tail;
+
 use lapin::message::Delivery;
 use rollcall_shared::broker::{BrokerArgs, BrokerConnection, BrokerError, StreamOffset, StreamReader, connect};
 use rollcall_shared::message::{Job, Timestamp, is_marker, marker, new_marker_id, offset};
 use rollcall_shared::topology::Topology;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::broker_session::BrokerAccess;
@@ -23,13 +26,20 @@ pub(crate) struct LoggedEvent {
     pub(crate) body: Vec<u8>,
 }
 
+impl LoggedEvent {
+    /// The event's document; `None` if it is no JSON. Anybody with the right to publish may have made it.
+    pub(crate) fn document(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
 /// Which events to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Topic {
     /// Those of a job.
     Job(Job),
-    /// What triggers have refused, and what was given up.
-    Refusals,
+    /// Those of gateways of this name.
+    Gateway(&'static str),
 }
 
 impl Topic {
@@ -37,7 +47,7 @@ impl Topic {
     fn name<'a>(&self, routing_key: &'a str) -> Option<&'a str> {
         match self {
             Topic::Job(job) => routing_key.strip_prefix("job.")?.strip_prefix(job.as_str())?.strip_prefix('.'),
-            Topic::Refusals => routing_key.strip_prefix("gateway."),
+            Topic::Gateway(name) => routing_key.strip_prefix("gateway.").filter(|found| found == name),
         }
     }
 }
@@ -87,12 +97,13 @@ impl EventLog {
         from: StreamOffset,
         broker: &BrokerAccess,
     ) -> Result<(Vec<LoggedEvent>, EventFollower), BrokerError> {
+        // Before the marker is published: where the broker's clock is behind, it begins at the end.
+        let mut follower = self.follow(topic, from).await?;
         let id = new_marker_id();
         let session = broker.session("rollcall gateway: events up to now").await?;
         let mut publisher = rollcall_shared::broker::Publisher::on(session.link(), session.channel().await?).await?;
         publisher.publish_now((), marker(&id, self.topology().event_log())).await?;
         session.close().await;
-        let mut follower = self.follow(topic, from).await?;
         let mut events = Vec::new();
         follower.until_marker(&id, |event| events.push(event)).await?;
         Ok((events, follower))
@@ -182,7 +193,8 @@ mod tests {
         assert_eq!(job.name("job.a-1.done"), Some("done"));
         assert_eq!(job.name("job.a-12.done"), None);
         assert_eq!(job.name("gateway.refused"), None);
-        assert_eq!(Topic::Refusals.name("gateway.refused"), Some("refused"));
-        assert_eq!(Topic::Refusals.name("job.gateway.done"), None);
+        let refused = Topic::Gateway("refused");
+        assert_eq!(refused.name("gateway.refused"), Some("refused"));
+        assert_eq!((refused.name("gateway.tick_skipped"), refused.name("job.gateway.refused")), (None, None));
     }
 }

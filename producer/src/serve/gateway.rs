@@ -1,5 +1,6 @@
 //! What the requests and the triggers of a gateway share. It holds no state of jobs: what it knows is in the broker.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::telemetry::GatewayMetrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::config::Config;
 use super::event_log::EventLog;
@@ -22,15 +24,22 @@ use crate::error::ProducerError;
 /// Channels for short questions and controls: each takes some milliseconds.
 const QUERY_CHANNELS: usize = 16;
 
+/// Channels for the jobs of triggers: clients that send slowly must not keep them from being made.
+const TRIGGER_CHANNELS: usize = 16;
+
 /// A gateway.
 pub(crate) struct Gateway {
+    /// By which others see whether it is connected.
+    pub(crate) id: Uuid,
     pub(crate) config: Config,
     pub(crate) broker: BrokerArgs,
     /// For short questions and controls.
     pub(crate) queries: BrokerAccess,
     /// For uploads, each of which keeps its channel as long as its client sends.
     pub(crate) uploads: BrokerAccess,
-    pools: [(&'static str, ChannelPool); 2],
+    /// For jobs of triggers.
+    pub(crate) triggers: BrokerAccess,
+    pools: [(&'static str, ChannelPool); 3],
     pub(crate) upload_slots: Semaphore,
     pub(crate) download_slots: Arc<Semaphore>,
     pub(crate) event_log: EventLog,
@@ -38,6 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) webhooks: Vec<Webhook>,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) shutdown: Shutdown,
+    /// Requested once uploads have had their time to end after that.
+    pub(crate) grace_over: Shutdown,
 }
 
 impl Gateway {
@@ -51,14 +62,18 @@ impl Gateway {
         webhooks: Vec<Webhook>,
         metrics: GatewayMetrics,
         shutdown: &Shutdown,
+        grace_over: Shutdown,
     ) -> Result<Gateway, ProducerError> {
         let uploads = config.http.uploads.get();
         let queries = ChannelPool::new(broker, "rollcall gateway: queries", QUERY_CHANNELS)?;
         let for_uploads = ChannelPool::new(broker, "rollcall gateway: uploads", uploads)?;
+        let for_triggers = ChannelPool::new(broker, "rollcall gateway: triggers", TRIGGER_CHANNELS)?;
         Ok(Gateway {
+            id: Uuid::now_v7(),
             queries: BrokerAccess::Pooled(queries.clone()),
             uploads: BrokerAccess::Pooled(for_uploads.clone()),
-            pools: [("queries", queries), ("uploads", for_uploads)],
+            triggers: BrokerAccess::Pooled(for_triggers.clone()),
+            pools: [("queries", queries), ("uploads", for_uploads), ("triggers", for_triggers)],
             upload_slots: Semaphore::new(uploads),
             download_slots: Arc::new(Semaphore::new(config.http.downloads.get())),
             event_log: EventLog::new(broker),
@@ -67,6 +82,7 @@ impl Gateway {
             broker: broker.clone(),
             metrics,
             shutdown: shutdown.clone(),
+            grace_over,
             config,
         })
     }
@@ -82,6 +98,21 @@ impl Gateway {
             set("open", status.size);
             set("free", status.available);
             set("waited_for", status.waiting);
+        }
+    }
+}
+
+/// An upload that is interrupted has cancelled its job by then.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(6);
+
+impl Gateway {
+    /// Waits until no upload and no redrive is under way, for some seconds.
+    pub(crate) async fn wait_until_idle(&self) {
+        let all = |slots: NonZeroUsize| u32::try_from(slots.get()).unwrap_or(u32::MAX);
+        let uploads = self.upload_slots.acquire_many(all(self.config.http.uploads));
+        let downloads = self.download_slots.acquire_many(all(self.config.http.downloads));
+        if timeout(CANCELLED_WITHIN, async { tokio::join!(uploads, downloads) }).await.is_err() {
+            tracing::warn!(event = "requests_dropped", "stopping while requests are served");
         }
     }
 }

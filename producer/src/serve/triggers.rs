@@ -1,5 +1,6 @@
 //! What starts jobs by itself. Where only one gateway may act, a queue with a single active consumer decides which.
 
+mod abandoned_uploads;
 mod inbox;
 mod leadership;
 mod notifications;

@@ -1,7 +1,7 @@
 //! An upload: its bytes come from a client, pass a thread that reads rows of them, and are enqueued as they come.
 //!
 //! The job outlives the request: if the client goes away, the thread meets the end of the bytes before the end of the upload, and the job is
-//! cancelled with that reason.
+//! cancelled with that reason. If the gateway goes away, another one cancels it.
 
 mod body;
 mod sniff;
@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use rollcall_shared::message::{Job, Model};
+use rollcall_shared::message::{Job, JobStatus, Model, State};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use body::{BodyReader, pump};
-pub(super) use body::{UploadFault, drain_in_background};
+pub(super) use body::{SLOWEST_BYTES, SLOWEST_WITHIN, UploadFault};
 use sniff::with_format;
 
-use super::config::JobOptions;
+use super::config::{JobOptions, with_option_names};
 use super::gateway::Gateway;
 use super::http::problem::Problem;
 use crate::blocking::on_a_thread_of_its_own;
@@ -46,44 +47,86 @@ pub(super) struct Upload {
 pub(super) struct Enqueued {
     pub(super) job: Job,
     pub(super) total: u64,
+    pub(super) state: State,
 }
 
 impl Upload {
     fn source_name(&self) -> String {
-        let name = self.file_name.as_deref().unwrap_or("upload");
-        format!("{name} by {}", self.sender)
+        format!("{} by {}", self.file_name(), self.sender)
+    }
+
+    /// The last part of the name that the client says.
+    fn file_name(&self) -> String {
+        let name = self.file_name.as_deref().and_then(|name| name.rsplit(['/', '\\']).next());
+        name.filter(|name| !name.is_empty()).unwrap_or("upload").to_owned()
+    }
+
+    fn check_place(&self, gateway: &Gateway) -> Result<(), Problem> {
+        if let Some(to) = self.options.results_to.as_ref().filter(|to| !gateway.export_places.allow(to.within())) {
+            let found = to.within();
+            let detail = format!(
+                "expected results_to to begin as the gateway's configuration allows, found {found:?}; leave it out, or add it to [exports] allow"
+            );
+            return Err(Problem::new(StatusCode::FORBIDDEN, "place_not_allowed", detail));
+        }
+        Ok(())
     }
 
     /// Enqueues the body of a request.
     pub(super) async fn enqueue(self, gateway: &Arc<Gateway>, body: Body) -> Result<Enqueued, Problem> {
-        if let Some(to) = self.options.results_to.as_ref().filter(|to| !gateway.export_places.allow(to.fixed_part())) {
-            drain_in_background(body);
-            return Err(Problem::bad_request(format!(
-                "expected results_to to begin as the gateway's configuration allows, found {:?}; leave it out, or add it to [exports] allow",
-                to.fixed_part()
-            )));
-        }
-        let slot = timeout(SLOT_WITHIN, gateway.upload_slots.acquire()).await;
-        let Ok(Ok(_slot)) = slot else {
-            drain_in_background(body);
-            let detail = "expected fewer uploads at a time, found all slots taken; send it again later, or raise [http] uploads";
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_uploads", detail).retry_after(30));
-        };
+        self.check_place(gateway)?;
+        let _slot = slot(gateway).await?;
         gateway.metrics.uploads.inc();
         let _counted = scopeguard::guard((), |()| gateway.metrics.uploads.dec());
         let (to, reader) = BodyReader::channel();
         // A client that goes away does not stop it half-way.
         let own = Arc::clone(gateway);
+        let sender = self.sender.clone();
         let enqueuing = on_a_thread_of_its_own(move || publish(self, reader, own));
         let limits = gateway.config.http.clone();
         let (sent, enqueued) = tokio::join!(pump(body, to, limits, gateway), enqueuing);
         match (sent, enqueued) {
             (_, Err(crashed)) => Err(crashed.into()),
-            (_, Ok(Ok(enqueued))) => Ok(enqueued),
+            (_, Ok(Ok(enqueued))) => {
+                let (job, companies) = (&enqueued.job, enqueued.total);
+                tracing::info!(event = "uploaded", %job, companies, by = sender, "an upload is enqueued");
+                refuse_ended(enqueued, gateway).await
+            }
             // What is wrong with the upload as such says more than what is wrong with the rows that it cut short.
             (Err(fault), Ok(Err((_, job)))) => Err(of_job(fault.into(), job)),
             (Ok(()), Ok(Err((error, job)))) => Err(of_job(error.into(), job)),
         }
+    }
+}
+
+/// Waits for one of the slots of uploads.
+async fn slot(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
+    match timeout(SLOT_WITHIN, gateway.upload_slots.acquire()).await {
+        Ok(Ok(slot)) => Ok(slot),
+        _ => {
+            let detail = "expected fewer uploads at a time, found all slots taken; send it again later, or raise [http] uploads";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_uploads", detail).retry_after(30))
+        }
+    }
+}
+
+/// The job may have been cancelled while the rest of its file came: none of that is scored.
+async fn refuse_ended(enqueued: Enqueued, gateway: &Gateway) -> Result<Enqueued, Problem> {
+    let mut session = gateway.queries.session("rollcall gateway: an uploaded job").await?;
+    let found = session.aggregator().await?.find_job(&enqueued.job).await;
+    session.close().await;
+    match found {
+        Ok(Some(JobStatus { job, state: state @ (State::Cancelled | State::Expired), reason, .. })) => {
+            let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            let detail = format!(
+                "expected the job to wait for all of its file, found that it ended as {state}{reason}; send the file again"
+            );
+            Err(Problem::new(StatusCode::CONFLICT, "job_ended", detail).of_job(&job))
+        }
+        // The leader may not have read yet that all of it is enqueued.
+        Ok(Some(status)) if status.state != State::Unsealed => Ok(Enqueued { state: status.state, ..enqueued }),
+        // All of it is on the broker, whoever is away.
+        Ok(_) | Err(_) => Ok(enqueued),
     }
 }
 
@@ -99,15 +142,16 @@ async fn publish(upload: Upload, reader: BodyReader, gateway: Arc<Gateway>) -> R
     let before = |error| (error, None);
     let mut args = upload.options.enqueue_args(Location::Standard, Some(upload.model.clone()), upload.job.clone());
     let name = upload.source_name();
-    let file_name = upload.file_name.clone().unwrap_or_else(|| "upload".to_owned());
+    let file_name = upload.file_name();
     let (reader, format) = with_format(reader, &file_name, args.reading.format).await.map_err(before)?;
     args.reading.format = Some(format);
     let (options, max_unpacked) = (args.reading.reading(), gateway.config.http.max_unpacked);
     let open = move || Companies::from_reader(&file_name, reader, None, max_unpacked, &options);
-    let prepared = enqueue::prepare_companies(&args, name, open, &gateway.uploads).await.map_err(before)?;
+    let mut prepared = enqueue::prepare_companies(&args, name, open, &gateway.uploads).await.map_err(before)?;
+    prepared.opened.settings.received_by = Some(gateway.id.to_string());
     let job = prepared.opened.job.clone();
-    match prepared.publish(&gateway.uploads, &gateway.shutdown).await {
-        Ok((total, _)) => Ok(Enqueued { job, total }),
+    match prepared.publish(&gateway.uploads, &gateway.grace_over).await {
+        Ok((total, _)) => Ok(Enqueued { job, total, state: State::Running }),
         Err(error) => Err((error, Some(job))),
     }
 }
@@ -135,12 +179,11 @@ const LISTED: usize = 100;
 impl Upload {
     /// Reads and checks the whole body of a request, and enqueues nothing.
     pub(super) async fn check(self, gateway: &Arc<Gateway>, body: Body) -> Result<Checked, Problem> {
-        let Ok(Ok(_slot)) = timeout(SLOT_WITHIN, gateway.upload_slots.acquire()).await else {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_uploads", "all slots are taken").retry_after(30));
-        };
+        self.check_place(gateway)?;
+        let _slot = slot(gateway).await?;
         let (to, reader) = BodyReader::channel();
         let checking = async {
-            let name = self.file_name.unwrap_or_else(|| "upload".to_owned());
+            let name = self.file_name();
             let mut options = self.options.enqueue_args(Location::Standard, None, None).reading.reading();
             let (reader, format) = with_format(reader, &name, options.format).await?;
             options.format = Some(format);
@@ -167,7 +210,7 @@ fn check(mut companies: Companies) -> Result<Checked, ProducerError> {
             Err(error) => {
                 bad_row_count += 1;
                 if bad_rows.len() < LISTED {
-                    bad_rows.push(error.to_string());
+                    bad_rows.push(with_option_names(&error.to_string()));
                 }
             }
         }

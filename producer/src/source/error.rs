@@ -21,6 +21,9 @@ pub(crate) enum SourceError {
     Shrunk { expected: u64, found: u64 },
     #[error("expected {expected} bytes, found the end before; send it again")]
     CutShort { expected: u64 },
+    /// What whoever passes the bytes on says of their sender.
+    #[error("{0}")]
+    Sender(String),
     #[error(transparent)]
     Object(Box<ObjectError>),
     #[error("expected {0} data to the end, found it cut short; the rows before are whole: get the whole file")]
@@ -33,10 +36,10 @@ pub(crate) enum SourceError {
     )]
     TrailingBytes { method: &'static str, byte: u8 },
     #[error(
-        "expected zstd data that is unpacked with a window of at most 128 MiB, found a larger one; pack the file anew \
-         without --long, or with --long=27 at most"
+        "expected zstd data that is unpacked with a window of at most {} MiB, found a larger one; pack the file anew \
+         without --long and --ultra, or with --long={window_log} at most", 1_u64 << window_log.saturating_sub(20)
     )]
-    LargeWindow,
+    LargeWindow { window_log: u32 },
     #[error("expected data packed once, found {inner} inside {outer}; unpack the file once")]
     PackedTwice { outer: &'static str, inner: &'static str },
     #[error("expected at most {limit} bytes once it is decompressed, found more; split the file")]
@@ -61,7 +64,7 @@ impl SourceError {
         match self {
             Self::CannotOpen(error) | Self::Unreadable(error) => is_of_the_system(error),
             Self::Object(error) => error.is_of_the_environment(),
-            Self::TemporaryFile { .. } | Self::Shrunk { .. } => true,
+            Self::TemporaryFile { .. } | Self::Shrunk { .. } | Self::Sender(_) => true,
             _ => false,
         }
     }

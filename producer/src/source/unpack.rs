@@ -10,6 +10,7 @@ use super::error::SourceError;
 /// The decompressed content of a file.
 pub(super) struct Unpacked<B: BufRead> {
     method: Compression,
+    window_log: u32,
     position: Position<B>,
 }
 
@@ -24,8 +25,9 @@ enum Position<B: BufRead> {
 }
 
 impl<B: BufRead> Unpacked<B> {
-    pub(super) fn new(packed: B, method: Compression) -> Self {
-        Self { method, position: Position::Between(packed) }
+    /// Takes up to 2^`window_log` bytes of memory for zstd.
+    pub(super) fn new(packed: B, method: Compression, window_log: u32) -> Self {
+        Self { method, window_log, position: Position::Between(packed) }
     }
 
     fn read_members(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -53,7 +55,11 @@ impl<B: BufRead> Unpacked<B> {
             None => Ok(Position::End),
             Some(&byte) if self.method.begins_with(byte) => Ok(match self.method {
                 Compression::Gzip => Position::Gzip(Box::new(GzDecoder::new(packed))),
-                Compression::Zstd => Position::Zstd(zstd::Decoder::with_buffer(packed)?.single_frame()),
+                Compression::Zstd => {
+                    let mut frame = zstd::Decoder::with_buffer(packed)?.single_frame();
+                    frame.window_log_max(self.window_log)?;
+                    Position::Zstd(frame)
+                }
             }),
             Some(_) => self.skip_padding(packed).map(|()| Position::End),
         }
@@ -84,7 +90,7 @@ impl<B: BufRead> Unpacked<B> {
         match error.kind() {
             _ if is_from_below => error,
             io::ErrorKind::UnexpectedEof => SourceError::Truncated(method).into(),
-            _ if message.contains("too much memory") => SourceError::LargeWindow.into(),
+            _ if message.contains("too much memory") => SourceError::LargeWindow { window_log: self.window_log }.into(),
             _ => SourceError::Corrupt { method, found: message }.into(),
         }
     }

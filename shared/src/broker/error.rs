@@ -27,6 +27,9 @@ pub enum BrokerError {
     /// This machine or process lacks a resource that a connection needs.
     #[error("cannot open a connection to the broker: {0}")]
     OutOfResources(String),
+    /// All channels of a pool are in use. Says what is short, and what to do.
+    #[error("{0}")]
+    Busy(String),
     /// The broker answered, and refused the connection.
     #[error("the broker at {url} refuses the connection: {reason}; check the user, the password and the vhost in AMQP_URL")]
     Refused {

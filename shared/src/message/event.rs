@@ -254,6 +254,9 @@ pub struct Done {
     /// How often it had been redriven.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redrives: u32,
+    /// Where a gateway writes its results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results_to: Option<Box<str>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]

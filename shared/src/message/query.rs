@@ -165,6 +165,7 @@ impl JobStatus {
             causes: self.causes,
             reason: self.reason,
             redrives: self.redrives,
+            results_to: self.settings.results_to.map(String::into_boxed_str),
         }
     }
 }

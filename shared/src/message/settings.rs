@@ -157,6 +157,9 @@ pub struct Settings {
     /// Where a gateway writes its results once it has ended: a path or a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results_to: Option<String>,
+    /// The id of the gateway that receives its file from a client, and cannot be resumed by another one; `None` for other files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_by: Option<String>,
 }
 
 #[cfg(test)]

@@ -60,15 +60,20 @@ def probes(tree):
                 yield f"{thing.at}: expected a startupProbe that waits for longer than ROLLCALL_WAIT_FOR_BROKER, {wait}, found {probe}"
 
 
+# In seconds: a gateway cancels the uploads that have not ended in its grace.
+CANCELS_WITHIN = 10
+
+
 def grace(tree):
-    """A consumer that is killed before its grace is over costs its companies a delivery, and a gateway cuts downloads short."""
+    """A consumer that is killed before its grace is over costs its companies a delivery, and a gateway cuts uploads and downloads short."""
     for thing, container in containers(tree):
         if container["name"] not in ("consumer", "gateway"):
             continue
         own, pods = variables(container, [])["ROLLCALL_GRACE"], thing.pod["terminationGracePeriodSeconds"]
         before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        if pods <= before + seconds(own):
-            yield f"{thing.at}: expected terminationGracePeriodSeconds to be longer than preStop, {before} s, and ROLLCALL_GRACE, {own}, found {pods}"
+        after = CANCELS_WITHIN if container["name"] == "gateway" else 0
+        if pods <= before + seconds(own) + after:
+            yield f"{thing.at}: expected terminationGracePeriodSeconds to be longer than preStop, {before} s, ROLLCALL_GRACE, {own}, and {after} s, found {pods}"
         if container["name"] == "gateway" and not before:
             yield f"{thing.at}: expected preStop to wait until the Service has forgotten the pod"
 

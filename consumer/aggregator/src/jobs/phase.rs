@@ -174,6 +174,7 @@ mod tests {
             causes: Vec::new(),
             reason: None,
             redrives: 0,
+            results_to: None,
         };
         Step::Finish { done: Box::new(done), offset }
     }

@@ -4,6 +4,7 @@ use rollcall_shared::message::{Job, JobEvent, ResultHeaders};
 
 /// One record of the ledger.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "it is read, applied and dropped one at a time")]
 pub enum Record {
     /// The outcome of one company.
     Result(ResultHeaders),

@@ -38,6 +38,13 @@ pub(super) fn find(mut text: Box<dyn BufRead + Send>, options: &ReadOptions, by_
     if sample.trim_ascii_start().starts_with(b"{\"") {
         return Err(SourceError::NotText("JSON; say so with --format jsonl, or by a name ending in .jsonl").into());
     }
+    let list = sample.trim_ascii_start().strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    if list.is_some_and(|list| list.starts_with(b"{\"")) {
+        return Err(SourceError::NotText(
+            "a JSON list; write one object a line, as pandas does with to_json(…, orient=\"records\", lines=True)",
+        )
+        .into());
+    }
     let declared = declaration(&sample);
     let first_line = if declared.is_some() { 2 } else { 1 };
     if let Some((_, length)) = declared {

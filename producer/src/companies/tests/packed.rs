@@ -174,10 +174,14 @@ fn a_zstd_window_beyond_the_limit_is_named() {
 
 #[test]
 fn what_is_packed_twice_or_is_no_text_is_named() {
-    let cases: [(Vec<u8>, &str); 7] = [
+    let cases: [(Vec<u8>, &str); 11] = [
         (gzip(&gzip(TEXT.as_bytes())), "expected data packed once, found gzip inside gzip; unpack the file once"),
         (zstandard(&gzip(TEXT.as_bytes())), "found gzip inside zstd"),
         (b"\xff\xfea\0,\0".to_vec(), "expected text, found UTF-16 text; save the file as UTF-8"),
+        (b"i\0d\0,\0a\0\n\0".to_vec(), "found UTF-16 text without a mark"),
+        (b"%PDF-1.7\n1".to_vec(), "found a PDF document"),
+        (b"\xff\xd8\xff\xe0rest".to_vec(), "found a picture"),
+        (b"[\n {\"id\": 1}]".to_vec(), "found a JSON list; write one object a line"),
         (gzip(b"PK\x03\x04rest"), "found a ZIP archive, as a workbook of Excel is one"),
         (b"BZh91AY&SYrest".to_vec(), "found bzip2 data"),
         (parquet::two_companies(), "found Parquet; say so with --format parquet"),

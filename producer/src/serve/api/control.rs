@@ -25,12 +25,13 @@ pub(crate) enum Action {
 impl Action {
     /// Does it, and returns the job's status afterwards.
     pub(crate) async fn apply(self, job: &Job, principal: &Principal, gateway: &Gateway) -> Result<JobStatus, ProducerError> {
-        tracing::info!(event = "job_controlled", %job, action = ?self, by = principal.name, "a job is controlled by a request");
-        match self {
+        let status = match self {
             Action::Cancel => job_control::end(job, &format!("{} cancelled it", principal.name), &gateway.queries).await,
             Action::Pause => job_control::set_aside(job, &gateway.queries).await,
             Action::Resume => job_control::go_on(job, &gateway.queries).await,
-        }
+        }?;
+        tracing::info!(event = "job_controlled", %job, action = ?self, by = principal.name, "a job was controlled by a request");
+        Ok(status)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Makes a job of an upload.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rollcall_shared::message::{Job, JobStatus, State as JobState};
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::parameters::{UploadParameters, UploadQuery, pairs};
@@ -39,6 +41,8 @@ pub(crate) struct Created {
     state: String,
     /// How many companies were enqueued.
     total: Option<u64>,
+    /// Whether it was made before, by a request with the same `Idempotency-Key`: the file of this one was not read.
+    repeated: bool,
 }
 
 /// Enqueue the body of the request as a job: CSV, JSON Lines or Parquet, each also gzip or zstd. The answer comes once all of it is enqueued.
@@ -95,18 +99,20 @@ async fn create(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    refuse_form(headers)?;
     let UploadParameters { model, job, file_name, dry_run, options } = UploadParameters::read(pairs(query))?;
     let job = match idempotency_key(headers)? {
         Some(key) if !dry_run => {
             if job.is_some() {
-                return Err(Problem::bad_request("expected job or an Idempotency-Key, found both; leave one out"));
+                let detail = "expected job or an Idempotency-Key, found both; leave one out";
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_options", detail));
             }
             // Another sender's same key is another one.
             let name = derived_name("key", &[&principal.name, model.as_str(), key]);
             let name = name.ok_or_else(|| Problem::bad_request("expected a key that makes a name"))?;
             match Claimed::by(name.as_str(), gateway).await? {
                 Claimed::Free(job) => Some(job),
-                Claimed::Made(status) => return Ok(answer(&status.job, &status.state.to_string(), status.total)),
+                Claimed::Made(status) => return Ok(answer(&status.job, status.state, status.total, true)),
             }
         }
         _ => job,
@@ -115,13 +121,23 @@ async fn create(
     if dry_run {
         return Ok(Json(upload.check(gateway, body).await?).into_response());
     }
-    let Enqueued { job, total } = upload.enqueue(gateway, body).await?;
-    Ok(answer(&job, &JobState::Running.to_string(), Some(total)))
+    let Enqueued { job, total, state } = upload.enqueue(gateway, body).await?;
+    Ok(answer(&job, state, Some(total), false))
 }
 
-fn answer(job: &Job, state: &str, total: Option<u64>) -> Response {
-    let created = Created { job: job.to_string(), state: state.to_owned(), total };
+fn answer(job: &Job, state: JobState, total: Option<u64>, repeated: bool) -> Response {
+    let created = Created { job: job.to_string(), state: state.to_string(), total, repeated };
     (StatusCode::ACCEPTED, [(header::LOCATION, format!("/v1/jobs/{job}"))], Json(created)).into_response()
+}
+
+/// A form would be read as a table.
+fn refuse_form(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default().to_ascii_lowercase());
+    if kind.is_none_or(|kind| !kind.starts_with("multipart/")) {
+        return Ok(());
+    }
+    let detail = "expected the file as the body, as `curl -T FILE` sends it, found a form; send the file itself, and all else in the URL, such as ?model=NAME";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_file", detail))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
@@ -138,17 +154,26 @@ enum Claimed {
     Made(Box<JobStatus>),
 }
 
+/// The aggregator has read by then that an upload has come to its end.
+const READ_WITHIN: Duration = Duration::from_secs(2);
+
 /// The status of a job, if there is one; of one that is being enqueued, only if that goes on: the aggregator takes a moment to read that it is not.
 async fn known(aggregator: &mut AggregatorClient, job: &Job) -> Result<Option<JobStatus>, ProducerError> {
     let found = aggregator.find_job(job).await?;
-    if found.as_ref().is_none_or(|status| status.state != JobState::Unsealed) {
+    if !found.as_ref().is_some_and(is_unsealed) {
         return Ok(found);
     }
-    match aggregator.wait_until(job, "be enqueued", |status| status.state != JobState::Unsealed).await {
-        Ok(status) => Ok(Some(status)),
-        Err(ProducerError::JobState(_)) => Ok(found),
-        Err(error) => Err(error),
+    let sealed = aggregator.wait_until(job, "be enqueued", |status| !is_unsealed(status));
+    match timeout(READ_WITHIN, sealed).await {
+        Ok(Ok(status)) => Ok(Some(status)),
+        Ok(Err(ProducerError::JobState(_))) | Err(_) => Ok(found),
+        Ok(Err(error)) => Err(error),
     }
+}
+
+/// Whether its file is not wholly enqueued, whether it is paused or not.
+fn is_unsealed(status: &JobStatus) -> bool {
+    status.sealed.is_none() && !status.state.is_final()
 }
 
 /// Uploads that may break off under one key.
@@ -165,8 +190,10 @@ impl Claimed {
                 None => Claimed::Free(job),
                 // Its upload broke off, or was refused.
                 Some(status) if status.state == JobState::Cancelled && status.sealed.is_none() => continue,
-                Some(status) if status.state == JobState::Unsealed => {
-                    let detail = format!("expected a new key, found one whose upload is under way as job {job}; wait for that");
+                Some(status) if is_unsealed(&status) => {
+                    let detail = format!(
+                        "expected a new key, found one whose upload is under way as job {job}; send it again later: if that upload broke off, its job is cancelled within half a minute"
+                    );
                     return Err(Problem::new(StatusCode::CONFLICT, "upload_in_progress", detail).of_job(&job).retry_after(5));
                 }
                 Some(status) => Claimed::Made(Box::new(status)),

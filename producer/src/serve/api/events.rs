@@ -11,7 +11,6 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use rollcall_shared::broker::StreamOffset;
 use serde::Deserialize;
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::jobs::find_job;
@@ -29,8 +28,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[into_params(parameter_in = Query)]
 struct EventsQuery {
     /// The id of the last event that is known, as the header `Last-Event-ID`, which wins.
-    #[param(minimum = 0)]
-    last_event_id: Option<i64>,
+    #[param(value_type = Option<u64>)]
+    last_event_id: Option<String>,
 }
 
 /// For the description of the API: the header that a browser sends when it connects again.
@@ -39,8 +38,8 @@ struct EventsQuery {
 #[expect(dead_code, reason = "it is only described")]
 struct EventsHeaders {
     /// The id of the last event that is known.
-    #[param(rename = "Last-Event-ID", required = false, minimum = 0)]
-    last_event_id: i64,
+    #[param(rename = "Last-Event-ID", required = false)]
+    last_event_id: u64,
 }
 
 /// For the description of the API: an event as a client of server-sent events has it.
@@ -74,19 +73,9 @@ pub(super) async fn get_events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let job = parse_job(&job)?;
     let query: EventsQuery = read(&pairs(query.as_deref()))?;
-    let header = headers.get("last-event-id").map(|id| id.to_str().ok().and_then(|id| id.parse().ok()).ok_or(()));
-    let last: Option<i64> = match header {
-        Some(Ok(id)) => Some(id),
-        Some(Err(())) => {
-            return Err(Problem::bad_request("expected a number as Last-Event-ID, as events have it as id, found another"));
-        }
-        None => query.last_event_id,
-    };
-    if query.last_event_id.is_some_and(i64::is_negative) {
-        return Err(Problem::bad_request("expected last_event_id from 0, found a negative number"));
-    }
+    let last = last_event_id(&headers, &query)?;
     let status = find_job(&gateway, &job).await?;
-    let from = last.map_or_else(|| since(status.opened_at), |id| StreamOffset::At(u64::try_from(id).map_or(0, |id| id + 1)));
+    let from = last.map_or_else(|| since(status.opened_at), |id| StreamOffset::At(id.saturating_add(1)));
     let follower = gateway.event_log.follow(Topic::Job(job), from).await?;
     let events = unfold((follower, gateway), async |(mut follower, gateway): (EventFollower, Arc<Gateway>)| {
         let next = tokio::select! {
@@ -98,13 +87,19 @@ pub(super) async fn get_events(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-fn sent(event: &LoggedEvent) -> Event {
-    // Line breaks stand only between the tokens of JSON, and end a line of an event.
-    let document = event_document(event).map(|_| String::from_utf8_lossy(&event.body).replace(['\r', '\n'], " "));
-    Event::default().id(event.id.to_string()).event(event.name.replace(['\r', '\n'], " ")).data(document.unwrap_or_default())
+/// The event behind which to begin, if the client says one.
+fn last_event_id(headers: &HeaderMap, query: &EventsQuery) -> Result<Option<u64>, Problem> {
+    let parse = |place: &str, id: Option<&str>| {
+        let bad = |id: &str| Problem::bad_request(format!("expected a number as {place}, as events have it as id, found {id:?}"));
+        id.map(|id| id.parse::<i64>().ok().and_then(|id| u64::try_from(id).ok()).ok_or_else(|| bad(id))).transpose()
+    };
+    let in_header = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+    let in_query = parse("last_event_id", query.last_event_id.as_deref())?;
+    Ok(parse("Last-Event-ID", in_header)?.or(in_query))
 }
 
-/// The event's document; `None` if it is no JSON. Anybody with the right to publish may have made it.
-pub(crate) fn event_document(event: &LoggedEvent) -> Option<Value> {
-    serde_json::from_slice(&event.body).ok()
+fn sent(event: &LoggedEvent) -> Event {
+    // Line breaks stand only between the tokens of JSON, and end a line of an event.
+    let document = event.document().map(|_| String::from_utf8_lossy(&event.body).replace(['\r', '\n'], " "));
+    Event::default().id(event.id.to_string()).event(event.name.replace(['\r', '\n'], " ")).data(document.unwrap_or_default())
 }

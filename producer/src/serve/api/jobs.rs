@@ -19,10 +19,10 @@ use crate::serve::http::problem::Problem;
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Those in this state.
-    #[param(value_type = Option<String>, pattern = "^(unsealed|running|paused|succeeded|failed|cancelled|expired)?$")]
+    #[param(value_type = Option<String>, pattern = "^(unsealed|running|paused|succeeded|failed|cancelled|expired)$")]
     pub(crate) state: Option<JobState>,
     /// Those of this model.
-    #[param(value_type = Option<String>, pattern = "^([A-Za-z0-9][A-Za-z0-9_-]{0,63})?$")]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     pub(crate) model: Option<Model>,
     /// At most so many: 1 to 200, 50 by default.
     #[param(minimum = 1, maximum = 200)]

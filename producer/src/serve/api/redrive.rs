@@ -16,9 +16,10 @@ use crate::cli::RedriveArgs;
 use crate::error::ProducerError;
 use crate::location::Location;
 use crate::redrive::{EnqueuedAgain, enqueue_again};
-use crate::serve::config::explained;
+use crate::serve::config::{explained, with_option_names};
 use crate::serve::gateway::Gateway;
 use crate::serve::http::problem::Problem;
+use crate::serve::http::small_body::SmallBody;
 use crate::serve::http::tokens::Principal;
 
 /// Which companies to enqueue once more; all that failed if nothing is given.
@@ -28,6 +29,7 @@ pub(crate) struct RedriveRequest {
     /// Those that failed for one of these causes.
     pub(crate) causes: Vec<String>,
     /// Those at these indices, whatever their outcome, such as `3` or `3,17-20`.
+    #[schema(pattern = "^[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*$")]
     pub(crate) index: Option<String>,
     /// Those without an outcome. Their records are read from the job's file, which must be one that the gateway can read: an object.
     pub(crate) missing: bool,
@@ -57,12 +59,14 @@ pub(super) async fn redrive_job(
     State(gateway): State<Arc<Gateway>>,
     Extension(principal): Extension<Principal>,
     Path(job): Path<String>,
-    body: axum::body::Bytes,
+    SmallBody(body): SmallBody,
 ) -> Result<(StatusCode, Json<RedriveDone>), Problem> {
     let job = parse_job(&job)?;
-    let body = if body.is_empty() { &b"{}"[..] } else { &body };
+    if body.is_empty() {
+        return Err(Problem::bad_request("expected which companies to redrive, found nothing; send {} for all that failed"));
+    }
     let request: RedriveRequest =
-        serde_json::from_slice(body).map_err(|error| Problem::bad_request(explained(&error.to_string())))?;
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(explained(&error.to_string())))?;
     let EnqueuedAgain { companies, round, .. } = redrive_now(&gateway, &principal, &job, request).await?;
     Ok((StatusCode::ACCEPTED, Json(RedriveDone { job: job.to_string(), companies, redrives: round })))
 }
@@ -77,12 +81,10 @@ pub(crate) async fn redrive_now(
     let index: Option<Indices> = request
         .index
         .as_deref()
-        .filter(|index| !index.is_empty())
         .map(str::parse)
         .transpose()
-        .map_err(|error| Problem::bad_request(format!("index: {error}")))?;
+        .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_options", format!("index: {error}")))?;
     let slot = gateway.download_slot().await?;
-    tracing::info!(event = "job_redriven", %job, by = principal.name, "companies of a job are enqueued once more by a request");
     let mut args = RedriveArgs::of(job.clone());
     (args.cause, args.index, args.missing) = (request.causes, index, request.missing);
     if request.missing {
@@ -91,17 +93,22 @@ pub(crate) async fn redrive_now(
     let gateway = Arc::clone(gateway);
     let redriving = on_a_thread_of_its_own(async move || {
         let _slot = slot;
-        enqueue_again(&args, &gateway.broker, &gateway.shutdown).await
+        enqueue_again(&args, &gateway.broker, &gateway.grace_over).await
     });
-    redriving.await?.map_err(|error| match error {
+    let enqueued = redriving.await?.map_err(|error| match error {
         // The request is well-formed: it does not fit the job.
-        ProducerError::Usage(reason) => Problem::new(StatusCode::CONFLICT, "usage", reason),
+        ProducerError::Usage(reason) => Problem::new(StatusCode::CONFLICT, "usage", with_option_names(&reason)),
         error => error.into(),
-    })
+    })?;
+    let companies = enqueued.companies;
+    tracing::info!(event = "job_redriven", %job, companies, by = principal.name, "companies of a job were enqueued once more by a request");
+    Ok(enqueued)
 }
 
-/// The object that a job was enqueued from, as it was then: a path may be one of another machine, and an upload is not kept.
-fn object_of(status: &JobStatus) -> Option<Location> {
+/// The object that a job was enqueued from, as it was then: a path may be one of another machine. An upload is not kept, and has no hash: its
+/// source is what the client called it, which may look like a URL.
+pub(crate) fn object_of(status: &JobStatus) -> Option<Location> {
+    let hash = status.settings.content_hash.clone()?;
     let source: Location = status.source.as_ref()?.parse().ok()?;
-    matches!(source, Location::Url(_)).then(|| source.pinned(status.settings.content_hash.clone()))
+    matches!(source, Location::Url(_)).then(|| source.pinned(Some(hash)))
 }

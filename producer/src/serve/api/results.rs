@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
@@ -21,6 +22,7 @@ use crate::error::ProducerError;
 use crate::results;
 use crate::serve::gateway::Gateway;
 use crate::serve::http::problem::Problem;
+use crate::serve::upload::{SLOWEST_BYTES, SLOWEST_WITHIN};
 
 /// In which form, and whether the job must have ended.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -28,7 +30,7 @@ use crate::serve::http::problem::Problem;
 #[into_params(parameter_in = Query)]
 struct ResultsQuery {
     /// `jsonl` (by default), `csv` or `parquet`.
-    #[param(value_type = Option<String>, pattern = "^(csv|jsonl|parquet)?$")]
+    #[param(value_type = Option<String>, pattern = "^(csv|jsonl|parquet)$")]
     format: Option<Format>,
     /// Whether to take the results so far of a job that has not ended.
     partial: bool,
@@ -75,7 +77,7 @@ async fn stream(gateway: &Arc<Gateway>, job: &Job, format: Format, partial: bool
     let slot = gateway.download_slot().await?;
     let link = connect(&gateway.broker, &format!("rollcall gateway: results of {job}")).await.map_err(ProducerError::from)?;
     let (to, parts) = mpsc::channel::<io::Result<Bytes>>(PARTS);
-    let sink = Sink::other(Box::new(ToClient(to.clone())));
+    let sink = Sink::other(Box::new(ToClient { to: to.clone(), waited: Duration::ZERO, bytes: 0 }));
     let (job, topology) = (job.clone(), gateway.broker.topology());
     tokio::spawn(async move {
         let _slot = slot;
@@ -95,13 +97,27 @@ async fn stream(gateway: &Arc<Gateway>, job: &Job, format: Format, partial: bool
     Ok(Body::from_stream(unfold(parts, async |mut parts: mpsc::Receiver<io::Result<Bytes>>| Some((parts.recv().await?, parts)))))
 }
 
-/// Hands what is written to the connection; blocks while the client takes nothing.
-struct ToClient(mpsc::Sender<io::Result<Bytes>>);
+/// Hands what is written to the connection; blocks while the client takes nothing, and fails if it takes too little.
+struct ToClient {
+    to: mpsc::Sender<io::Result<Bytes>>,
+    /// How long it was waited for the client since the last look at its pace, and how much it took.
+    waited: Duration,
+    bytes: usize,
+}
 
 impl Write for ToClient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let began = Instant::now();
+        self.to.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.waited += began.elapsed();
+        self.bytes += bytes.len();
+        if self.waited >= SLOWEST_WITHIN {
+            if self.bytes < SLOWEST_BYTES {
+                return Err(io::Error::other("the client takes the results too slowly"));
+            }
+            (self.waited, self.bytes) = (Duration::ZERO, 0);
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -56,13 +56,34 @@ fn columns<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> 
     }
 }
 
+/// The options, and parameters of requests, that messages name as flags.
+const NAMED: [&str; 12] = [
+    "allow_duplicate_ids",
+    "columns",
+    "deadline",
+    "delimiter",
+    "file",
+    "format",
+    "id_column",
+    "job",
+    "max_record_bytes",
+    "missing",
+    "partial",
+    "retry_delays",
+];
+
+/// A message of `producer enqueue` for those who set no flags: `--id-column` is `id_column`.
+pub(crate) fn with_option_names(message: &str) -> String {
+    NAMED.iter().fold(message.to_owned(), |message, name| message.replace(&format!("--{}", name.replace('_', "-")), name))
+}
+
 impl JobOptions {
     /// What no single option shows.
     pub(crate) fn check(&self) -> Result<(), BadConfig> {
         self.enqueue_args(Location::Standard, None, None)
             .settings(None, false)
             .map(drop)
-            .map_err(|error| BadConfig(error.to_string()))
+            .map_err(|error| BadConfig(with_option_names(&error.to_string())))
     }
 
     /// The same as flags of `producer enqueue`.
@@ -92,5 +113,19 @@ impl JobOptions {
                 retry_delays: self.retry_delays.clone(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_options_and_not_flags() {
+        let message = "mend one or pass --allow-duplicate-ids; say so with --format csv";
+        assert_eq!(with_option_names(message), "mend one or pass allow_duplicate_ids; say so with format csv");
+        let delays = JobOptions { retry_delays: Some("2d".to_owned()), ..JobOptions::default() };
+        let refused = delays.check().unwrap_err().to_string();
+        assert!(refused.starts_with("retry_delays: expected delays"), "{refused}");
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use croner::Cron;
 use rollcall_shared::message::Model;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::bad_config::BadConfig;
 use super::job_options::JobOptions;
 use super::parsed;
+use crate::location::Location;
 
 /// A folder with a folder for each model: a file that is put there is enqueued.
 #[derive(Debug, Clone, Deserialize)]
@@ -74,6 +76,14 @@ fn s3() -> String {
     "s3://{bucket}/{key}".to_owned()
 }
 
+impl NotificationRule {
+    /// The URL of an object.
+    pub(crate) fn url_of(&self, bucket: &str, key: &str) -> String {
+        // The key last: it may have braces in it.
+        self.object.replace("{bucket}", bucket).replace("{key}", key)
+    }
+}
+
 impl Notifications {
     pub(super) fn check(&self) -> Result<(), BadConfig> {
         if self.exchange.is_empty() {
@@ -86,6 +96,8 @@ impl Notifications {
             ));
         }
         self.rules.iter().try_for_each(|rule| {
+            let object = rule.url_of(&rule.bucket, "key").parse::<Location>();
+            object.map_err(|error| BadConfig(format!("[notifications.rule] object of bucket {}: {error}", rule.bucket)))?;
             rule.options
                 .check()
                 .map_err(|bad| BadConfig(format!("[notifications.rule.options] of bucket {}: {bad}", rule.bucket)))
@@ -103,10 +115,11 @@ pub(crate) struct Schedule {
     #[serde(deserialize_with = "parsed::parsed")]
     pub(crate) cron: Times,
     /// The zone of its times, such as `Europe/Berlin`.
-    #[serde(default = "utc", deserialize_with = "parsed::parsed")]
+    #[serde(default = "utc", deserialize_with = "time_zone")]
     pub(crate) time_zone: Tz,
     /// What is enqueued: a path or a URL.
-    pub(crate) file: String,
+    #[serde(deserialize_with = "parsed::parsed")]
+    pub(crate) file: Location,
     pub(crate) model: Model,
     #[serde(default)]
     pub(crate) missed: MissedTicks,
@@ -128,6 +141,11 @@ impl std::str::FromStr for Times {
             cron.map_err(|error| BadConfig(format!("expected a cron line such as \"0 6 * * 1-5\", found {line:?}: {error}")))?;
         Ok(Times(Box::new(cron)))
     }
+}
+
+fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<Tz, D::Error> {
+    let name = String::deserialize(from)?;
+    name.parse().map_err(|_| D::Error::custom(format!("expected a time zone such as \"Europe/Berlin\", found {name:?}")))
 }
 
 fn utc() -> Tz {
@@ -166,6 +184,16 @@ impl Schedule {
         Model::from_str(name).map_err(|error| BadConfig(format!("[[schedule]] name: {error}")))?;
         if name.len() > LONGEST {
             return Err(BadConfig(format!("[[schedule]] name: expected at most {LONGEST} bytes, found {name:?}; shorten it")));
+        }
+        if self.cron.0.find_next_occurrence(&chrono::Utc::now(), false).is_err() {
+            return Err(BadConfig(format!(
+                "[[schedule]] {name}: expected a cron line that has times to come, found one without"
+            )));
+        }
+        if self.file == Location::Standard {
+            return Err(BadConfig(format!(
+                "[[schedule]] {name}: expected a file, found -, which is read only once; name a file"
+            )));
         }
         self.options.check().map_err(|bad| BadConfig(format!("[[schedule]] {name}: options: {bad}")))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollcall_shared::broker::{BrokerError, connect};
 use rollcall_shared::message::{Done, ExportFailed, Exported, Job, JobEvent, JobStatus};
 
-use super::done_events::{Followed, Follower};
+use super::done_events::{Follower, Outcome, Proof};
 use crate::blocking::on_a_thread_of_its_own;
 use crate::error::ProducerError;
 use crate::job_control::publish_event;
@@ -20,25 +20,34 @@ const AT_A_TIME: u16 = 2;
 /// Writes results as jobs end.
 pub(super) async fn run(gateway: &Arc<Gateway>) -> Result<(), BrokerError> {
     let queue = gateway.broker.topology().exports();
-    let follower = Follower { trigger: "export", queue, at_a_time: AT_A_TIME, gateway };
-    follower.run(async |done, status, _, _, delay| follow(done, status, delay, gateway).await).await
+    let concerns = |done: &Done| done.results_to.is_some();
+    let follower = Follower { trigger: "export", queue, at_a_time: AT_A_TIME, concerns: &concerns, gateway };
+    follower
+        .run(async |done, proof, _, _, delay| match proof {
+            Proof::Ended(status) => follow(done, *status, delay, gateway).await,
+            Proof::EndedBefore | Proof::Missing => Outcome::Hopeless(
+                "expected a job that the aggregator knows, found one that it has forgotten: fetch its results with `producer results`"
+                    .to_owned(),
+            ),
+        })
+        .await
 }
 
-async fn follow(done: Done, status: JobStatus, delay: Option<Duration>, gateway: &Arc<Gateway>) -> Followed {
+async fn follow(done: Done, status: JobStatus, delay: Option<Duration>, gateway: &Arc<Gateway>) -> Outcome {
     // Of a job that has been redriven since, the next done event follows.
     let Some(to) = status.settings.results_to.clone().filter(|_| status.redrives == done.redrives) else {
-        return Followed::Finished;
+        return Outcome::Finished;
     };
     let (own, own_to) = (Arc::clone(gateway), to.clone());
     let exporting = on_a_thread_of_its_own(async move || export(&status, own_to, &own).await);
-    let (outcome, followed, retry) = match exporting.await {
-        Ok(Ok(())) => ("written", Followed::Finished, None),
+    let (word, outcome, retry) = match exporting.await {
+        Ok(Ok(())) => ("written", Outcome::Finished, None),
         Ok(Err(error)) | Err(error) if is_hopeless(&error) => {
-            ("refused", Followed::Hopeless(error.to_string()), Some((error, None)))
+            ("refused", Outcome::Hopeless(error.to_string()), Some((error, None)))
         }
-        Ok(Err(error)) | Err(error) => ("failed", Followed::Failed(error.to_string()), Some((error, delay))),
+        Ok(Err(error)) | Err(error) => ("failed", Outcome::Failed(error.to_string()), Some((error, delay))),
     };
-    gateway.metrics.exports.with_label_values(&[outcome]).inc();
+    gateway.metrics.exports.with_label_values(&[word]).inc();
     if let Some((error, delay)) = retry {
         let retry_in_seconds = delay.map(|delay| delay.as_secs());
         let failed = ExportFailed { job: done.job, to, reason: error.to_string(), retry_in_seconds };
@@ -46,7 +55,7 @@ async fn follow(done: Done, status: JobStatus, delay: Option<Duration>, gateway:
             tracing::debug!(%error, "a failed export is not told");
         }
     }
-    followed
+    outcome
 }
 
 fn is_hopeless(error: &ProducerError) -> bool {
@@ -63,7 +72,7 @@ async fn export(status: &JobStatus, to: String, gateway: &Gateway) -> Result<(),
     let place: Location = to.parse().map_err(|error| ProducerError::Usage(format!("{error}")))?;
     let link = connect(&gateway.broker, &format!("rollcall gateway: results of {job}")).await?;
     let options = WriteOptions { format: None, partial: false };
-    let written = results::write_to(&place, job, options, &link, &gateway.broker.topology(), &gateway.shutdown).await;
+    let written = results::write_to(&place, job, options, &link, &gateway.broker.topology(), &gateway.grace_over).await;
     link.close().await;
     let rows = written?.map_or(0, |fetched| fetched.rows);
     tracing::info!(event = "exported", %job, to, rows, "wrote the results of a job");

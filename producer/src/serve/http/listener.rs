@@ -9,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::lifecycle::{Shutdown, Stop};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,6 +25,9 @@ const HEADER_BYTES: usize = 64 << 10;
 /// After an error such as too many open files, the next connection is accepted a little later.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
 
+/// What is interrupted at the end of the grace is answered by then.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
 /// Where and how a gateway listens.
 pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
@@ -33,8 +36,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Serves until `shutdown`, then lets requests finish for as long as `grace`.
-    pub(crate) async fn serve(self, router: Router, shutdown: &Shutdown, grace: Duration) {
+    /// Serves until `shutdown`, then lets requests finish for as long as `grace`, and tells those that have not by `grace_over`.
+    pub(crate) async fn serve(self, router: Router, shutdown: &Shutdown, grace: Duration, grace_over: Stop) {
         let slots = Arc::new(Semaphore::new(self.http.connections.get()));
         let graceful = GracefulShutdown::new();
         loop {
@@ -50,9 +53,13 @@ impl Listener {
                 }
             }
         }
+        tracing::info!(event = "stopping", ?grace, "accepting no more connections");
         drop(self.socket);
-        if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-            tracing::warn!(event = "requests_dropped", "stopping while requests are served");
+        let mut served = std::pin::pin!(graceful.shutdown());
+        if tokio::time::timeout(grace, &mut served).await.is_err() {
+            grace_over.now();
+            // A download goes on.
+            drop(tokio::time::timeout(ANSWERED_WITHIN, served).await);
         }
     }
 
@@ -94,7 +101,7 @@ impl Listener {
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Send + 'static, service: Router, idle: Duration, watcher: Watcher) {
     // A client that takes nothing of its answer is dropped. One that sends nothing is told so: by hyper before the end of the headers, and
-    // by who reads the body.
+    // by whoever reads the body, an upload or a `SmallBody`.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(idle));
     let served = http1::Builder::new()

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ProducerError;
+use crate::serve::config::with_option_names;
 
 /// Why a request has failed.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -113,7 +114,15 @@ impl From<ProducerError> for Problem {
             _ if matches!(error, ProducerError::Broker(BrokerError::OutOfResources(_))) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let problem = Problem::new(status, code, error.to_string());
+        let detail = match &error {
+            // Their texts have the broker's address, which is not for everybody.
+            ProducerError::Broker(BrokerError::Unreachable { .. } | BrokerError::Refused { .. } | BrokerError::Away { .. }) => {
+                "expected the broker to answer, found that it does not; try again later, or ask whoever runs the gateway, whose log says why"
+                    .to_owned()
+            }
+            error => with_option_names(&error.to_string()),
+        };
+        let problem = Problem::new(status, code, detail);
         if status.is_server_error() {
             tracing::warn!(event = "request_failed", code, %error, "a request has failed");
         }

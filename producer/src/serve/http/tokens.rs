@@ -1,5 +1,6 @@
 //! Bearer tokens from a file, and the sessions of the page that are signed with them.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,20 +36,24 @@ pub(super) const SESSION: Duration = Duration::from_secs(12 * 3_600);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The tokens of a file, which is read again when it changes.
-#[derive(Debug)]
 pub(crate) struct Tokens {
     path: PathBuf,
     current: Mutex<Current>,
 }
 
-#[derive(Debug)]
+/// Without the digests: who has one has the session.
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 struct Current {
     tokens: Arc<Vec<Token>>,
     modified: Option<SystemTime>,
     looked: Instant,
 }
 
-#[derive(Debug)]
 struct Token {
     principal: Principal,
     /// The token itself is not kept.
@@ -63,6 +68,12 @@ impl Tokens {
     pub(crate) fn load(path: &Path) -> Result<Tokens, ProducerError> {
         let modified = modified(path);
         let tokens = Arc::new(read(path)?);
+        if tokens.is_empty() {
+            return Err(ProducerError::Usage(format!(
+                "{}: expected a line such as `operator ann TOKEN`, found none: nobody could log in; add one",
+                path.display()
+            )));
+        }
         Ok(Tokens { path: path.to_owned(), current: Mutex::new(Current { tokens, modified, looked: Instant::now() }) })
     }
 

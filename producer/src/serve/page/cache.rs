@@ -3,35 +3,37 @@
 
 mod fleets;
 mod history;
-mod tail;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rollcall_shared::broker::StreamOffset;
 use rollcall_shared::message::JobStatus;
 
-pub(super) use fleets::{Fleet, FleetUnknown, Fleets};
-pub(super) use history::{History, LogEntry, ProgressPoint, Told};
-use tail::Tail;
-
-use crate::serve::api::RefusalView;
+use crate::serve::api::{ListQuery, list_jobs};
+use crate::serve::event_log::tail::Tail;
 use crate::serve::event_log::{Topic, since};
 use crate::serve::gateway::Gateway;
 use crate::serve::http::problem::Problem;
-use history::Refusals;
+pub(super) use fleets::{Fleet, FleetUnknown, Fleets};
+pub(super) use history::{History, LogEntry, ProgressPoint, Told};
 
 /// Jobs whose events are followed. More are rarely looked at at a time, and a further one costs no more than reading its events again.
 const JOBS: usize = 64;
+
+/// A list of jobs is good for so long.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What the page knows of the broker.
 #[derive(Default)]
 pub(super) struct PageCache {
     pub(super) fleets: Fleets,
-    refusals: Tail<Refusals>,
     jobs: Mutex<HashMap<String, LookedAt>>,
+    lists: Mutex<HashMap<String, (Instant, Listed)>>,
 }
+
+/// Jobs, and where the next page begins.
+type Listed = (Vec<JobStatus>, Option<u64>);
 
 /// When the events of a job were looked at last, and what is known of them.
 type LookedAt = (Instant, Arc<Tail<History>>);
@@ -45,13 +47,22 @@ impl PageCache {
         self.tail(job.job.as_str()).up_to_now(gateway, Topic::Job(job.job.clone()), since(job.opened_at)).await
     }
 
-    /// What triggers have refused, the latest first.
+    /// The jobs that a query selects, and where the next page begins.
     ///
     /// # Errors
-    /// If the broker cannot be reached.
-    pub(super) async fn refusals(&self, gateway: &Gateway) -> Result<Vec<RefusalView>, Problem> {
-        let refusals = self.refusals.up_to_now(gateway, Topic::Refusals, StreamOffset::At(0)).await?;
-        Ok(refusals.latest_first())
+    /// If the broker or the aggregator does not answer.
+    pub(super) async fn list(&self, query: &ListQuery, gateway: &Gateway) -> Result<Listed, Problem> {
+        let key = format!("{query:?}");
+        {
+            let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+            lists.retain(|_, (found, _)| found.elapsed() < FRESH);
+            if let Some((_, listed)) = lists.get(&key) {
+                return Ok(listed.clone());
+            }
+        }
+        let listed = list_jobs(gateway, query.clone()).await?;
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (Instant::now(), listed.clone()));
+        Ok(listed)
     }
 
     fn tail(&self, job: &str) -> Arc<Tail<History>> {

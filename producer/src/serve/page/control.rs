@@ -11,6 +11,7 @@ use super::figures::{companies, outside};
 use crate::serve::api::{Action, RedriveRequest, pairs, parse_job, redrive_now};
 use crate::serve::gateway::Gateway;
 use crate::serve::http::problem::Problem;
+use crate::serve::http::small_body::SmallBody;
 use crate::serve::http::tokens::Principal;
 
 /// Cancels a job.
@@ -51,11 +52,11 @@ pub(super) async fn redrive(
     State(gateway): State<Arc<Gateway>>,
     Extension(by): Extension<Principal>,
     Path(job): Path<String>,
-    form: String,
+    SmallBody(form): SmallBody,
 ) -> Result<Redirect, Problem> {
     let job = parse_job(&job)?;
     let mut request = RedriveRequest::default();
-    for (name, value) in pairs(Some(&form)) {
+    for (name, value) in pairs(Some(&String::from_utf8_lossy(&form))) {
         match (name.as_str(), value.as_str()) {
             ("cause", _) => request.causes.push(value),
             ("missing", "true") => request.missing = true,

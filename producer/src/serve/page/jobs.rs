@@ -14,7 +14,7 @@ use rollcall_shared::message::{JobStatus, Model, State as JobState};
 use super::cache::{Fleet, PageCache};
 use super::layout::{Viewer, document};
 use super::upload::form::UploadForm;
-use crate::serve::api::{ListQuery, RefusalView, list_jobs, pairs, read};
+use crate::serve::api::{ListQuery, RefusalView, Refusals, filled, pairs, read};
 use crate::serve::gateway::Gateway;
 use crate::serve::http::problem::Problem;
 
@@ -35,27 +35,27 @@ struct Shown {
 pub(super) async fn get_jobs(
     State(gateway): State<Arc<Gateway>>,
     Extension(cache): Extension<Arc<PageCache>>,
+    Extension(refusals): Extension<Arc<Refusals>>,
     viewer: Viewer,
     RawQuery(query): RawQuery,
 ) -> Result<Markup, Problem> {
-    let query: ListQuery = read(&pairs(query.as_deref()))?;
-    let (jobs, next) = find_jobs(&gateway, &query).await?;
-    let (fleets, refusals) = tokio::join!(cache.fleets.of(&jobs, &gateway), cache.refusals(&gateway));
+    let query: ListQuery = read(&filled(pairs(query.as_deref())))?;
+    let (jobs, next) = find_jobs(&cache, &gateway, &query).await?;
+    let (fleets, refusals) = tokio::join!(cache.fleets.of(&jobs, &gateway), refusals.list(&gateway));
     Ok(show(&Shown { query, jobs, next, fleets, refusals }, &viewer))
 }
 
 /// The jobs that a query selects. The first page has those that have not ended, however old they are, unless only one state is asked for.
-async fn find_jobs(gateway: &Gateway, query: &ListQuery) -> Result<(Vec<JobStatus>, Option<u64>), Problem> {
+async fn find_jobs(cache: &PageCache, gateway: &Gateway, query: &ListQuery) -> Result<(Vec<JobStatus>, Option<u64>), Problem> {
     if query.state.is_some() || query.after.is_some() {
-        return list_jobs(gateway, query.clone()).await;
+        return cache.list(query, gateway).await;
     }
-    let of = |state| {
+    let of = async |state| {
         let query = ListQuery { state: Some(state), limit: Some(UNFINISHED), ..query.clone() };
-        list_jobs(gateway, query)
+        cache.list(&query, gateway).await
     };
     let (running, unsealed, paused) = (of(JobState::Running), of(JobState::Unsealed), of(JobState::Paused));
-    let (running, unsealed, paused, (latest, next)) =
-        tokio::try_join!(running, unsealed, paused, list_jobs(gateway, query.clone()))?;
+    let (running, unsealed, paused, (latest, next)) = tokio::try_join!(running, unsealed, paused, cache.list(query, gateway))?;
     let ended = latest.into_iter().filter(|job| job.state.is_final());
     let mut jobs: Vec<JobStatus> = [running.0, unsealed.0, paused.0].concat();
     jobs.extend(ended);

@@ -11,6 +11,7 @@ use super::layout::{Viewer, document};
 use crate::serve::api::pairs;
 use crate::serve::http::access::{Access, Peer};
 use crate::serve::http::problem::Problem;
+use crate::serve::http::small_body::SmallBody;
 
 /// Shows the form.
 pub(super) async fn show(Extension(access): Extension<Arc<Access>>, RawQuery(query): RawQuery) -> Result<Markup, Problem> {
@@ -22,9 +23,10 @@ pub(super) async fn show(Extension(access): Extension<Arc<Access>>, RawQuery(que
 pub(super) async fn log_in(
     Extension(access): Extension<Arc<Access>>,
     Extension(peer): Extension<Peer>,
-    form: String,
+    SmallBody(form): SmallBody,
 ) -> Result<Response, Problem> {
     require_login(&access)?;
+    let form = String::from_utf8_lossy(&form);
     let [token, to] = ["token", "to"].map(|name| field(Some(&form), name));
     match access.session_cookie(token.trim(), peer.is_over_tls) {
         Some(cookie) => Ok(with_cookie(cookie, local(&to))),

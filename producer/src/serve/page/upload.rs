@@ -75,7 +75,7 @@ fn found(checked: &Checked) -> Markup {
             p { "Read as " (outside(&checked.detected)) "." }
             @if !checked.columns.is_empty() {
                 details #columns-read {
-                    summary { (count(checked.columns.len() as u64)) " columns" }
+                    summary { (count(checked.columns.len() as u64)) @if checked.columns.len() == 1 { " column" } @else { " columns" } }
                     ul.columns { @for column in &checked.columns { li { (outside(column)) } } }
                 }
             }

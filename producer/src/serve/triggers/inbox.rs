@@ -14,15 +14,15 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use rollcall_shared::message::Model;
+use rollcall_shared::message::{Job, Model};
 use tokio::sync::mpsc;
 
 use self::candidates::{Candidate, Candidates, Identity};
 use self::filing::{file_as_done, file_as_failed};
-use super::triggered_job::{Made, make};
+use super::triggered_job::{Made, end, make};
+use crate::blocking::on_a_thread;
 use crate::enqueue::content_hash::content_hash;
 use crate::error::ProducerError;
-use crate::job_control;
 use crate::location::Location;
 use crate::serve::config::Inbox;
 use crate::serve::derived_name::derived_name;
@@ -31,6 +31,9 @@ use crate::serve::refusals::Refusal;
 
 /// Files that are enqueued at a time; others wait. Each takes a channel, and the memory of an upload.
 const AT_A_TIME: usize = 4;
+
+/// Renamed files that are noted before the folder is looked into.
+const RENAMED_AT_ONCE: usize = 10_000;
 
 /// How often to look into the folder without being told to: the system may lose what it has to tell, and tells nothing of a network's folder.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -42,10 +45,24 @@ pub(super) async fn watch(gateway: &Arc<Gateway>) -> Infallible {
     // Without one, the folder is looked into all the same.
     let _watcher = watcher(&inbox.path, told);
     let mut candidates = Candidates::default();
+    let mut paths = Vec::new();
     let mut taken = HashSet::new();
     let mut at_work = FuturesUnordered::new();
     loop {
-        match candidates.look(&inbox.path, inbox.settle) {
+        let (path, settle, mut own) = (inbox.path.clone(), inbox.settle, std::mem::take(&mut candidates));
+        // A folder on the network may not answer.
+        let looked = on_a_thread(move || {
+            let found = own.look(&path, settle);
+            (own, found)
+        });
+        let found = match looked.await {
+            Ok((own, found)) => {
+                candidates = own;
+                found.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match found {
             Ok(ready) => {
                 for candidate in ready {
                     if at_work.len() < AT_A_TIME && taken.insert(candidate.path.clone()) {
@@ -58,7 +75,7 @@ pub(super) async fn watch(gateway: &Arc<Gateway>) -> Infallible {
             }
         }
         tokio::select! {
-            Some(path) = renamed.recv() => candidates.note_renamed(path),
+            1.. = renamed.recv_many(&mut paths, RENAMED_AT_ONCE) => paths.drain(..).for_each(|path| candidates.note_renamed(path)),
             Some(path) = at_work.next() => {
                 taken.remove(&path);
                 candidates.forget(&path);
@@ -97,8 +114,8 @@ async fn take(candidate: Candidate, inbox: &Inbox, gateway: &Arc<Gateway>) -> Pa
 async fn try_to_take(candidate: &Candidate, inbox: &Inbox, gateway: &Arc<Gateway>) -> Result<(), ProducerError> {
     let subject = candidate.path.strip_prefix(&inbox.path).unwrap_or(&candidate.path).display().to_string();
     let refuse = async |reason: String| -> Result<(), ProducerError> {
-        Refusal { trigger: "inbox", subject: &subject, reason: &reason }.publish(gateway).await?;
-        file_as_failed(&candidate.path, &inbox.path, &reason)
+        file_as_failed(&candidate.path, &inbox.path, &reason)?;
+        Ok(Refusal { trigger: "inbox", subject: &subject, reason: &reason }.publish(gateway).await?)
     };
     let model: Model = match candidate.model() {
         Ok(model) => model,
@@ -117,8 +134,11 @@ async fn try_to_take(candidate: &Candidate, inbox: &Inbox, gateway: &Arc<Gateway
     };
     let args = inbox.options.enqueue_args(file, Some(model), Some(job.clone()));
     let made = make(&args, gateway).await;
-    if Identity::of(&candidate.path).is_none_or(|now| now != candidate.identity) {
-        return end_job_of_changed_file(&job, &candidate.path, gateway).await;
+    match Identity::of(&candidate.path) {
+        Some(now) if now != candidate.identity => return end_job_of_changed_file(&job, &candidate.path, gateway).await,
+        // Another gateway, which leads by now, has moved it; or somebody has taken it away before it was read.
+        None if matches!(made, Made::Sealed { .. }) => return Ok(()),
+        _ => {}
     }
     match made {
         Made::Sealed { job, total } => {
@@ -131,14 +151,7 @@ async fn try_to_take(candidate: &Candidate, inbox: &Inbox, gateway: &Arc<Gateway
 }
 
 /// Ends a job whose file was not whole after all. The file stays, and makes another job once it is.
-async fn end_job_of_changed_file(
-    job: &rollcall_shared::message::Job,
-    path: &Path,
-    gateway: &Gateway,
-) -> Result<(), ProducerError> {
+async fn end_job_of_changed_file(job: &Job, path: &Path, gateway: &Gateway) -> Result<(), ProducerError> {
     tracing::warn!(event = "file_changed", %job, path = %path.display(), "a file was changed while it was enqueued; its job is cancelled");
-    match job_control::end(job, "its file was changed while it was enqueued", &gateway.queries).await {
-        Ok(_) | Err(ProducerError::JobState(_) | ProducerError::NoSuchJob(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
+    end(job, "its file was changed while it was enqueued", gateway).await
 }

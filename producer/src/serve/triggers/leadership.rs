@@ -1,4 +1,4 @@
-//! Which of several gateways watches the inbox and keeps the schedules: the one that holds a token, a message of a queue with a single active
+//! Which of several gateways watches the inbox, keeps the schedules and cancels abandoned uploads: the one that holds a token, a message of a queue with a single active
 //! consumer. The broker gives it to another gateway when the connection of the first one ends.
 
 use std::sync::Arc;
@@ -9,17 +9,14 @@ use rollcall_shared::broker::{BrokerConnection, BrokerError, Publisher, Subscrip
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Message, persistent};
 
-use super::{inbox, schedule};
+use super::{abandoned_uploads, inbox, schedule};
 use crate::serve::gateway::Gateway;
 
 /// Tokens that the broker may send: one of each gateway that has started since.
 const TOKENS: u16 = 100;
 
-/// Watches the inbox and keeps the schedules while this gateway leads.
+/// Does what one gateway does for all while this gateway leads.
 pub(super) async fn run(gateway: &Arc<Gateway>) -> Result<(), BrokerError> {
-    if gateway.config.inbox.is_none() && gateway.config.schedules.is_empty() {
-        return std::future::pending().await;
-    }
     supervise(&gateway.broker, &Shutdown::never(), Duration::ZERO, || {}, async || session(gateway).await).await
 }
 
@@ -28,13 +25,13 @@ async fn session(gateway: &Arc<Gateway>) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
     let topology = gateway.broker.topology();
     topology.declare_gateway(&channel).await?;
-    let queue = topology.gateway_token();
+    let queue = topology.gateway_leader();
     publish_token(&link, queue.clone()).await?;
     let mut tokens = Subscription::open(&channel, &queue, "leader", TOKENS).await?;
     // Not acknowledged: it goes to the next gateway when this connection ends.
     let _token = tokens.next().await?;
     gateway.metrics.leads.set(1);
-    tracing::info!(event = "gateway_leads", "this gateway watches the inbox and keeps the schedules");
+    tracing::info!(event = "gateway_leads", "this gateway watches the inbox, keeps the schedules and cancels abandoned uploads");
     let leads_no_more = scopeguard::guard((), |()| gateway.metrics.leads.set(0));
     let lost = async {
         loop {
@@ -46,6 +43,7 @@ async fn session(gateway: &Arc<Gateway>) -> Result<(), BrokerError> {
         ended = lost => ended,
         never = inbox::watch(gateway) => match never {},
         never = schedule::keep_all(gateway) => match never {},
+        never = abandoned_uploads::cancel_all(gateway) => match never {},
     };
     drop(leads_no_more);
     ended
@@ -53,7 +51,7 @@ async fn session(gateway: &Arc<Gateway>) -> Result<(), BrokerError> {
 
 /// Each gateway adds a token, so that there is one also where the queue was deleted.
 async fn publish_token(link: &BrokerConnection, queue: String) -> Result<(), BrokerError> {
-    let properties = persistent("rollcall.gateway.token", String::new());
+    let properties = persistent("rollcall.gateway.leader", String::new());
     let message = Message { exchange: String::new(), routing_key: queue, properties, body: Vec::new() };
     Publisher::on(link, link.channel().await?).await?.publish_now((), message).await?;
     Ok(())

@@ -5,23 +5,26 @@ mod message;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
-use rollcall_shared::broker::{BrokerError, Subscription, connect, supervise};
+use rollcall_shared::broker::{Backoff, BrokerConnection, BrokerError, Subscription, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::Job;
 use tokio::sync::Mutex;
 
 use self::message::{Uploaded, uploads};
-use super::triggered_job::{Made, make};
+use super::triggered_job::{Made, try_to_make};
+use crate::cli::EnqueueArgs;
+use crate::error::ProducerError;
 use crate::location::Location;
 use crate::serve::config::{NotificationRule, Notifications};
 use crate::serve::derived_name::derived_name;
 use crate::serve::gateway::Gateway;
+use crate::serve::redelivery::{Attempts, again_after};
 use crate::serve::refusals::Refusal;
 
 /// Messages that are dealt with at a time.
@@ -63,7 +66,7 @@ async fn session(notifications: &Notifications, gateway: &Arc<Gateway>) -> Resul
     let mut at_work = FuturesUnordered::new();
     loop {
         tokio::select! {
-            delivery = messages.next() => at_work.push(handle(delivery?, notifications, &in_work, gateway)),
+            delivery = messages.next() => at_work.push(handle(delivery?, notifications, &in_work, &link, gateway)),
             Some(handled) = at_work.next() => handled?,
         }
     }
@@ -75,60 +78,98 @@ async fn handle(
     delivery: Delivery,
     notifications: &Notifications,
     in_work: &InWork,
+    link: &BrokerConnection,
     gateway: &Arc<Gateway>,
 ) -> Result<(), BrokerError> {
-    match uploads(&delivery.data) {
-        Ok(uploads) => {
-            for upload in uploads {
-                if let Err(reason) = enqueue(&upload, notifications, in_work, gateway).await {
-                    let subject = format!("{}/{}", upload.bucket, upload.key);
-                    let refusal = Refusal { trigger: "notifications", subject: &subject, reason: &reason };
-                    refusal.bury(delivery.data.clone(), gateway).await?;
-                }
+    let refuse = async |subject: &str, reason: &str| {
+        Refusal { trigger: "notifications", subject, reason }.dead_letter(delivery.data.clone(), gateway).await
+    };
+    let attempts = Attempts::of(&delivery);
+    let (delay, mut again) = (attempts.next_delay(), None);
+    let uploads = uploads(&delivery.data).unwrap_or_else(|error| vec![Err(error)]);
+    for upload in uploads {
+        let upload = match upload {
+            Ok(upload) => upload,
+            // It was, when the message came first.
+            Err(_) if attempts.is_retry() => continue,
+            Err(error) => {
+                refuse("a message", &error.to_string()).await?;
+                continue;
             }
+        };
+        let subject = format!("{}/{}", upload.bucket, upload.key);
+        match (enqueue(&upload, notifications, in_work, gateway).await, delay) {
+            (Ok(()), _) => {}
+            (Err(NotMade::Transient(error)), Some(delay)) => {
+                tracing::warn!(event = "trigger_waits", trigger = "notifications", subject, %error, "a job cannot be made now; trying again later");
+                again = Some(delay);
+            }
+            (Err(NotMade::Transient(error)), None) => refuse(&subject, &error.to_string()).await?,
+            (Err(NotMade::Refused(reason)), _) => refuse(&subject, &reason).await?,
         }
-        Err(error) => {
-            let refusal = Refusal { trigger: "notifications", subject: "a message", reason: &error.to_string() };
-            refusal.bury(delivery.data.clone(), gateway).await?;
-        }
+    }
+    if let Some(delay) = again {
+        let topology = gateway.broker.topology();
+        again_after(delay, attempts, &delivery, &topology.notifications(), &topology, link).await?;
     }
     Ok(delivery.acker.ack(BasicAckOptions::default()).await.map(drop)?)
 }
 
+/// Why there is no job of an object.
+enum NotMade {
+    /// The object's server is away, or the broker or the aggregator is.
+    Transient(ProducerError),
+    Refused(String),
+}
+
+/// So long an object's server may be away before others have their turn.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Makes the job of an object that fits a rule.
-///
-/// # Errors
-/// Why no job can be made of it.
 async fn enqueue(
     upload: &Uploaded,
     notifications: &Notifications,
     in_work: &InWork,
     gateway: &Arc<Gateway>,
-) -> Result<(), String> {
+) -> Result<(), NotMade> {
     let Some(rule) = notifications.rules.iter().find(|rule| fits(rule, upload)) else {
         tracing::debug!(bucket = upload.bucket, key = upload.key, "no rule for this object");
         return Ok(());
     };
-    let url = rule.object.replace("{bucket}", &upload.bucket).replace("{key}", &upload.key);
-    let file: Location = url.parse().map_err(|error| format!("{error}"))?;
-    let etag = upload.etag.as_deref().unwrap_or_default();
+    let url = rule.url_of(&upload.bucket, &upload.key);
+    let file: Location = url.parse().map_err(|error| NotMade::Refused(format!("{error}")))?;
     let version = upload.version.as_deref().unwrap_or_default();
-    let parts = [upload.bucket.as_str(), &upload.key, etag, version, rule.model.as_str()];
-    let job = derived_name(&upload.key, &parts).ok_or("expected an object with a name")?;
+    let parts = [upload.bucket.as_str(), &upload.key, &upload.etag, version, rule.model.as_str()];
+    let no_name = || NotMade::Refused("expected an object with a name".to_owned());
+    let job = derived_name(&upload.key, &parts).ok_or_else(no_name)?;
     let turn = Arc::clone(in_work.lock().await.entry(job.clone()).or_default());
     let _turn = turn.lock().await;
     // An object that was replaced since has a notification of its own.
     let file = file.pinned(upload.content_hash());
     let args = rule.options.enqueue_args(file, Some(rule.model.clone()), Some(job.clone()));
-    let made = make(&args, gateway).await;
+    let made = make_with_retries(&args, gateway).await;
     in_work.lock().await.retain(|_, turn| Arc::strong_count(turn) > 1);
-    match made {
+    match made.map_err(NotMade::Transient)? {
         Made::Sealed { job, .. } => {
             gateway.metrics.triggered.with_label_values(&["notifications"]).inc();
             tracing::info!(event = "triggered", trigger = "notifications", %job, object = url, "a job is enqueued");
             Ok(())
         }
-        Made::Refused(reason) => Err(reason),
+        Made::Refused(reason) => Err(NotMade::Refused(reason)),
+    }
+}
+
+/// Makes a job, and tries again for a while if that fails.
+async fn make_with_retries(args: &EnqueueArgs, gateway: &Arc<Gateway>) -> Result<Made, ProducerError> {
+    let (began, mut backoff) = (Instant::now(), Backoff::new());
+    loop {
+        match try_to_make(args, gateway).await {
+            Err(error) if began.elapsed() < PATIENCE => {
+                tracing::debug!(%error, "a job cannot be made now");
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            made => return made,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Enqueues files at certain times. Which times were served is known from the names of the jobs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
+use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +10,17 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use rollcall_shared::message::{Job, JobStatus, JobsPage, State};
+use rollcall_shared::broker::Backoff;
+use rollcall_shared::message::{Job, JobStatus, JobsPage, State, Timestamp};
+use serde_json::json;
 
-use super::triggered_job::{Made, make};
+use super::triggered_job::{Made, try_to_make};
 use crate::error::ProducerError;
 use crate::job_control;
-use crate::location::Location;
 use crate::serve::config::{MissedTicks, Overlap, Schedule};
+use crate::serve::event_log::{LoggedEvent, Topic, since};
 use crate::serve::gateway::Gateway;
-use crate::serve::refusals::Refusal;
+use crate::serve::refusals::{Refusal, publish_event};
 
 /// A tick that is served so late at most was not missed: the gateway that should have served it may have been killed, and the broker takes up
 /// to 20 s to notice that a machine is gone.
@@ -28,6 +31,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// After an error of the broker or the aggregator.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Jobs of one schedule that are enqueued at a time.
+const AT_A_TIME: usize = 8;
+
+/// The name of the event that says that a tick was left out.
+const TICK_SKIPPED: &str = "tick_skipped";
 
 /// Ticks that are looked at together: of a schedule of every second, more than were missed in [`ON_TIME`].
 const TICKS: usize = 1_000;
@@ -45,39 +54,69 @@ pub(super) async fn keep_all(gateway: &Arc<Gateway>) -> Infallible {
 }
 
 async fn keep(schedule: &Schedule, gateway: &Arc<Gateway>) -> Infallible {
-    let mut running = FuturesUnordered::new();
-    let mut last = loop {
-        match latest_jobs(schedule, gateway).await {
-            Ok(jobs) => {
-                // Those that a gateway before this one has begun.
-                let unsealed = jobs.iter().filter(|status| status.state == State::Unsealed);
-                running.extend(
-                    unsealed.filter_map(|status| tick_of(schedule, &status.job)).map(|tick| serve(schedule, tick, gateway)),
-                );
-                break jobs.iter().filter_map(|status| tick_of(schedule, &status.job)).max().unwrap_or_else(Utc::now);
-            }
+    let (mut last, mut queue) = loop {
+        match begun(schedule, gateway).await {
+            Ok(begun) => break begun,
             Err(error) => {
                 tracing::warn!(event = "schedule_waits", schedule = schedule.name, %error, "the jobs of a schedule are not known yet");
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
         }
     };
+    let mut running = FuturesUnordered::new();
     loop {
         let now = Utc::now();
         let due = due(schedule, last, now);
-        if let Some(latest) = due.iter().copied().max() {
-            last = latest;
-        }
-        running.extend(due.into_iter().map(|tick| serve(schedule, tick, gateway)));
+        last = due.last().copied().unwrap_or(last.max(now));
+        queue.add(due);
         let next = next_after(schedule, last.max(now));
         let wait = next.and_then(|next| (next - Utc::now()).to_std().ok()).unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
         let mut waited = std::pin::pin!(tokio::time::sleep(wait.max(Duration::from_millis(1))));
         loop {
+            while let Some(tick) = queue.next(running.len()) {
+                running.push(serve(schedule, tick, gateway));
+            }
             tokio::select! {
                 () = &mut waited => break,
                 Some(()) = running.next() => {}
             }
         }
+    }
+}
+
+/// The last tick that was served, and those that the gateways before this one have left to be served.
+async fn begun(schedule: &Schedule, gateway: &Gateway) -> Result<(DateTime<Utc>, TickQueue), ProducerError> {
+    let jobs = latest_jobs(schedule, gateway).await?;
+    let served: BTreeSet<_> = jobs.iter().filter_map(|status| tick_of(schedule, &status.job)).collect();
+    let unsealed = jobs.iter().filter(|status| status.state == State::Unsealed);
+    let mut left: BTreeSet<_> = unsealed.filter_map(|status| tick_of(schedule, &status.job)).collect();
+    left.extend(left_out(schedule, &served, Utc::now()));
+    let last = served.last().copied().unwrap_or_else(Utc::now);
+    let skipped = if served.is_empty() { Vec::new() } else { skipped_since(last, schedule, gateway).await? };
+    let queue = TickQueue { overlap: schedule.overlap, waiting: left.into_iter().collect() };
+    Ok((skipped.into_iter().fold(last, DateTime::max), queue))
+}
+
+/// Ticks that wait to be served.
+struct TickQueue {
+    overlap: Overlap,
+    waiting: VecDeque<DateTime<Utc>>,
+}
+
+impl TickQueue {
+    fn add(&mut self, ticks: Vec<DateTime<Utc>>) {
+        self.waiting.extend(ticks);
+        // Whatever it was to cancel, the latest one will.
+        if self.overlap == Overlap::CancelOlder && self.waiting.len() > 1 {
+            self.waiting.drain(..self.waiting.len() - 1);
+        }
+    }
+
+    /// The next tick, if it may be served beside those that are `running`. What comes of one that may not overlap is known once the one before
+    /// it is served.
+    fn next(&mut self, running: usize) -> Option<DateTime<Utc>> {
+        let most = if self.overlap == Overlap::Allow { AT_A_TIME } else { 1 };
+        if running < most { self.waiting.pop_front() } else { None }
     }
 }
 
@@ -109,6 +148,17 @@ fn due(schedule: &Schedule, last: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Date
     ticks
 }
 
+/// The ticks between those that were served that were not: a gateway that was killed had begun several at once. If jobs may not overlap, they
+/// may have been skipped, and stay so.
+fn left_out(schedule: &Schedule, served: &BTreeSet<DateTime<Utc>>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let (Some(&first), Some(&last)) = (served.first(), served.last()) else { return Vec::new() };
+    if schedule.overlap != Overlap::Allow || last < now - ON_TIME {
+        return Vec::new();
+    }
+    let ticks = successors(next_after(schedule, first.max(last - ON_TIME)), |tick| next_after(schedule, *tick));
+    ticks.take_while(|tick| *tick < last).filter(|tick| !served.contains(tick)).collect()
+}
+
 fn next_after(schedule: &Schedule, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let next = schedule.cron.0.find_next_occurrence(&time.with_timezone(&schedule.time_zone), false);
     next.ok().map(|tick| tick.with_timezone(&Utc))
@@ -124,7 +174,8 @@ fn tick_of(schedule: &Schedule, job: &Job) -> Option<DateTime<Utc>> {
 }
 
 async fn latest_jobs(schedule: &Schedule, gateway: &Gateway) -> Result<Vec<JobStatus>, ProducerError> {
-    let name_prefix = format!("{}-", schedule.name);
+    // With the millennium, so that the jobs of a schedule named nightly-eu are not those of nightly.
+    let name_prefix = format!("{}-2", schedule.name);
     let page = JobsPage { state: None, model: None, name_prefix, before: None, limit: LATEST_JOBS };
     let mut session = gateway.queries.session("rollcall gateway: jobs of a schedule").await?;
     let found = session.aggregator().await?.page(page).await;
@@ -135,32 +186,46 @@ async fn latest_jobs(schedule: &Schedule, gateway: &Gateway) -> Result<Vec<JobSt
 /// Serves a tick, however long that takes.
 async fn serve(schedule: &Schedule, tick: DateTime<Utc>, gateway: &Arc<Gateway>) {
     let Some(job) = job_of(schedule, tick) else { return };
-    while let Err(error) = serve_now(schedule, tick, &job, gateway).await {
+    let mut backoff = Backoff::new();
+    while let Err(error) = try_to_serve(schedule, tick, &job, gateway).await {
         tracing::warn!(event = "schedule_waits", %job, %error, "a job of a schedule cannot be made now; trying again");
-        tokio::time::sleep(AGAIN_AFTER).await;
+        tokio::time::sleep(backoff.pause().max(AGAIN_AFTER)).await;
     }
 }
 
-async fn serve_now(schedule: &Schedule, tick: DateTime<Utc>, job: &Job, gateway: &Arc<Gateway>) -> Result<(), ProducerError> {
+async fn try_to_serve(schedule: &Schedule, tick: DateTime<Utc>, job: &Job, gateway: &Arc<Gateway>) -> Result<(), ProducerError> {
     if schedule.overlap != Overlap::Allow && !end_older(schedule, tick, job, gateway).await? {
-        tracing::warn!(event = "tick_skipped", %job, "an earlier job of the schedule has not ended");
-        return Ok(());
+        return skip(job, gateway).await;
     }
-    let refuse =
-        async |reason: String| Refusal { trigger: "schedule", subject: job.as_str(), reason: &reason }.publish(gateway).await;
-    let file: Location = match schedule.file.parse() {
-        Ok(file) => file,
-        Err(error) => return Ok(refuse(format!("{error}")).await?),
-    };
-    let args = schedule.options.enqueue_args(file, Some(schedule.model.clone()), Some(job.clone()));
-    match make(&args, gateway).await {
+    let args = schedule.options.enqueue_args(schedule.file.clone(), Some(schedule.model.clone()), Some(job.clone()));
+    match try_to_make(&args, gateway).await? {
         Made::Sealed { .. } => {
             gateway.metrics.triggered.with_label_values(&["schedule"]).inc();
             tracing::info!(event = "triggered", trigger = "schedule", %job, "a job is enqueued");
             Ok(())
         }
-        Made::Refused(reason) => Ok(refuse(reason).await?),
+        Made::Refused(reason) => {
+            Ok(Refusal { trigger: "schedule", subject: job.as_str(), reason: &reason }.publish(gateway).await?)
+        }
     }
+}
+
+/// Leaves a tick out, and says so in an event: the next gateway must not take it for one that was missed.
+async fn skip(job: &Job, gateway: &Gateway) -> Result<(), ProducerError> {
+    tracing::warn!(event = "tick_skipped", %job, "an earlier job of the schedule has not ended");
+    let data = json!({ "job": job, "reason": "an earlier job of the schedule has not ended" });
+    Ok(publish_event(TICK_SKIPPED, job.as_str(), data, gateway).await?)
+}
+
+/// The ticks after `last` that gateways have left out.
+async fn skipped_since(last: DateTime<Utc>, schedule: &Schedule, gateway: &Gateway) -> Result<Vec<DateTime<Utc>>, ProducerError> {
+    if schedule.overlap != Overlap::Skip {
+        return Ok(Vec::new());
+    }
+    let since = since(Some(Timestamp::of(last.into())));
+    let events = gateway.event_log.history(Topic::Gateway(TICK_SKIPPED), since, &gateway.queries).await?;
+    let job = |event: &LoggedEvent| -> Option<Job> { event.document()?["data"]["job"].as_str()?.parse().ok() };
+    Ok(events.iter().filter_map(|event| tick_of(schedule, &job(event)?)).collect())
 }
 
 /// Whether the tick may be served: no older job of the schedule runs, or those that do were cancelled.
@@ -218,6 +283,36 @@ mod tests {
         let just_now = at("2027-01-31T06:00:30Z");
         assert_eq!(times(&due(&daily("run_once"), last, just_now)), ["30T06:00:00", "31T06:00:00"]);
         assert_eq!(times(&due(&daily("skip"), last, just_now)), ["31T06:00:00"]);
+    }
+
+    #[test]
+    fn a_tick_that_a_killed_gateway_left_out_is_served_by_the_next_unless_it_may_have_been_skipped() {
+        let served = ["2027-01-31T06:00:00Z", "2027-01-31T06:00:01Z", "2027-01-31T06:00:04Z"].map(at).into();
+        let now = at("2027-01-31T06:00:10Z");
+        assert_eq!(times(&left_out(&schedule("cron = \"* * * * * *\""), &served, now)), ["31T06:00:02", "31T06:00:03"]);
+        let skips = schedule("cron = \"* * * * * *\"\noverlap = \"skip\"");
+        assert_eq!(left_out(&skips, &served, now), Vec::<DateTime<Utc>>::new());
+        let an_hour_later = ["2027-01-31T06:00:00Z", "2027-01-31T07:00:00Z"].map(at).into();
+        assert_eq!(
+            left_out(&schedule("cron = \"* * * * * *\""), &an_hour_later, at("2027-01-31T07:00:30Z")).len(),
+            59,
+            "as far as they are on time"
+        );
+        assert_eq!(left_out(&skips, &BTreeSet::new(), now), Vec::<DateTime<Utc>>::new());
+    }
+
+    #[test]
+    fn ticks_that_may_not_overlap_are_served_one_after_another_and_of_those_that_cancel_the_latest() {
+        let ticks = || ["2027-01-31T06:00:00Z", "2027-01-31T06:00:01Z"].map(at).to_vec();
+        let taken = |overlap| {
+            let mut queue = TickQueue { overlap, waiting: VecDeque::new() };
+            queue.add(ticks());
+            [queue.next(0), queue.next(1)]
+        };
+        let [first, second] = [0, 1].map(|number| Some(ticks()[number]));
+        assert_eq!(taken(Overlap::Allow), [first, second]);
+        assert_eq!(taken(Overlap::Skip), [first, None]);
+        assert_eq!(taken(Overlap::CancelOlder), [second, None]);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::blocking::on_a_thread_of_its_own;
 use crate::cli::EnqueueArgs;
 use crate::enqueue;
 use crate::error::ProducerError;
+use crate::job_control;
+use crate::serve::config::with_option_names;
 use crate::serve::gateway::Gateway;
 
 /// What became of a trigger.
@@ -26,13 +28,12 @@ pub(super) enum Made {
 pub(super) async fn make(args: &EnqueueArgs, gateway: &Arc<Gateway>) -> Made {
     let mut backoff = Backoff::new();
     loop {
-        let (own, of_job) = (Arc::clone(gateway), args.clone());
-        let made = on_a_thread_of_its_own(async move || try_to_make(of_job, &own).await);
-        let error = match made.await {
-            Ok(Ok(made)) => return made,
-            Ok(Err(error)) | Err(error) => error,
-        };
-        tracing::warn!(event = "trigger_waits", job = args.job.as_ref().map(Job::as_str), %error, "a job cannot be made now; trying again");
+        match try_to_make(args, gateway).await {
+            Ok(made) => return made,
+            Err(error) => {
+                tracing::warn!(event = "trigger_waits", job = args.job.as_ref().map(Job::as_str), %error, "a job cannot be made now; trying again");
+            }
+        }
         tokio::time::sleep(backoff.pause().max(LEAST_PAUSE)).await;
     }
 }
@@ -40,8 +41,16 @@ pub(super) async fn make(args: &EnqueueArgs, gateway: &Arc<Gateway>) -> Made {
 /// A server that is away is not asked more often.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes it once; an error is one that may pass.
-async fn try_to_make(args: EnqueueArgs, gateway: &Gateway) -> Result<Made, ProducerError> {
+/// Makes the job, or goes on with it.
+///
+/// # Errors
+/// One that may pass.
+pub(super) async fn try_to_make(args: &EnqueueArgs, gateway: &Arc<Gateway>) -> Result<Made, ProducerError> {
+    let (own, args) = (Arc::clone(gateway), args.clone());
+    on_a_thread_of_its_own(async move || make_once(args, &own).await).await?
+}
+
+async fn make_once(args: EnqueueArgs, gateway: &Gateway) -> Result<Made, ProducerError> {
     let Some(job) = args.job.clone() else { return Ok(Made::Refused("expected a job's name".to_owned())) };
     let mut session = gateway.queries.session("rollcall gateway: a trigger's job").await?;
     let found = session.aggregator().await?.find_job(&job).await;
@@ -53,14 +62,32 @@ async fn try_to_make(args: EnqueueArgs, gateway: &Gateway) -> Result<Made, Produ
             None => EnqueueArgs { job: None, continue_job: Some(job.clone()), ..args },
         },
     };
+    let is_continued = args.continue_job.is_some();
     let enqueued = async {
-        let prepared = enqueue::prepare(&args, &gateway.uploads).await?;
+        let prepared = enqueue::prepare(&args, &gateway.triggers).await?;
         // A gateway that is asked to stop leaves the rest to the next one.
-        prepared.keep_open_if_unreadable().publish(&gateway.uploads, &rollcall_shared::lifecycle::Shutdown::never()).await
+        prepared.keep_open_if_unreadable().publish(&gateway.triggers, &rollcall_shared::lifecycle::Shutdown::never()).await
     };
     match enqueued.await {
         Ok((total, _)) => Ok(Made::Sealed { job, total: Some(total) }),
-        Err(error) => refused(error).map(Made::Refused),
+        Err(error) => {
+            let reason = refused(error)?;
+            if is_continued {
+                end(&job, &reason, gateway).await?;
+            }
+            Ok(Made::Refused(reason))
+        }
+    }
+}
+
+/// Ends a job that nobody can go on with: its file is another one now, or gone.
+///
+/// # Errors
+/// One that may pass.
+pub(super) async fn end(job: &Job, reason: &str, gateway: &Gateway) -> Result<(), ProducerError> {
+    match job_control::end(job, reason, &gateway.queries).await {
+        Ok(_) | Err(ProducerError::JobState(_) | ProducerError::NoSuchJob(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -83,7 +110,9 @@ fn refused(error: ProducerError) -> Result<String, ProducerError> {
     match &error {
         ProducerError::BadInput(bad) if bad.may_pass() => Err(error),
         ProducerError::Aborted { bad, .. } if bad.may_pass() => Err(error),
-        ProducerError::Usage(_) | ProducerError::BadInput(_) | ProducerError::Aborted { .. } => Ok(error.to_string()),
+        ProducerError::Usage(_) | ProducerError::BadInput(_) | ProducerError::Aborted { .. } => {
+            Ok(with_option_names(&error.to_string()))
+        }
         ProducerError::Broker(BrokerError::BadUrl { .. } | BrokerError::NotJson(_)) => Ok(error.to_string()),
         _ => Err(error),
     }

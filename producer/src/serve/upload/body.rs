@@ -13,16 +13,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::super::config::HttpConfig;
 use super::super::gateway::Gateway;
 use super::super::http::problem::Problem;
+use crate::source::SourceError;
 
 /// Parts of an upload that wait for the thread. Each is what the connection read at once, 64 KiB mostly.
 const PARTS: usize = 8;
 
-/// A client that sends less than this in each [`SLOWEST_WITHIN`] that is waited for it holds a connection for nothing.
-const SLOWEST_BYTES: usize = 1_024;
-const SLOWEST_WITHIN: Duration = Duration::from_secs(60);
-
-/// A client may not read an answer before it has sent everything, so that so much more is taken of an upload that has failed.
-const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+/// A client that sends, or takes, less than this in each [`SLOWEST_WITHIN`] that is waited for it holds a connection for nothing.
+pub(crate) const SLOWEST_BYTES: usize = 64 << 10;
+pub(crate) const SLOWEST_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is wrong with an upload, whatever is in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +39,8 @@ pub(crate) enum UploadFault {
     FieldAfterFile,
     #[error("expected the upload to end within {0:?}, found that it goes on; split the file, or raise [http] upload_within")]
     TooLong(Duration),
+    #[error("expected the upload to end before the gateway, found that it goes on: the gateway is stopping; send it again")]
+    Stopping,
 }
 
 impl UploadFault {
@@ -61,19 +61,21 @@ impl From<UploadFault> for Problem {
         let (status, code) = match fault {
             UploadFault::BrokeOff(_) => (StatusCode::BAD_REQUEST, "upload_broke_off"),
             UploadFault::FieldAfterFile => (StatusCode::BAD_REQUEST, "bad_request"),
+            UploadFault::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "interrupted"),
             UploadFault::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large"),
             UploadFault::Idle(_) | UploadFault::TooSlow | UploadFault::TooLong(_) => {
                 (StatusCode::REQUEST_TIMEOUT, "upload_too_slow")
             }
         };
-        Problem::new(status, code, fault.to_string())
+        let problem = Problem::new(status, code, fault.to_string());
+        if status == StatusCode::SERVICE_UNAVAILABLE { problem.retry_after(5) } else { problem }
     }
 }
 
 type Part = Result<Bytes, UploadFault>;
 
 /// Where the connection's bytes go. If it is dropped before it has said that this is all, the upload broke off.
-pub(super) struct ToReader(mpsc::Sender<Part>);
+pub(super) struct ToReader(pub(super) mpsc::Sender<Part>);
 
 /// The bytes of an upload for a thread that reads them.
 pub(super) struct BodyReader {
@@ -89,11 +91,16 @@ impl BodyReader {
         (ToReader(to), BodyReader { parts, current: Bytes::new(), read: 0, is_whole: false })
     }
 
-    /// The first bytes, as many as come together; they are read again. Empty at the end.
-    pub(super) async fn head(&mut self) -> io::Result<&[u8]> {
-        if self.current.is_empty() && !self.is_whole {
-            let part = self.parts.recv().await;
-            self.take(part)?;
+    /// The first bytes, at least so many unless there are fewer; they are read again.
+    pub(super) async fn head(&mut self, at_least: usize) -> io::Result<&[u8]> {
+        if self.current.len() < at_least && !self.is_whole {
+            let mut head = Vec::from(std::mem::take(&mut self.current));
+            while head.len() < at_least && !self.is_whole {
+                let part = self.parts.recv().await;
+                self.take(part)?;
+                head.extend_from_slice(&self.current);
+            }
+            self.current = head.into();
         }
         Ok(&self.current)
     }
@@ -106,8 +113,8 @@ impl BodyReader {
                 self.current = bytes;
                 Ok(())
             }
-            Some(Err(fault)) => Err(io::Error::other(fault)),
-            None => Err(io::Error::other(UploadFault::BrokeOff(self.read))),
+            Some(Err(fault)) => Err(SourceError::Sender(fault.to_string()).into()),
+            None => Err(SourceError::Sender(UploadFault::BrokeOff(self.read).to_string()).into()),
         }
     }
 }
@@ -134,7 +141,11 @@ pub(super) async fn pump(mut body: Body, to: ToReader, limits: HttpConfig, gatew
     let mut pace = Pace::default();
     let mut taken = 0;
     let fault = loop {
-        let frame = match timeout_at(ends, pace.next(&mut body, limits.idle)).await {
+        let frame = tokio::select! {
+            frame = timeout_at(ends, pace.next(&mut body, limits.idle)) => frame,
+            () = gateway.grace_over.requested() => break UploadFault::Stopping,
+        };
+        let frame = match frame {
             Ok(Ok(frame)) => frame,
             Ok(Err(fault)) => break fault,
             Err(_) => break UploadFault::TooLong(limits.upload_within),
@@ -154,20 +165,11 @@ pub(super) async fn pump(mut body: Body, to: ToReader, limits: HttpConfig, gatew
             break UploadFault::TooLarge(limits.max_upload);
         }
         if !bytes.is_empty() && to.0.send(Ok(bytes)).await.is_err() {
-            drain_in_background(body);
             return Ok(());
         }
     };
     drop(to.0.send(Err(fault.clone())).await);
-    if matches!(fault, UploadFault::TooLarge(_)) {
-        drain_in_background(body);
-    }
     Err(fault)
-}
-
-/// Takes what the client still sends, for a while: it would otherwise see its connection reset in place of the answer.
-pub(crate) fn drain_in_background(mut body: Body) {
-    tokio::spawn(timeout(DRAINED_WITHIN, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 
 /// How fast a client sends, by the time that was waited for it.

@@ -1,14 +1,13 @@
-//! What the page keeps of events: of a job, how fast it was scored and what happened to it; of triggers, what they have refused.
+//! What the page keeps of the events of a job: how fast it was scored, and what happened to it.
 
 use std::collections::VecDeque;
 
 use rollcall_shared::message::{Enqueued, Event, JobEvent, Progress, Timestamp};
 
-use super::tail::Collect;
-use crate::serve::api::{RefusalView, refusal};
 use crate::serve::event_log::LoggedEvent;
+use crate::serve::event_log::tail::Collect;
 
-/// Events of a job that are shown, and refusals; whoever needs earlier ones reads them by the API.
+/// Events of a job that are shown; whoever needs earlier ones reads them by the API.
 const KEPT: usize = 100;
 
 /// The events of a job.
@@ -76,26 +75,6 @@ impl Collect for History {
 
 fn is_enqueued(entry: &LogEntry) -> bool {
     matches!(&entry.what, Told::Known(event) if matches!(**event, JobEvent::Enqueued(Enqueued { .. })))
-}
-
-/// What triggers have refused, the latest last.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Refusals(VecDeque<RefusalView>);
-
-impl Refusals {
-    pub(super) fn latest_first(&self) -> Vec<RefusalView> {
-        self.0.iter().rev().cloned().collect()
-    }
-}
-
-impl Collect for Refusals {
-    fn take(&mut self, event: LoggedEvent) {
-        let Some(refusal) = refusal(&event) else { return };
-        if self.0.len() == KEPT {
-            self.0.pop_front();
-        }
-        self.0.push_back(refusal);
-    }
 }
 
 #[cfg(test)]

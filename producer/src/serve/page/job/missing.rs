@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use rollcall_shared::message::JobStatus;
 
-use crate::location::Location;
+use crate::serve::api::object_of;
 use crate::serve::page::control::redrive_missing_form;
 use crate::serve::page::figures::{companies, time};
 use crate::serve::page::layout::Viewer;
@@ -35,7 +35,7 @@ pub(super) fn show(status: &JobStatus, viewer: &Viewer) -> Markup {
                             p { "The job had ended before they had an outcome." }
                         }
                     }
-                    @if viewer.is_operator && is_readable(status) {
+                    @if viewer.is_operator && object_of(status).is_some() {
                         (redrive_missing_form(job))
                     } @else {
                         p { "Enqueue them from the file: " code { "producer redrive " (job) " --missing --file FILE" } }
@@ -44,10 +44,4 @@ pub(super) fn show(status: &JobStatus, viewer: &Viewer) -> Markup {
             }
         }
     }
-}
-
-/// Whether the gateway can read the job's file again: an object, unlike a file of somebody's machine or an upload.
-fn is_readable(status: &JobStatus) -> bool {
-    let source = status.source.as_ref().and_then(|source| source.parse::<Location>().ok());
-    matches!(source, Some(Location::Url(_)))
 }

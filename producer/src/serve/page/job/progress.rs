@@ -68,7 +68,8 @@ fn waiting_for(status: &JobStatus, fleet: Option<&Fleet>) -> Markup {
         @if let (Some(fleet), Some(model), false) = (fleet, &status.model, status.state.is_final()) {
             @if !fleet.has_consumers() {
                 p.note.warning {
-                    "No consumer of model " (model) " runs: start one with " code { "consumer --model " (model) " --scorer …" } "."
+                    "No consumer of model " (model) " runs: its companies wait until an autoscaler starts one, or somebody does, with "
+                    code { "consumer --model " (model) " --scorer …" } "."
                 }
             }
             @if let Some(fault) = fleet.fault_in_words(model) { p.note.warning { bdi { (fault) } } }

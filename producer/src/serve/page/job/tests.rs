@@ -96,11 +96,15 @@ fn whatever_a_job_and_its_events_say_stays_text() {
 
 #[test]
 fn what_is_lost_is_redriven_by_a_button_only_if_the_gateway_can_read_the_file() {
-    let with_source = |source: &str| JobStatus { source: Some(source.to_owned()), ..example_status("cancelled", [1, 0, 9]) };
-    let by_button = page(with_source("s3://bucket/c.csv"), &Viewer::operator());
+    let with_source = |source: &str, hash: Option<&str>| JobStatus {
+        source: Some(source.to_owned()),
+        settings: Settings { content_hash: hash.map(str::to_owned), ..Settings::default() },
+        ..example_status("cancelled", [1, 0, 9])
+    };
+    let by_button = page(with_source("s3://bucket/c.csv", Some("etag:e size:9")), &Viewer::operator());
     assert!(by_button.contains(r#"name="missing""#) && by_button.contains("9 companies not scored"), "{by_button}");
-    for source in ["c.csv by ann", "/data/c.csv"] {
-        let by_hand = page(with_source(source), &Viewer::operator());
+    for (source, hash) in [("c.csv by ann", None), ("http://host/c.csv# by ann", None), ("/data/c.csv", Some("xxh3:0"))] {
+        let by_hand = page(with_source(source, hash), &Viewer::operator());
         assert!(
             by_hand.contains("producer redrive j --missing --file FILE") && !by_hand.contains(r#"name="missing""#),
             "{by_hand}"
@@ -120,5 +124,5 @@ fn a_job_without_consumers_says_what_to_do() {
     let mut shown = shown(example_status("running", [1, 0, 0]), Vec::new());
     shown.fleet = Some(Ok(FleetStatus::example(0)));
     let page = show(&shown, &Viewer::default()).into_string();
-    assert!(page.contains("No consumer of model m runs: start one with <code>consumer --model m"), "{page}");
+    assert!(page.contains("or somebody does, with <code>consumer --model m"), "{page}");
 }

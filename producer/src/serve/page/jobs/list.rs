@@ -61,7 +61,7 @@ fn standing(job: &JobStatus, fleet: Option<&Fleet>) -> Standing {
     let (Some(model), Some(Ok(fleet))) = (&job.model, fleet) else {
         return by_state(job).map_or(Standing::Runs, Standing::Waits);
     };
-    let without = (!fleet.has_consumers()).then(|| format!("No consumer of model {model} runs: start one."));
+    let without = (!fleet.has_consumers()).then(|| format!("No consumer of model {model} runs yet."));
     let broken = || fleet.fault_in_words(model).filter(|_| fleet.all_are_broken());
     by_state(job).or(without).or_else(broken).map_or(Standing::Runs, Standing::Waits)
 }
@@ -153,7 +153,7 @@ mod tests {
         };
         assert_eq!(waits("running", Some(&consumed)), "Runs");
         assert_eq!(waits("running", Some(&unknown)), "Runs");
-        assert_eq!(waits("running", Some(&unconsumed)), "No consumer of model m runs: start one.");
+        assert_eq!(waits("running", Some(&unconsumed)), "No consumer of model m runs yet.");
         assert_eq!(waits("paused", Some(&consumed)), "Paused until it is resumed.");
         assert_eq!(waits("unsealed", None), "Its file is being enqueued: 0 companies so far.");
         assert_eq!(waits("failed", Some(&unconsumed)), "HasEnded");

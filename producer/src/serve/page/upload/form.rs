@@ -101,6 +101,7 @@ impl UploadForm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::api::{UploadParameters, filled};
 
     #[test]
     fn the_form_has_the_file_last_and_what_was_filled_in_before() {
@@ -130,6 +131,6 @@ mod tests {
             };
             (name.to_owned(), value.to_owned())
         });
-        crate::serve::api::UploadParameters::read(fields.collect()).unwrap();
+        UploadParameters::read(filled(fields.collect())).unwrap();
     }
 }

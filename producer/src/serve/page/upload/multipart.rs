@@ -10,10 +10,10 @@ use futures_util::stream::unfold;
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use tokio::time::timeout;
 
-use crate::serve::api::UploadParameters;
+use crate::serve::api::{UploadParameters, filled};
 use crate::serve::http::problem::Problem;
 use crate::serve::http::tokens::Principal;
-use crate::serve::upload::{Upload, UploadFault, drain_in_background};
+use crate::serve::upload::{Upload, UploadFault};
 
 /// The name of the file's field.
 const FILE: &str = "file";
@@ -54,15 +54,8 @@ impl Sent {
     /// If a field is wrong.
     pub(super) fn into_upload(self, by: &Principal) -> Result<(Upload, Body), Problem> {
         let Sent { fields, file_name, body } = self;
-        match UploadParameters::read(fields) {
-            Ok(UploadParameters { model, job, options, .. }) => {
-                Ok((Upload { model, job, file_name: Some(file_name), sender: by.name.clone(), options }, body))
-            }
-            Err(problem) => {
-                drain_in_background(body);
-                Err(problem)
-            }
-        }
+        let UploadParameters { model, job, options, .. } = UploadParameters::read(filled(fields))?;
+        Ok((Upload { model, job, file_name: Some(file_name), sender: by.name.clone(), options }, body))
     }
 
     async fn read(mut form: Multipart<'static>) -> Result<Sent, Problem> {

@@ -28,15 +28,16 @@ const FIRST_AT: &str = "first_attempt_ms";
 
 /// How often a message was tried before, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attempts {
+pub(crate) struct Attempts {
     before: u32,
     first_ms: i64,
 }
 
 impl Attempts {
-    /// By the headers of the message.
-    pub(super) fn of(delivery: &Delivery) -> Attempts {
-        let headers = delivery.properties.headers().as_ref();
+    /// By the headers of the message, if it comes from a queue with a delay: what comes from an exchange is a first attempt, whatever its
+    /// publisher says.
+    pub(crate) fn of(delivery: &Delivery) -> Attempts {
+        let headers = delivery.properties.headers().as_ref().filter(|_| delivery.exchange.as_str().is_empty());
         let number = |name: &str| match headers.and_then(|headers| headers.inner().get(name)) {
             Some(AMQPValue::LongLongInt(number)) => Some(*number),
             _ => None,
@@ -45,8 +46,13 @@ impl Attempts {
         Attempts { before, first_ms: number(FIRST_AT).unwrap_or_else(now_ms) }
     }
 
+    /// Whether it was tried before.
+    pub(crate) fn is_retry(self) -> bool {
+        self.before > 0
+    }
+
     /// How long to wait before the next attempt; `None` if it has been tried for long enough.
-    pub(super) fn next_delay(self) -> Option<Duration> {
+    pub(crate) fn next_delay(self) -> Option<Duration> {
         let delay = DELAYS.get(self.before as usize).or(DELAYS.last())?;
         let since = Duration::from_millis(u64::try_from(now_ms().saturating_sub(self.first_ms)).unwrap_or_default());
         (since + *delay <= PATIENCE).then_some(*delay)
@@ -65,7 +71,10 @@ fn now_ms() -> i64 {
 }
 
 /// Stores a copy of a message of `queue` that returns there after the delay.
-pub(super) async fn again_after(
+///
+/// # Errors
+/// One that may pass.
+pub(crate) async fn again_after(
     delay: Duration,
     attempts: Attempts,
     delivery: &Delivery,
@@ -83,6 +92,8 @@ pub(super) async fn again_after(
         Publisher::on(link, channel.clone()).await?.publish_now((), message).await.map(drop)
     })
     .await
+    // A limit of queues that is reached may be raised.
+    .map_err(|error| BrokerError::Lost(error.to_string()))
 }
 
 #[cfg(test)]

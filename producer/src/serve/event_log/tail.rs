@@ -7,7 +7,7 @@ use rollcall_shared::broker::StreamOffset;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::serve::event_log::{EventFollower, LoggedEvent, Topic};
+use super::{EventFollower, LoggedEvent, Topic};
 use crate::serve::gateway::Gateway;
 use crate::serve::http::problem::Problem;
 
@@ -16,15 +16,15 @@ use crate::serve::http::problem::Problem;
 const UNUSED_FOR: Duration = Duration::from_secs(90);
 
 /// What is kept of the events of a topic.
-pub(super) trait Collect: Default + Clone + Send + Sync + 'static {
+pub(crate) trait Collect: Default + Clone + Send + Sync + 'static {
     /// Takes the next event.
     fn take(&mut self, event: LoggedEvent);
 }
 
 /// A topic, followed from the first time that it is asked for until nobody looks at it any more.
-pub(super) struct Tail<T>(Mutex<Option<Followed<T>>>);
+pub(crate) struct Tail<T>(Mutex<Option<Kept<T>>>);
 
-struct Followed<T> {
+struct Kept<T> {
     collected: watch::Receiver<Arc<T>>,
     used: Arc<Notify>,
 }
@@ -37,9 +37,9 @@ impl<T> Default for Tail<T> {
 
 impl<T: Collect> Tail<T> {
     /// What there is of the topic up to now; `from` is where it begins.
-    pub(super) async fn up_to_now(&self, gateway: &Gateway, topic: Topic, from: StreamOffset) -> Result<Arc<T>, Problem> {
-        let mut followed = self.0.lock().await;
-        if let Some(Followed { collected, used }) = &*followed
+    pub(crate) async fn up_to_now(&self, gateway: &Gateway, topic: Topic, from: StreamOffset) -> Result<Arc<T>, Problem> {
+        let mut kept = self.0.lock().await;
+        if let Some(Kept { collected, used }) = &*kept
             && collected.has_changed().is_ok()
         {
             used.notify_one();
@@ -52,7 +52,7 @@ impl<T: Collect> Tail<T> {
         let (sender, receiver) = watch::channel(Arc::clone(&collected));
         let used = Arc::new(Notify::new());
         tokio::spawn(follow(follower, sender, Arc::clone(&used)));
-        *followed = Some(Followed { collected: receiver, used });
+        *kept = Some(Kept { collected: receiver, used });
         Ok(collected)
     }
 }
@@ -60,15 +60,25 @@ impl<T: Collect> Tail<T> {
 /// Collects events until nobody has looked for a while, or the connection is lost. The sender is gone then, which tells.
 async fn follow<T: Collect>(mut follower: EventFollower, collected: watch::Sender<Arc<T>>, used: Arc<Notify>) {
     let mut ends = Instant::now() + UNUSED_FOR;
+    while let Some(event) = next_event(&mut follower, &mut ends, &collected, &used).await {
+        collected.send_modify(|collected| Arc::make_mut(collected).take(event));
+    }
+}
+
+/// The next event; `None` if nobody has looked until `ends`, or the connection is lost. Looking puts that off, and interrupts no reading.
+async fn next_event<T>(
+    follower: &mut EventFollower,
+    ends: &mut Instant,
+    collected: &watch::Sender<Arc<T>>,
+    used: &Notify,
+) -> Option<LoggedEvent> {
+    let mut next = std::pin::pin!(follower.next());
     loop {
         tokio::select! {
-            event = follower.next() => match event {
-                Ok(event) => collected.send_modify(|collected| Arc::make_mut(collected).take(event)),
-                Err(_) => return,
-            },
-            () = used.notified() => ends = Instant::now() + UNUSED_FOR,
-            () = sleep_until(ends) => return,
-            () = collected.closed() => return,
+            event = &mut next => return event.ok(),
+            () = used.notified() => *ends = Instant::now() + UNUSED_FOR,
+            () = sleep_until(*ends) => return None,
+            () = collected.closed() => return None,
         }
     }
 }
