@@ -61,7 +61,7 @@ cluster: pika build ## kill and cut off a node of a RabbitMQ cluster of three wh
 test-next: pika faketime build ## run the scenarios against another RabbitMQ, such as the newest, that AMQP_URL names
 	@[ -n "$$AMQP_URL" ] || { echo "expected AMQP_URL to name a RabbitMQ, found none; start one, such as by" \
 	  "\`docker run -p 5672:5672 rabbitmq:4\`, and set AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f" >&2; exit 2; }
-	env -u ROLLCALL_TEST_BROKER RUST_TEST_THREADS=$(test-threads) cargo test --release --workspace --test end_to_end -- scenarios:: faults::stalled::
+	env -u ROLLCALL_TEST_BROKER RUST_TEST_THREADS=$(test-threads) cargo test --release --workspace --test end_to_end -- scenarios:: faults::stalled:: gateway::
 
 bench: ## all benchmarks, one after another
 	@for name in seed overhead peers scale sizing scaleout fleet cluster overtake parallel latency takeover jobs gateway; do $(MAKE) --no-print-directory "bench-$$name" || exit; done

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, Gateway, SCORER, answer, eventually, request};
+use rollcall_tests::{Fleet, Gateway, SCORER, answer, eventually, request, within};
 
 /// Companies whose scorer does as they say.
 fn companies(number: usize, what: &str) -> String {
@@ -48,6 +48,14 @@ fn a_format_is_known_by_its_first_bytes_its_name_or_what_the_request_says() {
         let created = gateway.upload(query, body).expect(202).json();
         assert_eq!(created["total"], 2, "{query}");
     }
+    let long_window = {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.window_log(27).unwrap();
+        encoder.write_all(&vec![b'a'; 20 << 20]).unwrap();
+        encoder.finish().unwrap()
+    };
+    let refused = gateway.upload("model=m", long_window).expect(422).json();
+    assert!(refused["detail"].as_str().unwrap().contains("--long=23"), "{refused}");
     let refused = gateway.upload("model=m&format=parquet", lines).expect(422).json();
     assert_eq!(refused["code"], "bad_input");
 }
@@ -64,7 +72,10 @@ fn what_is_wrong_with_an_upload_is_told_with_a_code_and_its_place_and_makes_no_j
         ("model=m", "", 422, "bad_input", "header line"),
         ("model=m", "company_id\n", 422, "bad_input", "at least one company"),
         ("model=m", "company_id\n1\n1\n", 422, "bad_input", "row 2"),
-        ("model=m&results_to=/etc/x.csv", "company_id\n1\n", 400, "bad_request", "results_to"),
+        ("model=m&format=", "company_id\n1\n", 400, "bad_request", "leave format out"),
+        ("model=m&deadline=2001-01-31T06:00:00Z", "company_id\n1\n", 422, "bad_options", "time to come"),
+        ("model=m&retry_delays=2d", "company_id\n1\n", 422, "bad_options", "1day"),
+        ("model=m&results_to=/etc/x.csv", "company_id\n1\n", 403, "place_not_allowed", "results_to"),
     ] {
         let refused = gateway.upload(query, body).expect(status);
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
@@ -87,14 +98,102 @@ fn an_upload_that_breaks_off_cancels_its_job_with_the_reason() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
     let gateway = Gateway::plain(&fleet);
-    let mut stream = TcpStream::connect(gateway.address).unwrap();
-    write!(stream, "PUT /v1/jobs?model=m&job=broken HTTP/1.1\r\nHost: {}\r\nContent-Length: 10000000\r\n\r\n", gateway.address)
-        .unwrap();
-    stream.write_all(companies(20_000, "succeed").as_bytes()).unwrap();
+    let stream = begin(&gateway, "", "model=m&job=broken");
     eventually("the job is open", || (gateway.get("/v1/jobs/broken").status == 200).then_some(()));
     stream.shutdown(Shutdown::Both).unwrap();
     let cancelled = gateway.wait_until("broken", "cancelled");
     assert!(cancelled["reason"].as_str().unwrap().contains("the client has gone away"), "{cancelled}");
+}
+
+#[test]
+fn an_answer_before_the_end_of_a_large_upload_reaches_its_client() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    let large = companies(20_000, &format!("succeed,{}", "x".repeat(1_000))).replace("company_id,do", "company_id,do,note");
+    assert_eq!(gateway.upload("model=m&modle=x", &large).expect(400).json()["code"], "bad_request");
+    let repeat =
+        || request(gateway.address, "PUT", "/v1/jobs?model=m", &["Idempotency-Key: k"], large.as_bytes()).expect(202).json();
+    let (first, second) = (repeat(), repeat());
+    assert_eq!((&first["job"], &second["repeated"]), (&second["job"], &true.into()));
+}
+
+/// Sends the beginning of an upload.
+fn begin(gateway: &Gateway, headers: &str, query: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    let host = gateway.address;
+    write!(stream, "PUT /v1/jobs?{query} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: 10000000\r\n\r\n").unwrap();
+    stream.write_all(companies(20_000, "succeed").as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn an_upload_whose_gateway_is_killed_is_cancelled_by_another_one_and_can_be_repeated_with_its_key() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let (mut first, second) = (Gateway::plain(&fleet), Gateway::with(&fleet, "[http]\nidle = \"10m\"\n"));
+    let _slow = begin(&second, "", "model=m&job=slow");
+    let _broken = begin(&first, "Idempotency-Key: k\r\n", "model=m");
+    let unsealed = || second.jobs().into_iter().filter(|job| job["state"] == "unsealed").collect::<Vec<_>>();
+    eventually("both are being uploaded", || (unsealed().len() == 2).then_some(()));
+    let job = unsealed().iter().map(|job| job["job"].as_str().unwrap().to_owned()).find(|job| job != "slow").unwrap();
+    let repeat = || {
+        let body = companies(20_000, "succeed");
+        request(second.address, "PUT", "/v1/jobs?model=m", &["Idempotency-Key: k"], body.as_bytes())
+    };
+    let refused = repeat().expect(409);
+    assert_eq!((refused.json()["code"].as_str(), refused.header("retry-after")), (Some("upload_in_progress"), Some("5")));
+    first.process.kill_9();
+    let cancelled = within(Duration::from_secs(60), "it is cancelled", || {
+        let found = second.job(&job);
+        (found["state"] == "cancelled").then_some(found)
+    });
+    assert!(cancelled["reason"].as_str().unwrap().contains("gateway that received"), "{cancelled}");
+    let repeated = repeat().expect(202).json();
+    assert_ne!(repeated["job"].as_str(), Some(job.as_str()));
+    assert_eq!(second.job("slow")["state"], "unsealed", "its gateway lives");
+}
+
+#[test]
+fn an_upload_whose_job_is_cancelled_meanwhile_is_told_so() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    let mut stream = begin(&gateway, "", "model=m&job=j");
+    eventually("the job is open", || (gateway.get("/v1/jobs/j").status == 200).then_some(()));
+    gateway.post("/v1/jobs/j/cancel", "").expect(200);
+    let sent = companies(20_000, "succeed").len();
+    let rest: String = (20_000..).map(|row| format!("{row},succeed\n")).take(1_000_000).collect();
+    stream.write_all(&rest.as_bytes()[..10_000_000 - sent - 1]).unwrap();
+    stream.write_all(b"\n").unwrap();
+    let refused = answer(&mut stream).expect(409).json();
+    assert_eq!((&refused["code"], &refused["job"]), (&"job_ended".into(), &"j".into()));
+    assert!(refused["detail"].as_str().unwrap().contains("local cancelled it"), "{refused}");
+}
+
+#[test]
+fn a_gateway_that_is_asked_to_stop_lets_uploads_end_for_a_while_and_then_cancels_them() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let (mut stopped, other) = (Gateway::start(&fleet, None, &["--grace", "5s"]), Gateway::plain(&fleet));
+    let mut slow = begin(&stopped, "", "model=m&job=slow");
+    let rest = companies(2_000, "succeed");
+    let more: String = (2_000..4_000).map(|row| format!("{row},succeed\n")).collect();
+    let length = rest.len() + more.len();
+    let mut quick = TcpStream::connect(stopped.address).unwrap();
+    write!(quick, "PUT /v1/jobs?model=m&job=quick HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n", stopped.address)
+        .unwrap();
+    quick.write_all(rest.as_bytes()).unwrap();
+    eventually("both are being uploaded", || (other.jobs().len() == 2).then_some(()));
+    stopped.process.terminate();
+    stopped.process.wait_until_event("stopping");
+    quick.write_all(more.as_bytes()).unwrap();
+    assert_eq!(answer(&mut quick).status, 202);
+    let cancelled = other.wait_until("slow", "cancelled");
+    let reason = cancelled["reason"].as_str().unwrap();
+    assert!(reason.contains("the gateway is stopping") || reason.contains("interrupted"), "{cancelled}");
+    assert_eq!(answer(&mut slow).json()["code"], "interrupted");
+    stopped.process.wait(Duration::from_secs(20)).expect(0);
 }
 
 #[test]
@@ -185,12 +284,14 @@ fn events(text: &str) -> Vec<(u64, String)> {
     text.split("\n\n").filter_map(of).collect()
 }
 
-fn follow(gateway: &Gateway, headers: &str, until: &str) -> String {
+/// The events of a job up to the first of that name.
+fn follow(gateway: &Gateway, job: &str, headers: &str, until: &str) -> String {
     let mut stream = TcpStream::connect(gateway.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    write!(stream, "GET /v1/jobs/j/events HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", gateway.address).unwrap();
+    write!(stream, "GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", gateway.address).unwrap();
     let (mut text, mut part) = (String::new(), [0; 4_096]);
-    while !text.contains(until) {
+    let is_whole = |text: &str| text.split_once(&format!("event: {until}\n")).is_some_and(|(_, rest)| rest.contains("\n\n"));
+    while !is_whole(&text) {
         let read = stream.read(&mut part).unwrap();
         assert!(read > 0, "the stream has ended: {text}");
         text += &String::from_utf8_lossy(&part[..read]);
@@ -204,11 +305,11 @@ fn a_client_that_lost_its_connection_goes_on_behind_its_last_event_at_another_ga
     let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &[]));
     let (one, other) = (Gateway::plain(&fleet), Gateway::plain(&fleet));
     one.upload("model=m&job=j", companies(10, "succeed")).expect(202);
-    let all = events(&follow(&one, "", "event: done"));
+    let all = events(&follow(&one, "j", "", "done"));
     let names: Vec<&str> = all.iter().map(|(_, name)| name.as_str()).collect();
     assert!(names.starts_with(&["opened"]) && names.contains(&"sealed") && names.ends_with(&["done"]), "{names:?}");
     let opened = all[0].0;
-    let rest = events(&follow(&other, &format!("Last-Event-ID: {opened}\r\n"), "event: done"));
+    let rest = events(&follow(&other, "j", &format!("Last-Event-ID: {opened}\r\n"), "done"));
     assert_eq!(rest, all[1..]);
 }
 
@@ -241,4 +342,29 @@ fn a_client_that_waits_to_be_asked_for_the_body_is_asked_or_refused_at_once() {
     assert_eq!(&part, b"HTTP/1.1 100 Continue\r\n\r\n");
     asked.write_all(b"company_id\n1\n").unwrap();
     assert_eq!(answer(&mut asked).status, 202);
+}
+
+#[test]
+fn results_that_cannot_be_written_are_written_once_they_can_and_events_say_so() {
+    let fleet = Fleet::fresh();
+    let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &[]));
+    let outbox = fleet.path("outbox");
+    let gateway = Gateway::with(&fleet, &format!("[exports]\nallow = [\"{}/\"]\n", outbox.display()));
+    let to = format!("{}/{{job}}.csv", outbox.display());
+    gateway.upload(&format!("model=m&job=j&results_to={to}"), companies(10, "succeed")).expect(202);
+    let failed = follow(&gateway, "j", "", "export_failed");
+    assert!(failed.contains("\"retry_in_seconds\":5") && failed.contains("outbox"), "{failed}");
+    std::fs::create_dir(&outbox).unwrap();
+    let exported = follow(&gateway, "j", "", "exported");
+    assert!(exported.contains("\"rows\":10"), "{exported}");
+    assert_eq!(std::fs::read_to_string(outbox.join("j.csv")).unwrap().lines().count(), 11);
+    let file = fleet.file("c.csv", companies(1, "succeed"));
+    let elsewhere = fleet.path("elsewhere.csv");
+    fleet.enqueue(&file, "m", "elsewhere", &["--results-to", elsewhere.to_str().unwrap()]).expect(0);
+    let refused = follow(&gateway, "elsewhere", "", "export_failed");
+    assert!(refused.contains("\"retry_in_seconds\":null") && refused.contains("[exports] allow"), "{refused}");
+    let refusal = eventually("it is among the refusals", || {
+        gateway.get("/v1/refusals").expect(200).json()["refusals"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((&refusal["trigger"], elsewhere.exists()), (&"export".into(), false), "{refusal}");
 }

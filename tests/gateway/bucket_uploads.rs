@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
-use rollcall_tests::{Bucket, Ceph, Fleet, Gateway, SCORER, eventually, within};
+use rollcall_tests::{Bucket, Ceph, FakeClock, Fleet, Gateway, S3, SCORER, eventually, free_address, within};
 use serde_json::Value;
 
 /// The configuration of a gateway that enqueues what is put below `risk/`, and writes results into the same bucket.
@@ -120,4 +120,79 @@ fn what_cannot_be_a_job_goes_to_the_dead_letters_with_its_reason_and_is_shown() 
     assert_eq!(gateway.jobs().len(), 0);
     bucket.put("risk/good.csv", "company_id\n1\n");
     eventually("a good one is a job", || (gateway.jobs().len() == 1).then_some(()));
+}
+
+#[test]
+fn what_was_not_scored_of_a_cancelled_job_is_enqueued_again_from_its_object_by_a_request() {
+    let Some(ceph) = Ceph::given() else { return };
+    let fleet = Fleet::fresh();
+    let bucket = ceph.bucket_with_notifications(fleet.url(), &fleet.name("uploads"));
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = gateway(&fleet, &ceph, &config(&fleet, &bucket));
+    gateway.process.wait_until_event("takes_notifications");
+    bucket.put("risk/c.csv", "company_id,do\n1,succeed\n2,succeed\n3,succeed\n");
+    let job = eventually("the job is enqueued", || {
+        let found = gateway.jobs().first()?.clone();
+        (found["state"] == "running").then(|| found["job"].as_str().unwrap().to_owned())
+    });
+    gateway.post(&format!("/v1/jobs/{job}/cancel"), "").expect(200);
+    let _consumer = fleet.consumer("m", SCORER, &[]);
+    let redriven = gateway.post(&format!("/v1/jobs/{job}/redrive"), r#"{"missing":true}"#).expect(202).json();
+    assert_eq!(redriven["companies"], 3, "{redriven}");
+    assert_eq!(gateway.wait_until(&job, "succeeded")["succeeded"], 3);
+}
+
+/// A gateway whose object store does not answer, with the notification of an upload that it has put off.
+fn that_waits_for_its_store(fleet: &Fleet) -> (Gateway, String) {
+    fleet.declare_exchange(&fleet.name("uploads"));
+    let config = format!(
+        "[notifications]\nexchange = {:?}\n[[notifications.rule]]\nbucket = \"bucket\"\nmodel = \"m\"\n",
+        fleet.name("uploads")
+    );
+    let path = fleet.file("gateway.toml", &config);
+    let nowhere = format!("http://{}", free_address());
+    let gateway = Gateway::in_environment(fleet, Some(&path), &[], S3::environment(&nowhere));
+    gateway.process.wait_until_event("takes_notifications");
+    let record = serde_json::json!({ "Records": [{
+        "eventName": "s3:ObjectCreated:Put", "eventSource": "minio:s3",
+        "s3": { "bucket": { "name": "bucket" }, "object": { "key": "c.csv", "eTag": ETAG, "size": CONTENTS.len() } },
+    }]});
+    publish(fleet, "x", record.to_string().as_bytes());
+    let waits = |delay: &str| fleet.waiting_in(&fleet.name(&format!("gateway.notifications.{delay}"))) == Some(1);
+    within(Duration::from_secs(90), "it is put off", || (waits("5s") || waits("30s")).then_some(()));
+    (gateway, nowhere)
+}
+
+const CONTENTS: &str = "company_id\n1\n2\n";
+/// Its MD5.
+const ETAG: &str = "18a111a2d1b482c83ee943eee59865dc";
+
+#[test]
+fn an_object_whose_store_is_away_is_a_job_once_it_is_back() {
+    let fleet = Fleet::fresh();
+    let Some(s3) = S3::start(&fleet) else { return };
+    s3.put("c.csv", CONTENTS);
+    let _aggregator = fleet.aggregator(&[]);
+    let (mut gateway, _) = that_waits_for_its_store(&fleet);
+    gateway.process.kill_9();
+    let next = Gateway::in_environment(&fleet, Some(&fleet.path("gateway.toml")), &[], S3::environment(&s3.endpoint()));
+    let job = within(Duration::from_secs(90), "it is a job", || next.jobs().first().cloned());
+    let enqueued = next.wait_until(job["job"].as_str().unwrap(), "running");
+    assert_eq!((&enqueued["total"], fleet.waiting_in(&fleet.name("gateway.dead"))), (&2.into(), Some(0)));
+}
+
+#[test]
+fn an_object_whose_store_is_away_for_a_day_goes_to_the_dead_letters() {
+    let Some(clock) = FakeClock::installed() else { return };
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let (mut gateway, nowhere) = that_waits_for_its_store(&fleet);
+    gateway.process.kill_9();
+    let environment = S3::environment(&nowhere).into_iter().chain(clock.environment("+25h"));
+    let next_day = Gateway::in_environment(&fleet, Some(&fleet.path("gateway.toml")), &[], environment);
+    let refusal = within(Duration::from_secs(120), "it is given up", || {
+        next_day.get("/v1/refusals").expect(200).json()["refusals"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((&refusal["trigger"], &refusal["subject"]), (&"notifications".into(), &"bucket/c.csv".into()));
+    assert_eq!(fleet.waiting_in(&fleet.name("gateway.dead")), Some(1));
 }

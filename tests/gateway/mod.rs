@@ -4,6 +4,7 @@ mod notifications;
 
 mod api;
 mod bucket_uploads;
+mod description;
 mod inbox;
 mod safety;
 mod schedule;

@@ -1,8 +1,8 @@
 //! The gateway keeps out who may not come in, and bears what must not harm it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -216,10 +216,10 @@ fn headers_without_an_end_and_slow_clients_are_dropped_with_a_word() {
     let slow: Vec<TcpStream> = (0..20)
         .map(|number| {
             let mut stream = TcpStream::connect(gateway.address).unwrap();
-            let head = if number % 2 == 0 {
-                "GET /v1/jobs HTTP/1.1\r\nX: "
-            } else {
-                "PUT /v1/jobs?model=m HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nco"
+            let head = match number % 3 {
+                0 => "GET /v1/jobs HTTP/1.1\r\nX: ",
+                1 => "PUT /v1/jobs?model=m HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nco",
+                _ => "POST /v1/jobs/j/redrive HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{",
             };
             stream.write_all(head.as_bytes()).unwrap();
             stream
@@ -234,7 +234,7 @@ fn headers_without_an_end_and_slow_clients_are_dropped_with_a_word() {
         (&first == b"HTTP/1.1 200").then_some(())
     });
     let told: Vec<u16> = slow.into_iter().map(|mut stream| answer(&mut stream).status).collect();
-    assert_eq!(told.iter().filter(|status| **status == 408).count(), 10, "the uploads are told: {told:?}");
+    assert_eq!(told.iter().filter(|status| **status == 408).count(), 13, "who has begun a body is told: {told:?}");
 }
 
 #[test]
@@ -275,6 +275,15 @@ fn shown_name(address: SocketAddr) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The answer to a client that trusts this certificate alone, and checks the address.
+fn trusting(certificate: &Path, address: SocketAddr) -> String {
+    let script = "import ssl,sys,urllib.request as r; c=ssl.create_default_context(cafile=sys.argv[1]); \
+        print(r.build_opener(r.ProxyHandler({}),r.HTTPSHandler(context=c)).open(sys.argv[2]).read().decode())";
+    let url = format!("https://{address}/v1/openapi.json");
+    let output = Command::new("/usr/bin/python3").args(["-c", script]).arg(certificate).arg(url).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
 #[test]
 fn tls_shows_the_certificate_of_its_files_and_a_new_one_once_they_change() {
     let fleet = Fleet::fresh();
@@ -282,6 +291,8 @@ fn tls_shows_the_certificate_of_its_files_and_a_new_one_once_they_change() {
     let gateway = Gateway::with(&fleet, "[http.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n");
     let shown = shown_name(gateway.address);
     assert!(shown.contains("HTTP/1.1 200 OK") && shown.contains("first-name"), "{shown}");
+    let asked = trusting(&fleet.path("cert.pem"), gateway.address);
+    assert!(asked.contains("\"openapi\""), "a client that checks the certificate comes in: {asked}");
     certificate(&fleet, "second-name");
     within(Duration::from_secs(30), "the new one is shown", || shown_name(gateway.address).contains("second-name").then_some(()));
 }
@@ -302,4 +313,19 @@ fn what_records_and_scorers_say_is_escaped() {
         let page = request(gateway.address, "GET", path, &["Accept: text/html"], b"").expect(200).text();
         assert!(!page.contains("<script>alert") && !page.contains('\u{1b}'), "{path}");
     }
+}
+
+#[test]
+fn a_name_of_an_upload_that_looks_like_a_url_is_not_fetched() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let name = format!("http%3A%2F%2F{}%2Fx.csv%23", elsewhere.local_addr().unwrap());
+    gateway.upload(&format!("model=m&job=j&file_name={name}"), "company_id\n1\n").expect(202);
+    assert_eq!(gateway.job("j")["source"], "x.csv# by local");
+    gateway.post("/v1/jobs/j/cancel", "").expect(200);
+    gateway.post("/v1/jobs/j/redrive", r#"{"missing":true}"#).expect(409);
+    assert!(elsewhere.accept().is_err(), "nobody has asked");
 }

@@ -41,7 +41,7 @@ fn in_seconds(tick: &str) -> i64 {
 }
 
 #[test]
-fn a_tick_is_skipped_or_cancels_the_older_job_as_configured() {
+fn a_tick_is_skipped_or_cancels_the_older_job_as_configured_also_by_the_next_gateway() {
     let fleet = Fleet::fresh();
     let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &[]));
     let file = fleet.file("c.csv", "company_id,do\n1,long\n2,long\n3,long\n4,long\n5,long\n");
@@ -51,18 +51,32 @@ fn a_tick_is_skipped_or_cancels_the_older_job_as_configured() {
             "[[schedule]]\nname = {name:?}\ncron = \"*/2 * * * * *\"\nfile = {file:?}\nmodel = \"m\"\noverlap = {overlap:?}\n"
         )
     };
-    let gateway = Gateway::with(&fleet, &(schedule("skips", "skip") + &schedule("cancels", "cancel_older")));
-    let of = |name: &str, state: &str| {
+    let schedules = schedule("skips", "skip") + &schedule("cancels", "cancel_older");
+    let mut gateway = Gateway::with(&fleet, &schedules);
+    let of = |gateway: &Gateway, name: &str, state: &str| {
         let jobs = gateway.jobs();
         jobs.iter()
             .filter(|job| job["job"].as_str().unwrap().starts_with(name) && (state.is_empty() || job["state"] == state))
             .count()
     };
-    within(Duration::from_secs(40), "some are cancelled and some skipped", || {
-        let skipped = gateway.process.stderr().contains("tick_skipped");
-        (skipped && of("cancels", "cancelled") >= 2).then_some(())
-    });
-    let running =
-        gateway.jobs().into_iter().filter(|job| job["job"].as_str().unwrap().starts_with("skips") && job["done_at"].is_null());
-    assert!(running.count() <= 1);
+    let await_both = |gateway: &Gateway| {
+        let cancelled = of(gateway, "cancels", "cancelled");
+        within(Duration::from_secs(40), "some are cancelled and some skipped", || {
+            let skipped = gateway.process.stderr().contains("tick_skipped");
+            (skipped && of(gateway, "cancels", "cancelled") >= cancelled + 2).then_some(())
+        });
+        let jobs = gateway.jobs().into_iter();
+        let running = jobs.filter(|job| job["job"].as_str().unwrap().starts_with("skips") && job["done_at"].is_null());
+        assert!(running.count() <= 1);
+    };
+    await_both(&gateway);
+    gateway.process.kill_9();
+    let log = gateway.process.stderr();
+    let skipped = log.lines().filter(|line| line.contains("tick_skipped"));
+    let skipped: Vec<&str> = skipped.filter_map(|line| line.split("job=").nth(1)?.split_whitespace().next()).collect();
+    let next = Gateway::with(&fleet, &schedules);
+    await_both(&next);
+    let jobs = next.jobs();
+    let made = |job: &str| jobs.iter().any(|found| found["job"] == job);
+    assert!(!skipped.is_empty() && !skipped.iter().any(|job| made(job)), "{skipped:?}");
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, Gateway, SCORER, eventually, within};
+use rollcall_tests::{FakeClock, Fleet, Gateway, SCORER, eventually, within};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -151,5 +151,29 @@ fn a_receiver_that_is_gone_is_given_up_and_shown() {
     });
     assert_eq!((&refusal["trigger"], &refusal["subject"]), (&"webhook".into(), &"j".into()));
     assert!(refusal["reason"].as_str().unwrap().contains("410"), "{refusal}");
+    assert_eq!(fleet.waiting_in(&fleet.name("gateway.dead")), Some(1));
+}
+
+#[test]
+fn a_receiver_that_takes_nothing_for_a_day_is_given_up_and_shown() {
+    let Some(clock) = FakeClock::installed() else { return };
+    let fleet = Fleet::fresh();
+    let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &[]));
+    let receiver = Receiver::start();
+    receiver.status.store(503, Ordering::Relaxed);
+    let config = receiver.config(&fleet, "allow_private_address = true");
+    let mut gateway = Gateway::with(&fleet, &config);
+    gateway.upload("model=m&job=j", "company_id,do\n1,succeed\n").expect(202);
+    eventually("it is to be tried again", || gateway.process.stderr().contains("delivery_failed").then_some(()));
+    let waits = |delay: &str| fleet.waiting_in(&fleet.name(&format!("gateway.webhook.w.{delay}"))) == Some(1);
+    eventually("it waits for that", || (waits("5s") || waits("30s")).then_some(()));
+    gateway.process.kill_9();
+    let config = fleet.path("gateway.toml");
+    let next_day = Gateway::in_environment(&fleet, Some(&config), &[], clock.environment("+25h"));
+    let refusal = within(Duration::from_secs(60), "it is given up", || {
+        next_day.get("/v1/refusals").expect(200).json()["refusals"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((&refusal["trigger"], &refusal["subject"]), (&"webhook".into(), &"j".into()));
+    assert!(refusal["reason"].as_str().unwrap().contains("503"), "{refusal}");
     assert_eq!(fleet.waiting_in(&fleet.name("gateway.dead")), Some(1));
 }
