@@ -3,7 +3,8 @@
 use indicatif::HumanCount;
 use rollcall_shared::broker::{BrokerConnection, BrokerError, query_consumers};
 use rollcall_shared::message::{ConsumerStatus, Model, ScaleSignal};
-use rollcall_shared::topology::{Backlog, Topology};
+use rollcall_shared::topology::Topology;
+use rollcall_shared::topology::backlog::Backlog;
 use serde::Serialize;
 
 /// The consumers of a model, and the companies that wait for them. The field names are keys of `fleet` in JSON.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rollcall_shared::broker::BrokerError;
 use rollcall_shared::message::Priority;
-use rollcall_shared::topology::Backlog;
+use rollcall_shared::topology::backlog::Backlog;
 
 use super::arrivals::IGNORE_SPEED_AFTER;
 use super::state::{Session, SessionState, gauge};
