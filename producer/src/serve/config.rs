@@ -185,3 +185,61 @@ fn refuse_repeated<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> (tempfile::TempDir, Result<Config, ProducerError>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        fs::write(&path, text).unwrap();
+        let config = Config::load(Some(&path));
+        (folder, config)
+    }
+
+    #[test]
+    fn paths_are_those_beside_the_file_and_what_is_not_there_is_named() {
+        let (folder, config) = load(
+            "[exports]\nallow = [\"kept/\", \"s3://results/\"]\n[inbox]\npath = \"in\"\noptions = { results_to = \"out/{job}.csv\" }\n\
+             [[schedule]]\nname = \"n\"\ncron = \"0 2 * * *\"\nmodel = \"m\"\nfile = \"all.csv\"\n",
+        );
+        let config = config.unwrap();
+        let within = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let results_to = config.inbox.as_ref().unwrap().options.results_to.as_ref().unwrap();
+        assert_eq!(results_to.within(), within("out/"));
+        assert_eq!(config.exports.allow, [within("kept/"), "s3://results/".to_owned()]);
+        assert_eq!(config.schedules[0].file, Location::Path(folder.path().join("all.csv")));
+        let words = config.in_words();
+        for missing in ["in", "all.csv", "out", "kept"] {
+            assert!(words.contains(&within(missing)), "{missing}: {words}");
+        }
+        for name in ["in", "out", "kept"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("all.csv"), "").unwrap();
+        assert!(!config.in_words().contains("not there yet"), "{}", config.in_words());
+    }
+
+    #[test]
+    fn results_that_could_go_anywhere_are_refused() {
+        let inbox = |to: &str| format!("[inbox]\npath = \"in\"\noptions = {{ results_to = \"{to}\" }}\n");
+        let exports = |place: &str| format!("[exports]\nallow = [\"{place}\"]\n");
+        for text in [inbox("s3://{model}/{job}.csv"), inbox("/{job}.csv"), exports("s3://"), exports("/")] {
+            let refused = load(&text).1.unwrap_err().to_string();
+            assert!(refused.contains("which is any"), "{text}: {refused}");
+        }
+        load(&inbox("{job}.csv")).1.unwrap();
+    }
+
+    #[test]
+    fn times_that_never_come_and_unknown_zones_are_refused() {
+        let schedule = |line: &str| format!("[[schedule]]\nname = \"n\"\nmodel = \"m\"\nfile = \"c.csv\"\n{line}\n");
+        for (line, words) in
+            [("cron = \"0 2 30 2 *\"", "times to come"), ("cron = \"0 2 * * *\"\ntime_zone = \"Berlin\"", "Europe/Berlin")]
+        {
+            let refused = load(&schedule(line)).1.unwrap_err().to_string();
+            assert!(refused.contains(words), "{line}: {refused}");
+        }
+    }
+}

@@ -25,36 +25,24 @@ pub(super) struct Refusal<'a> {
 
 impl Refusal<'_> {
     /// Says so in an event.
+    ///
+    /// # Errors
+    /// One that may pass.
     pub(super) async fn publish(&self, gateway: &Gateway) -> Result<(), BrokerError> {
-        self.publish_with(gateway, None).await
-    }
-
-    /// Says so in an event, after the message that it was has been dead-lettered with the reason.
-    pub(super) async fn dead_letter(&self, body: Vec<u8>, gateway: &Gateway) -> Result<(), BrokerError> {
-        self.publish_with(gateway, Some(body)).await
-    }
-
-    async fn publish_with(&self, gateway: &Gateway, body: Option<Vec<u8>>) -> Result<(), BrokerError> {
         let Refusal { trigger, subject, reason } = self;
         tracing::warn!(event = "refused", trigger, subject, reason, "a gateway has refused something");
         gateway.metrics.refused.with_label_values(&[*trigger]).inc();
-        // Of another connection than the caller's: it may pass, whatever it is, and must not end a gateway at its start.
-        self.store(gateway, body).await.map_err(|error| BrokerError::Lost(error.to_string()))
+        publish_event(REFUSED, subject, &json!({ "trigger": trigger, "subject": subject, "reason": reason }), gateway).await
     }
 
-    async fn store(&self, gateway: &Gateway, body: Option<Vec<u8>>) -> Result<(), BrokerError> {
-        let session = gateway.queries.session("rollcall gateway: a refusal").await?;
-        let mut publisher = Publisher::on(session.link(), session.channel().await?).await?;
-        let topology = gateway.broker.topology();
-        if let Some(body) = body {
-            let message =
-                Message { exchange: String::new(), routing_key: topology.gateway_dead(), properties: self.headers(), body };
-            publisher.publish_now((), message).await?;
-        }
-        let data = json!({ "trigger": self.trigger, "subject": self.subject, "reason": self.reason });
-        publisher.publish_now((), event(REFUSED, self.subject, &data, topology.events())?).await?;
-        session.close().await;
-        Ok(())
+    /// Says so in an event, after the message that it was has been dead-lettered with the reason.
+    ///
+    /// # Errors
+    /// One that may pass.
+    pub(super) async fn dead_letter(&self, body: Vec<u8>, gateway: &Gateway) -> Result<(), BrokerError> {
+        let routing_key = gateway.broker.topology().gateway_dead();
+        publish_message(Message { exchange: String::new(), routing_key, properties: self.headers(), body }, gateway).await?;
+        self.publish(gateway).await
     }
 
     fn headers(&self) -> BasicProperties {
@@ -71,15 +59,7 @@ impl Refusal<'_> {
 ///
 /// # Errors
 /// One that may pass.
-pub(super) async fn publish_event(name: &str, subject: &str, data: Value, gateway: &Gateway) -> Result<(), BrokerError> {
-    let session = gateway.queries.session("rollcall gateway: an event").await?;
-    let mut publisher = Publisher::on(session.link(), session.channel().await?).await?;
-    publisher.publish_now((), event(name, subject, &data, gateway.broker.topology().events())?).await?;
-    session.close().await;
-    Ok(())
-}
-
-fn event(name: &str, subject: &str, data: &Value, exchange: String) -> Result<Message, BrokerError> {
+pub(super) async fn publish_event(name: &str, subject: &str, data: &Value, gateway: &Gateway) -> Result<(), BrokerError> {
     let (id, kind) = (format!("gateway/{}", Job::unique()), format!("rollcall.gateway.{name}"));
     let document = json!({
         "specversion": "1.0",
@@ -91,7 +71,18 @@ fn event(name: &str, subject: &str, data: &Value, exchange: String) -> Result<Me
         "datacontenttype": "application/json",
         "data": data,
     });
-    let body = serde_json::to_vec(&document).map_err(BrokerError::NotJson)?;
     let properties = persistent(&kind, id).with_content_type("application/cloudevents+json".into());
-    Ok(Message { exchange, routing_key: format!("gateway.{name}"), properties, body })
+    let (exchange, routing_key) = (gateway.broker.topology().events(), format!("gateway.{name}"));
+    publish_message(Message { exchange, routing_key, properties, body: document.to_string().into_bytes() }, gateway).await
+}
+
+async fn publish_message(message: Message, gateway: &Gateway) -> Result<(), BrokerError> {
+    let published = async {
+        let session = gateway.queries.session("rollcall gateway: a message").await?;
+        Publisher::on(session.link(), session.channel().await?).await?.publish_now((), message).await?;
+        session.close().await;
+        Ok(())
+    };
+    // Of another connection than the caller's: it may pass, whatever it is, and must not end a gateway at its start.
+    published.await.map_err(|error: BrokerError| BrokerError::Lost(error.to_string()))
 }

@@ -112,7 +112,8 @@ async fn slot(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
 
 /// The job may have been cancelled while the rest of its file came: none of that is scored.
 async fn refuse_ended(enqueued: Enqueued, gateway: &Gateway) -> Result<Enqueued, Problem> {
-    let mut session = gateway.queries.session("rollcall gateway: an uploaded job").await?;
+    // The upload has given back its own channel: this one takes none from those who ask meanwhile.
+    let mut session = gateway.uploads.session("rollcall gateway: an uploaded job").await?;
     let found = session.aggregator().await?.find_job(&enqueued.job).await;
     session.close().await;
     match found {

@@ -38,14 +38,11 @@ fn read_beside<T: DeserializeOwned>(pairs: &[(String, String)], other: &[&str]) 
     let text: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let parameters = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(text.as_bytes()));
     serde_path_to_error::deserialize(parameters).map_err(|error| {
-        let (name, found) = (error.path().to_string(), explained_beside(&error.inner().to_string(), other));
-        let value = pairs.iter().find(|(given, _)| *given == name).map(|(_, value)| value);
-        Problem::bad_request(match value {
-            Some(value) if pairs.iter().all(|(given, _)| !found.contains(&format!("{given:?}"))) => {
-                format!("{name}={value}: {found}")
-            }
-            _ => found,
-        })
+        let (name, found) = (error.path().to_string(), error.inner().to_string());
+        let explained = explained_beside(&found, other);
+        // Of an unknown parameter, the explanation names it.
+        let value = pairs.iter().find(|(given, _)| *given == name && explained == found).map(|(_, value)| value);
+        Problem::bad_request(value.map_or(explained, |value| format!("{name}={value}: {found}")))
     })
 }
 
@@ -166,4 +163,30 @@ fn deadline() -> Schema {
     let span = text().pattern(Some("^[1-9][0-9]{0,4}(ms|s|m|h|d)$"));
     let time = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
     AnyOfBuilder::new().item(span).item(time).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(query: &str) -> String {
+        UploadParameters::read(pairs(Some(query))).unwrap_err().detail().to_owned()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_parameter_is_told_with_its_name_and_value() {
+        for (query, words) in [
+            ("model=m&max_attempts=many", "max_attempts=many: "),
+            ("model=m&max_attempts=0", "max_attempts=0: "),
+            ("model=m&fail_fast=1", "fail_fast=1: "),
+            ("model=m&format=xlsx", "format=xlsx: "),
+            ("model=m&format=", "leave format out"),
+            ("model=m&model=n", "expected model once"),
+            ("model=m&fromat=csv", "did you mean"),
+            ("format=csv", "expected model"),
+        ] {
+            assert!(refused(query).contains(words), "{query}: {}", refused(query));
+        }
+        UploadParameters::read(filled(pairs(Some("model=m&format=&max_attempts=2")))).unwrap();
+    }
 }

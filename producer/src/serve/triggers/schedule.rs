@@ -214,7 +214,7 @@ async fn try_to_serve(schedule: &Schedule, tick: DateTime<Utc>, job: &Job, gatew
 async fn skip(job: &Job, gateway: &Gateway) -> Result<(), ProducerError> {
     tracing::warn!(event = "tick_skipped", %job, "an earlier job of the schedule has not ended");
     let data = json!({ "job": job, "reason": "an earlier job of the schedule has not ended" });
-    Ok(publish_event(TICK_SKIPPED, job.as_str(), data, gateway).await?)
+    Ok(publish_event(TICK_SKIPPED, job.as_str(), &data, gateway).await?)
 }
 
 /// The ticks after `last` that gateways have left out.
