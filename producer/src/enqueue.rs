@@ -16,7 +16,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use indicatif::HumanCount;
-use rollcall_shared::broker::connect;
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Done, Job, Model, Opened, Opening, Timestamp};
 use rollcall_shared::terminal::to_stderr;
@@ -25,9 +24,9 @@ use tokio::time::timeout;
 
 use crate::broker_session::BrokerAccess;
 use crate::cli::{EnqueueArgs, Output};
-use crate::companies::{BadInput, Companies, Progress};
+use crate::companies::{BadInput, Companies, Detected, Progress};
 use crate::error::ProducerError;
-use crate::fleet::is_consumed;
+use crate::fleet::nobody_scores;
 use crate::location::Location;
 use crate::output::print;
 use crate::watch;
@@ -38,9 +37,6 @@ use rows::Rows;
 
 /// When the job has ended early, the publisher gets this long to report that it was the cause.
 const PUBLISHER_REPORTS_WITHIN: Duration = Duration::from_secs(1);
-
-/// How long to wait for the broker to say whether a sealed job has consumers.
-const CONSUMERS_KNOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A job that can be enqueued: its first rows are read and checked, and nothing is published.
 pub(crate) struct Prepared {
@@ -146,9 +142,14 @@ impl Prepared {
             let enqueued = HumanCount(position);
             to_stderr(format_args!("job {}: going on after the {enqueued} companies that are enqueued", self.opened.job));
         }
-        if let Some(detected) = &self.rows.first_look().detected {
+        if let Some(detected) = self.detected() {
             to_stderr(format_args!("job {}: {} is {detected}", self.opened.job, self.file));
         }
+    }
+
+    /// How the file is read; `None` if the companies come from no file.
+    pub(crate) fn detected(&self) -> Option<&Detected> {
+        self.rows.first_look().detected.as_ref()
     }
 
     /// Leaves the job open if its file cannot be read on for a reason that is not the file's.
@@ -243,18 +244,7 @@ fn print_remarks(job: &Job, progress: &Progress) {
 /// Says so if no consumer takes work of the model, since nobody waits for the job and would be told. All of it is enqueued, so no failure
 /// here is one of the command.
 pub(crate) async fn warn_if_nobody_scores(job: &Job, model: &Model, broker: &BrokerAccess) {
-    let asked = async {
-        let link = connect(broker.args(), "rollcall producer: is anybody consuming").await?;
-        let found = is_consumed(&link, &broker.topology(), model).await;
-        link.close().await;
-        found
-    };
-    match timeout(CONSUMERS_KNOWN_WITHIN, asked).await {
-        Ok(Ok(false)) => to_stderr(format_args!(
-            "job {job}: no consumer takes work of model {model}: its companies wait until an autoscaler starts one, or you do, with `consumer --model {model} --scorer SCORER` or `consumer fleet --model {model} --scorer SCORER`"
-        )),
-        Ok(Ok(true)) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "whether anybody scores the job is not known"),
-        Err(_) => tracing::debug!("whether anybody scores the job is not known in time"),
+    if let Some(remark) = nobody_scores(model, broker).await {
+        to_stderr(format_args!("job {job}: {remark}"));
     }
 }

@@ -1,11 +1,17 @@
 //! The state of a model's consumers: each is queried, and the number of waiting companies is read from the queues.
 
+use std::time::Duration;
+
 use indicatif::HumanCount;
-use rollcall_shared::broker::{BrokerConnection, BrokerError, query_consumers};
+use lapin::Channel;
+use rollcall_shared::broker::{BrokerConnection, BrokerError, close, query_consumers};
 use rollcall_shared::message::{ConsumerStatus, Model, ScaleSignal};
 use rollcall_shared::topology::Topology;
 use rollcall_shared::topology::backlog::Backlog;
 use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker_session::BrokerAccess;
 
 /// The consumers of a model, and the companies that wait for them. The field names are keys of `fleet` in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -150,12 +156,41 @@ impl FleetStatus {
     }
 }
 
-/// Whether any consumer of `model` is subscribed to its queues, which must have been declared.
-pub(crate) async fn is_consumed(link: &BrokerConnection, topology: &Topology, model: &Model) -> Result<bool, BrokerError> {
-    let channel = link.channel().await?;
+/// Whether any consumer of `model` is subscribed to its queues, which must have been declared. `channel` must be used for nothing else.
+pub(crate) async fn is_consumed(channel: &Channel, topology: &Topology, model: &Model) -> Result<bool, BrokerError> {
     // A broker that is too busy to count its consumers reports none.
-    let is_counted = topology.backlog(&channel, model).await?.consumers > 0;
-    Ok(is_counted || !query_consumers(&channel, topology, model, Some(1)).await?.is_empty())
+    let is_counted = topology.backlog(channel, model).await?.consumers > 0;
+    Ok(is_counted || !query_consumers(channel, topology, model, Some(1)).await?.is_empty())
+}
+
+/// How long to wait for the broker to say whether a model has consumers.
+const CONSUMERS_KNOWN_WITHIN: Duration = Duration::from_secs(2);
+
+/// What to tell whoever enqueues work of a model that no consumer takes; `None` if one does, or if that is not known in time. Its queues must
+/// have been declared.
+pub(crate) async fn nobody_scores(model: &Model, broker: &BrokerAccess) -> Option<String> {
+    let asked = async {
+        let until = Instant::now() + CONSUMERS_KNOWN_WITHIN;
+        let Ok(session) = timeout_at(until, broker.session("rollcall producer: is anybody consuming")).await else {
+            return Ok(true);
+        };
+        let session = session?;
+        let channel = session.link().channel().await?;
+        let found = timeout_at(until, is_consumed(&channel, &broker.topology(), model)).await;
+        close(&channel).await;
+        session.close().await;
+        found.unwrap_or(Ok(true))
+    };
+    match asked.await {
+        Ok(true) => None,
+        Ok(false) => Some(format!(
+            "no consumer takes work of model {model}: its companies wait until an autoscaler starts one, or you do, with `consumer --model {model} --scorer SCORER` or `consumer fleet --model {model} --scorer SCORER`"
+        )),
+        Err(error) => {
+            tracing::debug!(%error, "whether anybody scores the job is not known");
+            None
+        }
+    }
 }
 
 /// The first 1,000 characters of a fault: a consumer may report a fault of any length.

@@ -121,7 +121,7 @@ async fn refuse_shared_model(model: &Model, broker: &BrokerArgs) -> Result<(), P
     let channel = link.channel().await?;
     topology.declare(&channel).await?;
     topology.declare_model(&channel, model).await?;
-    let is_consumed = is_consumed(&link, &topology, model).await?;
+    let is_consumed = is_consumed(&channel, &topology, model).await?;
     link.close().await;
     if !is_consumed {
         return Ok(());

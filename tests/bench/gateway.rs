@@ -1,7 +1,7 @@
 //! The gateway: an upload beside the same file by the command line; 200 uploads at a time, and meanwhile the status of a job.
 //!
-//! `make bench-gateway`. Nothing scores: what is measured is the way into the broker. Questions are asked at a constant rate, and the time of each
-//! runs from when it was due, which avoids coordinated omission.
+//! `make bench-gateway`. Nothing scores: what is measured is the way into the broker. Questions are asked at a constant rate by many, and the time of
+//! each runs from when it was due, which avoids coordinated omission.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +22,9 @@ const ROUNDS: usize = 5;
 const UPLOADS: usize = 200;
 const COMPANIES_OF_AN_UPLOAD: u32 = 1_000;
 
-/// Questions a second.
-const RATE: u32 = 50;
+/// Those who ask, each on its own once a second: one that waits for its answer keeps no other one from asking.
+const ASKERS: u32 = 50;
+const PERIOD: Duration = Duration::from_secs(1);
 
 pub fn run() {
     let companies = number("BENCH_COMPANIES").unwrap_or(COMPANIES).min(COMPANIES);
@@ -53,29 +54,33 @@ pub fn run() {
 
 /// Sends all uploads at once; returns the seconds that they took, and those of the questions meanwhile.
 fn at_once(gateway: &Gateway, body: &[u8]) -> (f64, Vec<f64>) {
-    let (began, is_over) = (Instant::now(), AtomicBool::new(false));
+    let (began, is_over) = (Instant::now(), &AtomicBool::new(false));
     thread::scope(|scope| {
-        let asking = scope.spawn(|| {
-            let mut seconds = Vec::new();
-            for number in 0.. {
-                let due = began + Duration::from_secs(number) / RATE;
-                thread::sleep(due.saturating_duration_since(Instant::now()));
-                if is_over.load(Ordering::Relaxed) {
-                    break;
-                }
-                gateway.get("/v1/jobs/upload-0").expect(200);
-                seconds.push(due.elapsed().as_secs_f64());
-            }
-            seconds
-        });
+        let asking: Vec<_> =
+            (0..ASKERS).map(|asker| scope.spawn(move || ask(gateway, began + PERIOD * asker / ASKERS, is_over))).collect();
         let sending: Vec<_> = (0..UPLOADS)
             .map(|number| scope.spawn(move || gateway.upload(&format!("model=m&job=small-{number}"), body).expect(202)))
             .collect();
         sending.into_iter().for_each(|sent| drop(sent.join().unwrap()));
         let took = began.elapsed().as_secs_f64();
         is_over.store(true, Ordering::Relaxed);
-        (took, asking.join().unwrap())
+        (took, asking.into_iter().flat_map(|asker| asker.join().unwrap()).collect())
     })
+}
+
+/// Asks from `first` on, once in each period; returns the seconds of each question from when it was due.
+fn ask(gateway: &Gateway, first: Instant, is_over: &AtomicBool) -> Vec<f64> {
+    let mut seconds = Vec::new();
+    for period in 0.. {
+        let due = first + PERIOD * period;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        gateway.get("/v1/jobs/upload-0").expect(200);
+        seconds.push(due.elapsed().as_secs_f64());
+    }
+    seconds
 }
 
 /// The value that this many in a hundred do not exceed.
@@ -105,7 +110,9 @@ fn report(
         "The gateway: uploads, and questions meanwhile",
         &[
             format!("{companies} companies by `producer enqueue` and by upload in turn, {ROUNDS} times, medians"),
-            format!("then {UPLOADS} uploads of {COMPANIES_OF_AN_UPLOAD} companies at once, and {RATE} questions a second"),
+            format!(
+                "then {UPLOADS} uploads of {COMPANIES_OF_AN_UPLOAD} companies at once, and {ASKERS} who ask once a second each"
+            ),
         ],
     );
     table(

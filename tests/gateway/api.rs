@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use rollcall_tests::{Fleet, Gateway, SCORER, answer, eventually, request, within};
+use serde_json::Value;
 
 /// Companies whose scorer does as they say.
 fn companies(number: usize, what: &str) -> String {
@@ -21,6 +22,8 @@ fn an_upload_is_one_job_whose_results_can_be_fetched_in_each_format() {
     let document = created.json();
     let job = document["job"].as_str().unwrap();
     assert_eq!((document["total"].as_u64(), created.header("location")), (Some(1_500), Some(format!("/v1/jobs/{job}").as_str())));
+    assert_eq!(document["remarks"], serde_json::json!([]));
+    assert!(document["detected"].as_str().unwrap().starts_with("CSV"), "{document}");
     let done = gateway.wait_until(job, "succeeded");
     assert_eq!((done["succeeded"].as_u64(), done["duplicates"].as_u64()), (Some(1_500), Some(0)));
     let rows = |format: &str| gateway.get(&format!("/v1/jobs/{job}/results?format={format}")).expect(200).body;
@@ -91,6 +94,26 @@ fn what_is_wrong_with_an_upload_is_told_with_a_code_and_its_place_and_makes_no_j
     let checked = gateway.upload("model=m&dry_run=true", "company_id\n1\n1\n2\n").expect(200).json();
     assert_eq!((&checked["companies"], &checked["bad_row_count"]), (&2.into(), &1.into()), "{checked}");
     assert_eq!(gateway.jobs().len(), 1, "a check makes no job");
+}
+
+#[test]
+fn an_answer_says_what_was_read_differently_and_that_nobody_scores_the_model() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let gateway = Gateway::plain(&fleet);
+    let remarks = |answer: Value| -> Vec<String> { serde_json::from_value(answer["remarks"].clone()).unwrap() };
+    let told = remarks(gateway.upload("model=risk&job=j", "company_id,do\n1.0,refuse\n,\n2.0,refuse\n").expect(202).json());
+    let [skipped, whole, nobody] = &told[..] else { panic!("{told:?}") };
+    assert!(skipped.contains("without any value") && whole.contains("written with .0"), "{told:?}");
+    assert!(nobody.contains("no consumer takes work of model risk"), "{told:?}");
+    let consumer = fleet.consumer("risk", SCORER, &[]);
+    gateway.wait_until("j", "failed");
+    drop(consumer);
+    eventually("the consumer is gone", || {
+        let told = remarks(gateway.upload("model=risk", "company_id\n1\n").expect(202).json());
+        (told.len() == 1 && told[0] == *nobody).then_some(())
+    });
+    assert_eq!(remarks(gateway.post("/v1/jobs/j/redrive", "{}").expect(202).json()), [nobody.as_str()]);
 }
 
 #[test]

@@ -48,6 +48,10 @@ pub(super) struct Enqueued {
     pub(super) job: Job,
     pub(super) total: u64,
     pub(super) state: State,
+    /// How the file was read, in words.
+    pub(super) detected: Option<String>,
+    /// What was read differently from how it is written, and which rows were skipped.
+    pub(super) remarks: Vec<String>,
 }
 
 impl Upload {
@@ -88,8 +92,8 @@ impl Upload {
         match (sent, enqueued) {
             (_, Err(crashed)) => Err(crashed.into()),
             (_, Ok(Ok(enqueued))) => {
-                let (job, companies) = (&enqueued.job, enqueued.total);
-                tracing::info!(event = "uploaded", %job, companies, by = sender, "an upload is enqueued");
+                let (job, companies, remarks) = (&enqueued.job, enqueued.total, &enqueued.remarks);
+                tracing::info!(event = "uploaded", %job, companies, ?remarks, by = sender, "an upload is enqueued");
                 refuse_ended(enqueued, gateway).await
             }
             // What is wrong with the upload as such says more than what is wrong with the rows that it cut short.
@@ -150,9 +154,9 @@ async fn publish(upload: Upload, reader: BodyReader, gateway: Arc<Gateway>) -> R
     let open = move || Companies::from_reader(&file_name, reader, None, max_unpacked, &options);
     let mut prepared = enqueue::prepare_companies(&args, name, open, &gateway.uploads).await.map_err(before)?;
     prepared.opened.settings.received_by = Some(gateway.id.to_string());
-    let job = prepared.opened.job.clone();
+    let (job, detected) = (prepared.opened.job.clone(), prepared.detected().map(ToString::to_string));
     match prepared.publish(&gateway.uploads, &gateway.grace_over).await {
-        Ok((total, _)) => Ok(Enqueued { job, total, state: State::Running }),
+        Ok((total, progress)) => Ok(Enqueued { job, total, state: State::Running, detected, remarks: progress.remarks() }),
         Err(error) => Err((error, Some(job))),
     }
 }

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::parameters::{UploadParameters, UploadQuery, pairs};
 use crate::aggregator_client::AggregatorClient;
 use crate::error::ProducerError;
+use crate::fleet::nobody_scores;
 use crate::serve::derived_name::derived_name;
 use crate::serve::gateway::Gateway;
 use crate::serve::http::problem::Problem;
@@ -43,6 +44,10 @@ pub(crate) struct Created {
     total: Option<u64>,
     /// Whether it was made before, by a request with the same `Idempotency-Key`: the file of this one was not read.
     repeated: bool,
+    /// How the file was read, in words; null if it was not read.
+    detected: Option<String>,
+    /// What was read differently from how it is written, which rows were skipped, and whether nobody scores the model.
+    remarks: Vec<String>,
 }
 
 /// Enqueue the body of the request as a job: CSV, JSON Lines or Parquet, each also gzip or zstd. The answer comes once all of it is enqueued.
@@ -112,22 +117,30 @@ async fn create(
             let name = name.ok_or_else(|| Problem::bad_request("expected a key that makes a name"))?;
             match Claimed::by(name.as_str(), gateway).await? {
                 Claimed::Free(job) => Some(job),
-                Claimed::Made(status) => return Ok(answer(&status.job, status.state, status.total, true)),
+                Claimed::Made(status) => return Ok(made_before(&status)),
             }
         }
         _ => job,
     };
-    let upload = Upload { model, job, file_name, sender: principal.name, options };
+    let upload = Upload { model: model.clone(), job, file_name, sender: principal.name, options };
     if dry_run {
         return Ok(Json(upload.check(gateway, body).await?).into_response());
     }
-    let Enqueued { job, total, state } = upload.enqueue(gateway, body).await?;
-    Ok(answer(&job, state, Some(total), false))
+    let Enqueued { job, total, state, detected, mut remarks } = upload.enqueue(gateway, body).await?;
+    remarks.extend(nobody_scores(&model, &gateway.uploads).await);
+    let (job, state) = (job.to_string(), state.to_string());
+    Ok(Created { job, state, total: Some(total), repeated: false, detected, remarks }.into_response())
 }
 
-fn answer(job: &Job, state: JobState, total: Option<u64>, repeated: bool) -> Response {
-    let created = Created { job: job.to_string(), state: state.to_string(), total, repeated };
-    (StatusCode::ACCEPTED, [(header::LOCATION, format!("/v1/jobs/{job}"))], Json(created)).into_response()
+fn made_before(status: &JobStatus) -> Response {
+    let (job, state) = (status.job.to_string(), status.state.to_string());
+    Created { job, state, total: status.total, repeated: true, detected: None, remarks: Vec::new() }.into_response()
+}
+
+impl IntoResponse for Created {
+    fn into_response(self) -> Response {
+        (StatusCode::ACCEPTED, [(header::LOCATION, format!("/v1/jobs/{}", self.job))], Json(self)).into_response()
+    }
 }
 
 /// A form would be read as a table.

@@ -14,6 +14,7 @@ use super::parameters::parse_job;
 use crate::blocking::on_a_thread_of_its_own;
 use crate::cli::RedriveArgs;
 use crate::error::ProducerError;
+use crate::fleet::nobody_scores;
 use crate::location::Location;
 use crate::redrive::{EnqueuedAgain, enqueue_again};
 use crate::serve::config::{explained, with_option_names};
@@ -43,6 +44,8 @@ pub(crate) struct RedriveDone {
     companies: u64,
     /// How often the job has been redriven now.
     redrives: u32,
+    /// Whether nobody scores the model.
+    remarks: Vec<String>,
 }
 
 /// Enqueue some companies of a job once more. The answer comes once all of them are enqueued.
@@ -67,8 +70,9 @@ pub(super) async fn redrive_job(
     }
     let request: RedriveRequest =
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request(explained(&error.to_string())))?;
-    let EnqueuedAgain { companies, round, .. } = redrive_now(&gateway, &principal, &job, request).await?;
-    Ok((StatusCode::ACCEPTED, Json(RedriveDone { job: job.to_string(), companies, redrives: round })))
+    let EnqueuedAgain { model, companies, round } = redrive_now(&gateway, &principal, &job, request).await?;
+    let remarks = nobody_scores(&model, &gateway.queries).await.into_iter().collect();
+    Ok((StatusCode::ACCEPTED, Json(RedriveDone { job: job.to_string(), companies, redrives: round, remarks })))
 }
 
 /// Enqueues them, also if whoever asks goes away meanwhile.

@@ -69,7 +69,12 @@ async fn make_once(args: EnqueueArgs, gateway: &Gateway) -> Result<Made, Produce
         prepared.keep_open_if_unreadable().publish(&gateway.triggers, &rollcall_shared::lifecycle::Shutdown::never()).await
     };
     match enqueued.await {
-        Ok((total, _)) => Ok(Made::Sealed { job, total: Some(total) }),
+        Ok((total, progress)) => {
+            for remark in progress.remarks() {
+                tracing::warn!(event = "job_remark", %job, remark, "a file was read differently from how it is written");
+            }
+            Ok(Made::Sealed { job, total: Some(total) })
+        }
         Err(error) => {
             let reason = refused(error)?;
             if is_continued {
