@@ -37,7 +37,7 @@ demo: build ## score 10,000 made-up companies with a model of 255 questions, in 
 page: build ## the gateway's page with the demo's model, on LISTEN=127.0.0.1:8080, until Ctrl-C
 	@deploy/local/with-broker page deploy/demo/page
 
-test: pika faketime build ## run all tests, against a real broker
+test: pika faketime build ## run all tests but those of the gateway, against a real broker
 	RUST_TEST_THREADS=$(test-threads) deploy/local/with-broker test cargo test --release --workspace -- --skip gateway::
 
 test-formats: compiler ## compare what is read of tables and networks with what their writers say; pip installs those into .rollcall

@@ -141,8 +141,8 @@ impl AggregatorClient {
     }
 
     /// Closes its channel.
-    pub async fn close(&self) {
-        self.leader.close().await;
+    pub fn close(&self) -> impl Future<Output = ()> + use<> {
+        self.leader.close()
     }
 
     async fn query(&mut self, query: &Query) -> Result<Reply, ProducerError> {

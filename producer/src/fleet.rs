@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use indicatif::HumanCount;
 use lapin::Channel;
-use rollcall_shared::broker::{BrokerConnection, BrokerError, close, query_consumers};
+use rollcall_shared::broker::{BrokerConnection, BrokerError, query_consumers};
 use rollcall_shared::message::{ConsumerStatus, Model, ScaleSignal};
 use rollcall_shared::topology::Topology;
 use rollcall_shared::topology::backlog::Backlog;
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::broker_session::BrokerAccess;
 
@@ -170,27 +170,20 @@ const CONSUMERS_KNOWN_WITHIN: Duration = Duration::from_secs(2);
 /// have been declared.
 pub(crate) async fn nobody_scores(model: &Model, broker: &BrokerAccess) -> Option<String> {
     let asked = async {
-        let until = Instant::now() + CONSUMERS_KNOWN_WITHIN;
-        let Ok(session) = timeout_at(until, broker.session("rollcall producer: is anybody consuming")).await else {
-            return Ok(true);
-        };
-        let session = session?;
-        let channel = session.link().channel().await?;
-        let found = timeout_at(until, is_consumed(&channel, &broker.topology(), model)).await;
-        close(&channel).await;
+        let (session, topology) = (broker.session("rollcall producer: is anybody consuming").await?, broker.topology());
+        let found = session.link().on_own_channel(async |channel| is_consumed(channel, &topology, model).await).await?;
         session.close().await;
-        found.unwrap_or(Ok(true))
+        Ok::<_, BrokerError>(found)
     };
-    match asked.await {
-        Ok(true) => None,
-        Ok(false) => Some(format!(
-            "no consumer takes work of model {model}: its companies wait until an autoscaler starts one, or you do, with `consumer --model {model} --scorer SCORER` or `consumer fleet --model {model} --scorer SCORER`"
-        )),
-        Err(error) => {
-            tracing::debug!(%error, "whether anybody scores the job is not known");
-            None
-        }
+    let known = timeout(CONSUMERS_KNOWN_WITHIN, asked).await;
+    if !matches!(known, Ok(Ok(_))) {
+        tracing::debug!(?known, "whether anybody scores the job is not known in time");
     }
+    matches!(known, Ok(Ok(false))).then(|| {
+        format!(
+            "no consumer takes work of model {model}: its companies wait until an autoscaler starts one, or you do, with `consumer --model {model} --scorer SCORER` or `consumer fleet --model {model} --scorer SCORER`"
+        )
+    })
 }
 
 /// The first 1,000 characters of a fault: a consumer may report a fault of any length.

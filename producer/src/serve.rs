@@ -28,7 +28,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
 use rollcall_shared::broker::{BrokerArgs, BrokerError, connect, supervise};
-use rollcall_shared::lifecycle::Shutdown;
+use rollcall_shared::lifecycle::{Shutdown, Stop};
 use rollcall_shared::telemetry::{self, GatewayMetrics, Readiness};
 use rollcall_shared::terminal::to_stderr;
 use tokio::net::TcpListener;
@@ -70,7 +70,7 @@ pub(crate) async fn serve(args: ServeArgs, broker: BrokerArgs, shutdown: &Shutdo
     }
     let metrics = GatewayMetrics::new().map_err(|error| ProducerError::System(error.to_string()))?;
     let (registry, ready) = (metrics.registry.clone(), Readiness::default());
-    let (stop_uploads, grace_over) = Shutdown::manual();
+    let (interrupt, grace_over) = Shutdown::manual();
     let gateway = Arc::new(Gateway::new(config, &broker, webhooks, metrics, shutdown, grace_over)?);
     declare(&gateway).await?;
     let socket = TcpListener::bind(args.listen).await.map_err(|error| cannot_listen(args.listen, &error))?;
@@ -81,18 +81,38 @@ pub(crate) async fn serve(args: ServeArgs, broker: BrokerArgs, shutdown: &Shutdo
     let address = socket.local_addr().map_err(|error| cannot_listen(args.listen, &error))?;
     tracing::info!(event = "listening", url = format!("{scheme}://{address}/"), "the page and the API are served");
     let listener = Listener { socket, tls: acceptor, http: gateway.config.http.clone() };
-    let serving = listener.serve(routes(&gateway, access), shutdown, args.grace, stop_uploads);
-    let connected = keep_connected(&gateway, &ready);
-    tokio::select! {
-        () = serving => {
+    // Once it is asked to stop, what it has begun comes to its end.
+    let serving = async {
+        let requests = async {
+            listener.serve(routes(&gateway, access), shutdown, &gateway.grace_over).await;
             gateway.wait_until_idle().await;
-            tracing::info!(event = "stopped", "stopped as asked");
+            Ok(())
+        };
+        tokio::try_join!(requests, deliveries::run(&gateway)).map(drop)
+    };
+    let ended = tokio::select! {
+        ended = serving => ended,
+        () = out_of_grace(shutdown, args.grace, &interrupt) => {
+            tracing::warn!(event = "work_dropped", "stopping in the middle of uploads or of deliveries");
             Ok(())
         }
-        lost = connected => Ok(lost?),
-        lost = triggers::run(&gateway) => Ok(lost?),
-        lost = deliveries::run(&gateway) => Ok(lost?),
-    }
+        lost = keep_connected(&gateway, &ready) => lost,
+        lost = triggers::run(&gateway) => lost,
+    };
+    ended?;
+    tracing::info!(event = "stopped", "stopped as asked");
+    Ok(())
+}
+
+/// An upload or an export that is interrupted has ended by then: the job is cancelled, and no part of the results is left.
+const INTERRUPTED_WITHIN: Duration = Duration::from_secs(9);
+
+/// Waits until a gateway that is asked to stop must have done so. What has not ended within the grace is interrupted first.
+async fn out_of_grace(shutdown: &Shutdown, grace: Duration, interrupt: &Stop) {
+    shutdown.requested().await;
+    tokio::time::sleep(grace).await;
+    interrupt.now();
+    tokio::time::sleep(INTERRUPTED_WITHIN).await;
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> ProducerError {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use rollcall_tests::{Fleet, Gateway, SCORER, answer, eventually, request, within};
+use rollcall_tests::{Fleet, Gateway, Relay, SCORER, Way, answer, eventually, free_address, metrics, request, value, within};
 use serde_json::Value;
 
 /// Companies whose scorer does as they say.
@@ -220,6 +220,30 @@ fn a_gateway_that_is_asked_to_stop_lets_uploads_end_for_a_while_and_then_cancels
 }
 
 #[test]
+fn an_upload_whose_client_has_gone_is_enqueued_before_its_gateway_stops() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let relay = Relay::before(fleet.url());
+    let telemetry = free_address();
+    let arguments = ["--grace", "20s", "--metrics-addr", &telemetry.to_string()];
+    let mut gateway = Gateway::start(&fleet.behind(&relay), None, &arguments);
+    gateway.upload("model=m&job=first", companies(1, "succeed")).expect(202);
+    relay.hold("rollcall gateway: uploads", &[Way::ToBroker]);
+    let mut client = TcpStream::connect(gateway.address).unwrap();
+    let body = companies(100, "succeed");
+    let (host, length) = (gateway.address, body.len());
+    write!(client, "PUT /v1/jobs?model=m&job=j HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    let read = || value(&metrics(telemetry), "rollcall_upload_bytes_total").unwrap_or(0.0);
+    eventually("all of it is read", || (read() > length as f64).then_some(()));
+    drop(client);
+    gateway.process.terminate();
+    gateway.process.wait_until_event("stopping");
+    relay.pass();
+    gateway.process.wait(Duration::from_secs(40)).expect(0);
+    assert_eq!(fleet.status("j")["state"], "running");
+}
+
+#[test]
 fn requests_with_one_idempotency_key_make_one_job_and_one_that_broke_off_can_be_repeated() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
@@ -240,6 +264,9 @@ fn requests_with_one_idempotency_key_make_one_job_and_one_that_broke_off_can_be_
     let second = job(upload(&one, "again", "m", &companies(2_000, "succeed")));
     assert_ne!(refused["job"].as_str(), Some(second.as_str()));
     assert_eq!(job(upload(&other, "again", "m", &companies(2_000, "succeed"))), second);
+    one.post(&format!("/v1/jobs/{second}/cancel"), "").expect(200);
+    let ended = upload(&one, "again", "m", &companies(2_000, "succeed")).expect(409).json();
+    assert_eq!((&ended["code"], ended["job"].as_str()), (&"job_ended".into(), Some(second.as_str())));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use lapin::options::BasicGetOptions;
-use rollcall_tests::{Ceph, Fleet, project, skip, within};
+use rollcall_tests::{Ceph, Fleet, Gateway, project, skip, within};
 use serde_json::Value;
 
 /// A notification that was put into a queue.
@@ -49,6 +49,20 @@ fn the_notification_of_an_upload_has_its_bucket_key_and_etag() {
     assert!(large.etag.ends_with("-2"), "{large:?}");
     assert_eq!(bucket.get("risk/large.csv").len(), (5 << 20) + 1);
     assert_eq!(bucket.keys("risk/l"), ["risk/large.csv"]);
+}
+
+#[test]
+fn an_exchange_that_is_not_there_yet_is_waited_for() {
+    let fleet = Fleet::fresh();
+    let exchange = fleet.name("uploads");
+    let gateway = Gateway::with(
+        &fleet,
+        &format!("[notifications]\nexchange = {exchange:?}\n\n[[notifications.rule]]\nbucket = \"b\"\nmodel = \"m\"\n"),
+    );
+    gateway.process.wait_until_event("no_exchange");
+    fleet.declare_exchange(&exchange);
+    gateway.process.wait_until_event("takes_notifications");
+    assert!(!gateway.process.stderr().contains("connection_lost"), "{}", gateway.process.stderr());
 }
 
 #[test]

@@ -123,6 +123,8 @@ fn what_a_trusted_proxy_says_of_its_users_is_believed_from_its_address_only() {
     assert_eq!([ask(&here, "ann", "POST"), ask(&here, "bob", "POST")], [202, 403]);
     assert_eq!(request(here.address, "GET", "/v1/jobs?model=m", &["X-Forwarded-User: bob"], b"").status, 200);
     assert_eq!([ask(&elsewhere, "ann", "POST"), ask(&here, "", "POST")], [401, 401]);
+    let own_and_proxys = ["X-Forwarded-User: ann", "X-Forwarded-User: bob"];
+    assert_eq!(request(here.address, "GET", "/v1/jobs", &own_and_proxys, b"").status, 401, "one is the client's own");
 }
 
 #[test]
@@ -295,6 +297,24 @@ fn tls_shows_the_certificate_of_its_files_and_a_new_one_once_they_change() {
     assert!(asked.contains("\"openapi\""), "a client that checks the certificate comes in: {asked}");
     certificate(&fleet, "second-name");
     within(Duration::from_secs(30), "the new one is shown", || shown_name(gateway.address).contains("second-name").then_some(()));
+}
+
+#[test]
+fn clients_that_hang_up_before_their_answer_leave_no_channel_open() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let few_channels = fleet.clone().at(&format!("{}?channel_max=60", fleet.url()));
+    let gateway = Gateway::with(&few_channels, "[http]\nrequests_per_second = 100000\n");
+    for path in ["/v1/jobs", "/v1/refusals", "/v1/jobs/j/events"] {
+        for hangs_up_after in (0..400).map(|number| Duration::from_micros(number % 40 * 100)) {
+            let mut client = TcpStream::connect(gateway.address).unwrap();
+            write!(client, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address).unwrap();
+            std::thread::sleep(hangs_up_after);
+        }
+    }
+    gateway.get("/v1/jobs").expect(200);
+    gateway.get("/v1/refusals").expect(200);
+    assert!(!gateway.process.stderr().contains("maximum number of channels"), "{}", gateway.process.stderr());
 }
 
 #[test]

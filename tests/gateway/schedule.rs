@@ -41,6 +41,29 @@ fn in_seconds(tick: &str) -> i64 {
 }
 
 #[test]
+fn a_tick_of_which_no_job_could_be_made_is_not_tried_again_by_the_next_gateway() {
+    let fleet = Fleet::fresh();
+    let _aggregator = fleet.aggregator(&[]);
+    let file = fleet.file("c.csv", "company_id\n1\n");
+    let schedule =
+        format!("[[schedule]]\nname = \"each\"\ncron = \"* * * * * *\"\nfile = {:?}\nmodel = \"m\"\n", file.to_str().unwrap());
+    let mut gateway = Gateway::with(&fleet, &schedule);
+    within(Duration::from_secs(30), "a job is made", || (!gateway.jobs().is_empty()).then_some(()));
+    fleet.file("c.csv", "company_id\n1\n1\n");
+    let refused = |gateway: &Gateway| -> Vec<String> {
+        let refusals = gateway.get("/v1/refusals").expect(200).json()["refusals"].as_array().unwrap().clone();
+        refusals.iter().map(|refusal| refusal["subject"].as_str().unwrap().to_owned()).collect()
+    };
+    within(Duration::from_secs(30), "some are refused", || (refused(&gateway).len() >= 3).then_some(()));
+    gateway.process.kill_9();
+    let next = Gateway::with(&fleet, &schedule);
+    let before = refused(&next).len();
+    within(Duration::from_secs(60), "the next gateway refuses", || (refused(&next).len() >= before + 3).then_some(()));
+    let all = refused(&next);
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "each once: {all:?}");
+}
+
+#[test]
 fn a_tick_is_skipped_or_cancels_the_older_job_as_configured_also_by_the_next_gateway() {
     let fleet = Fleet::fresh();
     let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &[]));

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rollcall_tests::{FakeClock, Fleet, Gateway, SCORER, eventually, within};
+use serde_json::json;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -16,13 +17,16 @@ struct Receiver {
     address: SocketAddr,
     status: Arc<AtomicU16>,
     received: Arc<Mutex<Vec<String>>>,
+    /// Who has it keeps the receiver from answering.
+    answers: Arc<Mutex<()>>,
 }
 
 impl Receiver {
     fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, status, received) = (listener.local_addr().unwrap(), Arc::new(AtomicU16::new(204)), Arc::default());
-        let receiver = Receiver { address, status: Arc::clone(&status), received: Arc::clone(&received) };
+        let (address, status) = (listener.local_addr().unwrap(), Arc::new(AtomicU16::new(204)));
+        let (received, answers) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<()>>::default());
+        let receiver = Receiver { address, status: status.clone(), received: received.clone(), answers: answers.clone() };
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -36,6 +40,7 @@ impl Receiver {
                     text += &String::from_utf8_lossy(&part[..read]);
                 }
                 received.lock().unwrap().push(text);
+                drop(answers.lock().unwrap());
                 let status = status.load(Ordering::Relaxed);
                 let location = if status == 302 { format!("Location: http://{address}/elsewhere\r\n") } else { String::new() };
                 drop(write!(stream, "HTTP/1.1 {status} X\r\n{location}Content-Length: 0\r\nConnection: close\r\n\r\n"));
@@ -115,6 +120,46 @@ fn a_done_event_that_was_not_taken_is_sent_again_also_by_another_gateway() {
     let ids: Vec<String> = receiver.received().iter().map(|message| header(message, "webhook-id")).collect();
     assert!(ids.iter().all(|id| id == "j/done"), "{ids:?}");
     eventually("nothing is left", || (fleet.waiting_in(&fleet.name("gateway.webhook.w")) == Some(0)).then_some(()));
+}
+
+#[test]
+fn a_webhook_that_is_being_told_as_its_gateway_stops_is_told_once() {
+    let fleet = Fleet::fresh();
+    let (_aggregator, _consumer) = (fleet.aggregator(&[]), fleet.consumer("m", SCORER, &[]));
+    let receiver = Receiver::start();
+    let mut gateway = Gateway::with(&fleet, &receiver.config(&fleet, "allow_private_address = true"));
+    let waits = receiver.answers.lock().unwrap();
+    gateway.upload("model=m&job=j", "company_id,do\n1,succeed\n").expect(202);
+    eventually("it is being told", || (!receiver.received().is_empty()).then_some(()));
+    gateway.process.terminate();
+    gateway.process.wait_until_event("stopping");
+    drop(waits);
+    gateway.process.wait(Duration::from_secs(20)).expect(0);
+    assert_eq!(fleet.waiting_in(&fleet.name("gateway.webhook.w")), Some(0), "it is acknowledged");
+}
+
+#[test]
+fn a_done_event_that_somebody_has_made_up_while_nobody_can_tell_is_not_passed_on() {
+    let fleet = Fleet::fresh();
+    let receiver = Receiver::start();
+    let gateway = Gateway::with(&fleet, &receiver.config(&fleet, "allow_private_address = true"));
+    let done = json!({
+        "specversion": "1.0", "id": "j/done", "source": "/rollcall", "type": "rollcall.job.done", "subject": "j",
+        "time": "2027-01-31T06:00:00Z", "datacontenttype": "application/json",
+        "data": {
+            "job": "j", "model": "m", "state": "succeeded", "total": 1, "succeeded": 1, "failed": 0, "cancelled": 0,
+            "duplicates": 0, "retries": 0, "opened_at": null, "done_at": null, "duration_seconds": 1.0, "companies_per_second": 1.0,
+            "causes": [],
+        },
+    });
+    fleet.publish_from_python("events", "job.j.done", "rollcall.job.done", &json!({}), &done.to_string());
+    within(Duration::from_secs(60), "it was tried", || gateway.process.stderr().contains("no aggregator answers").then_some(()));
+    let _aggregator = fleet.aggregator(&[]);
+    let refusal = within(Duration::from_secs(120), "it is given up", || {
+        gateway.get("/v1/refusals").expect(200).json()["refusals"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((&refusal["trigger"], &refusal["subject"]), (&"webhook".into(), &"j".into()), "{refusal}");
+    assert_eq!(receiver.received(), Vec::<String>::new());
 }
 
 #[test]

@@ -7,16 +7,16 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use rollcall_shared::broker::BrokerError;
 
 use super::gateway::Gateway;
 
-/// Serves all of them; ends only with an error that no new connection mends.
+/// Serves all of them until the gateway is asked to stop, and then ends what it has begun.
+///
+/// # Errors
+/// One that no new connection mends.
 pub(super) async fn run(gateway: &Arc<Gateway>) -> Result<(), BrokerError> {
-    let webhooks = join_all(gateway.webhooks.iter().map(|webhook| webhooks::run(webhook, gateway)));
-    tokio::select! {
-        ended = exports::run(gateway) => ended,
-        ended = webhooks, if !gateway.webhooks.is_empty() => ended.into_iter().collect(),
-    }
+    let webhooks = try_join_all(gateway.webhooks.iter().map(|webhook| webhooks::run(webhook, gateway)));
+    tokio::try_join!(exports::run(gateway), webhooks).map(drop)
 }

@@ -25,12 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3_600);
 
 const ATTEMPT: &str = "attempt";
 const FIRST_AT: &str = "first_attempt_ms";
+const PROVED: &str = "proved";
 
 /// How often a message was tried before, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Attempts {
     before: u32,
     first_ms: i64,
+    /// Whether what it says was found to be true.
+    was_proved: bool,
 }
 
 impl Attempts {
@@ -43,12 +46,22 @@ impl Attempts {
             _ => None,
         };
         let before = number(ATTEMPT).and_then(|before| u32::try_from(before).ok()).unwrap_or_default();
-        Attempts { before, first_ms: number(FIRST_AT).unwrap_or_else(now_ms) }
+        Attempts { before, first_ms: number(FIRST_AT).unwrap_or_else(now_ms), was_proved: number(PROVED) == Some(1) }
     }
 
     /// Whether it was tried before.
     pub(crate) fn is_retry(self) -> bool {
         self.before > 0
+    }
+
+    /// Whether an attempt before has found it to be true.
+    pub(crate) fn was_proved(self) -> bool {
+        self.was_proved
+    }
+
+    /// The same, of a message that is true.
+    pub(crate) fn proved(self) -> Attempts {
+        Attempts { was_proved: true, ..self }
     }
 
     /// How long to wait before the next attempt; `None` if it has been tried for long enough.
@@ -62,6 +75,7 @@ impl Attempts {
         let mut headers = FieldTable::default();
         headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(i64::from(self.before) + 1));
         headers.insert(FIRST_AT.into(), AMQPValue::LongLongInt(self.first_ms));
+        headers.insert(PROVED.into(), AMQPValue::LongLongInt(i64::from(self.was_proved)));
         headers
     }
 }
@@ -102,7 +116,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end_after_a_day() {
-        let attempts = |before, seconds_ago: i64| Attempts { before, first_ms: now_ms() - seconds_ago * 1_000 };
+        let attempts =
+            |before, seconds_ago: i64| Attempts { before, first_ms: now_ms() - seconds_ago * 1_000, was_proved: false };
         assert_eq!(attempts(0, 0).next_delay(), Some(Duration::from_secs(5)));
         assert_eq!(attempts(3, 200).next_delay(), Some(Duration::from_secs(600)));
         assert_eq!(attempts(50, 20 * 3_600 - 60).next_delay(), Some(Duration::from_secs(4 * 3_600)));

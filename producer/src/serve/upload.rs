@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::StatusCode;
 use rollcall_shared::message::{Job, JobStatus, Model, State};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use body::{BodyReader, pump};
@@ -79,14 +79,17 @@ impl Upload {
     /// Enqueues the body of a request.
     pub(super) async fn enqueue(self, gateway: &Arc<Gateway>, body: Body) -> Result<Enqueued, Problem> {
         self.check_place(gateway)?;
-        let _slot = slot(gateway).await?;
+        let slot = slot(gateway).await?;
         gateway.metrics.uploads.inc();
-        let _counted = scopeguard::guard((), |()| gateway.metrics.uploads.dec());
+        let counted = scopeguard::guard(gateway.metrics.uploads.clone(), |uploads| uploads.dec());
         let (to, reader) = BodyReader::channel();
-        // A client that goes away does not stop it half-way.
         let own = Arc::clone(gateway);
         let sender = self.sender.clone();
-        let enqueuing = on_a_thread_of_its_own(move || publish(self, reader, own));
+        // A client that goes away does not stop it half-way, and frees no slot.
+        let enqueuing = on_a_thread_of_its_own(async move || {
+            let _held = (slot, counted);
+            publish(self, reader, own).await
+        });
         let limits = gateway.config.http.clone();
         let (sent, enqueued) = tokio::join!(pump(body, to, limits, gateway), enqueuing);
         match (sent, enqueued) {
@@ -104,8 +107,8 @@ impl Upload {
 }
 
 /// Waits for one of the slots of uploads.
-async fn slot(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
-    match timeout(SLOT_WITHIN, gateway.upload_slots.acquire()).await {
+async fn slot(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Problem> {
+    match timeout(SLOT_WITHIN, Arc::clone(&gateway.upload_slots).acquire_owned()).await {
         Ok(Ok(slot)) => Ok(slot),
         _ => {
             let detail = "expected fewer uploads at a time, found all slots taken; send it again later, or raise [http] uploads";
@@ -117,14 +120,17 @@ async fn slot(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
 /// The job may have been cancelled while the rest of its file came: none of that is scored.
 async fn refuse_ended(enqueued: Enqueued, gateway: &Gateway) -> Result<Enqueued, Problem> {
     // The upload has given back its own channel: this one takes none from those who ask meanwhile.
-    let mut session = gateway.uploads.session("rollcall gateway: an uploaded job").await?;
-    let found = session.aggregator().await?.find_job(&enqueued.job).await;
-    session.close().await;
-    match found {
+    let asked = async {
+        let mut session = gateway.uploads.session("rollcall gateway: an uploaded job").await?;
+        let found = session.aggregator().await?.find_job(&enqueued.job).await;
+        session.close().await;
+        found
+    };
+    match asked.await {
         Ok(Some(JobStatus { job, state: state @ (State::Cancelled | State::Expired), reason, .. })) => {
             let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
             let detail = format!(
-                "expected the job to wait for all of its file, found that it ended as {state}{reason}; send the file again"
+                "expected the job to wait for all of its file, found that it ended as {state}{reason}; send the file again, and with another Idempotency-Key if it has one"
             );
             Err(Problem::new(StatusCode::CONFLICT, "job_ended", detail).of_job(&job))
         }
@@ -185,7 +191,7 @@ impl Upload {
     /// Reads and checks the whole body of a request, and enqueues nothing.
     pub(super) async fn check(self, gateway: &Arc<Gateway>, body: Body) -> Result<Checked, Problem> {
         self.check_place(gateway)?;
-        let _slot = slot(gateway).await?;
+        let slot = slot(gateway).await?;
         let (to, reader) = BodyReader::channel();
         let checking = async {
             let name = self.file_name();
@@ -193,8 +199,11 @@ impl Upload {
             let (reader, format) = with_format(reader, &name, options.format).await?;
             options.format = Some(format);
             let max_unpacked = gateway.config.http.max_unpacked;
-            crate::blocking::on_a_thread(move || check(Companies::from_reader(&name, reader, None, max_unpacked, &options)?))
-                .await?
+            crate::blocking::on_a_thread(move || {
+                let _slot = slot;
+                check(Companies::from_reader(&name, reader, None, max_unpacked, &options)?)
+            })
+            .await?
         };
         let (sent, checked) = tokio::join!(pump(body, to, gateway.config.http.clone(), gateway), checking);
         match (sent, checked) {

@@ -104,11 +104,7 @@ impl BrokerConnection {
     /// The error of `act`; if the connection is still open afterwards, the broker refused an operation.
     pub async fn on_own_channel<T>(&self, act: impl AsyncFnOnce(&Channel) -> Result<T, BrokerError>) -> Result<T, BrokerError> {
         let channel = self.channel().await?;
-        let close_if_cancelled = scopeguard::guard(channel.clone(), |channel| {
-            if let Ok(runtime) = Handle::try_current() {
-                runtime.spawn(async move { close(&channel).await });
-            }
-        });
+        let close_if_cancelled = scopeguard::guard(channel.clone(), close_in_background);
         let done = act(&channel).await;
         ScopeGuard::into_inner(close_if_cancelled);
         close(&channel).await;
@@ -135,6 +131,13 @@ pub async fn close(channel: &Channel) {
     const LONGEST: Duration = Duration::from_secs(2);
     if let Ok(Err(error)) = tokio::time::timeout(LONGEST, channel.close(200, "done".into())).await {
         tracing::trace!(%error, "closing a channel");
+    }
+}
+
+/// Closes a channel that nobody waits for, if there is a runtime to do it.
+pub(super) fn close_in_background(channel: Channel) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(async move { close(&channel).await });
     }
 }
 

@@ -87,8 +87,9 @@ impl LeaderClient {
     }
 
     /// Closes its channel: a broker may allow few for each connection.
-    pub async fn close(&self) {
-        close(&self.channel).await;
+    pub fn close(&self) -> impl Future<Output = ()> + use<> {
+        let channel = self.channel.clone();
+        async move { close(&channel).await }
     }
 
     async fn send(&self, body: &[u8], id: &str, within: Duration) -> Result<(), BrokerError> {

@@ -5,8 +5,9 @@ mod window;
 use std::time::Duration;
 
 use lapin::message::Delivery;
+use scopeguard::ScopeGuard;
 
-use super::connect::{BrokerConnection, close};
+use super::connect::{BrokerConnection, close, close_in_background};
 use super::error::BrokerError;
 use super::subscribe::{StreamOffset, Subscription};
 use crate::message::{marker_id, offset};
@@ -197,5 +198,9 @@ async fn subscribe(
     records: u16,
     from: StreamOffset,
 ) -> Result<Subscription, BrokerError> {
-    Subscription::to_stream(&connection.channel().await?, stream, "reader", records, from).await
+    let channel = connection.channel().await?;
+    let close_if_cancelled = scopeguard::guard(channel.clone(), close_in_background);
+    let subscription = Subscription::to_stream(&channel, stream, "reader", records, from).await?;
+    ScopeGuard::into_inner(close_if_cancelled);
+    Ok(subscription)
 }

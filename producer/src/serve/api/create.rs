@@ -209,6 +209,13 @@ impl Claimed {
                     );
                     return Err(Problem::new(StatusCode::CONFLICT, "upload_in_progress", detail).of_job(&job).retry_after(5));
                 }
+                Some(JobStatus { state: state @ (JobState::Cancelled | JobState::Expired), reason, .. }) => {
+                    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                    let detail = format!(
+                        "expected a new key, found one whose job {job} has ended as {state}{reason}; to have the file scored, send it with another Idempotency-Key"
+                    );
+                    return Err(Problem::new(StatusCode::CONFLICT, "job_ended", detail).of_job(&job));
+                }
                 Some(status) => Claimed::Made(Box::new(status)),
             };
             session.close().await;

@@ -8,7 +8,6 @@ use futures_util::stream::FuturesUnordered;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use rollcall_shared::broker::{BrokerConnection, BrokerError, Subscription, connect, supervise};
-use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::{Done, Event, JobEvent, JobStatus, Timestamp};
 
 use crate::error::ProducerError;
@@ -30,7 +29,7 @@ pub(super) enum Outcome {
 pub(super) enum Proof {
     /// It has.
     Ended(Box<JobStatus>),
-    /// It had when this was tried before, and the aggregator has forgotten it since.
+    /// It had when this was tried before, and the aggregator may have forgotten it since.
     EndedBefore,
     /// The aggregator does not know it: somebody has made it up, or it is long forgotten.
     Missing,
@@ -53,13 +52,18 @@ pub(super) struct Follower<'a> {
 const FRESH: Duration = Duration::from_secs(60);
 
 impl Follower<'_> {
-    /// Takes events until an error that no new connection mends. `follow` is told the delay before the next attempt if this one fails.
+    /// Takes events until the gateway is asked to stop, and then ends what it has begun. `follow` is told the delay before the next attempt if
+    /// this one fails.
+    ///
+    /// # Errors
+    /// One that no new connection mends.
     pub(super) async fn run(
         &self,
         follow: impl AsyncFn(Done, Proof, &Event, &[u8], Option<Duration>) -> Outcome,
     ) -> Result<(), BrokerError> {
         let session = async || self.session(&follow).await;
-        supervise(&self.gateway.broker, &Shutdown::never(), Duration::ZERO, || {}, session).await
+        // The gateway itself does not wait for longer than its grace.
+        supervise(&self.gateway.broker, &self.gateway.shutdown, Duration::MAX, || {}, session).await
     }
 
     async fn session(
@@ -77,9 +81,9 @@ impl Follower<'_> {
             tokio::select! {
                 delivery = events.next(), if !is_stopping => at_work.push(self.handle(delivery?, follow, &link)),
                 Some(handled) = at_work.next() => handled?,
-                // What it has begun comes to its end; the rest is another gateway's.
+                // The rest is another gateway's.
                 () = self.gateway.shutdown.requested(), if !is_stopping => is_stopping = true,
-                else => return std::future::pending().await,
+                else => return Ok(()),
             }
         }
     }
@@ -108,9 +112,16 @@ impl Follower<'_> {
     ) -> Result<(), BrokerError> {
         let (subject, attempts) = (done.job.to_string(), Attempts::of(delivery));
         let delay = attempts.next_delay();
-        let outcome = match self.proof(&done, attempts).await {
-            Ok(proof) => follow(done, proof, event, &delivery.data, delay).await,
-            Err(error) => Outcome::Failed(error.to_string()),
+        let (outcome, attempts) = match self.proof(&done, attempts).await {
+            // By a clock that is ahead, an event that has just been published is an old one, which is not waited for.
+            Ok(Proof::Missing) if !attempts.is_retry() => {
+                (Outcome::Failed("expected a job that has ended, found none yet".to_owned()), attempts)
+            }
+            Ok(proof) => {
+                let proved = if matches!(proof, Proof::Missing) { attempts } else { attempts.proved() };
+                (follow(done, proof, event, &delivery.data, delay).await, proved)
+            }
+            Err(error) => (Outcome::Failed(error.to_string()), attempts),
         };
         match (outcome, delay) {
             (Outcome::Finished, _) => Ok(()),
@@ -155,7 +166,7 @@ impl Follower<'_> {
         session.close().await;
         Ok(match found? {
             Some(status) => Proof::Ended(Box::new(status)),
-            None if attempts.is_retry() => Proof::EndedBefore,
+            None if attempts.was_proved() => Proof::EndedBefore,
             None => Proof::Missing,
         })
     }

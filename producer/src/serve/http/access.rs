@@ -120,7 +120,9 @@ impl Access {
         if !proxy.addresses.iter().any(|network| network.contains(&from)) {
             return None;
         }
-        let name = headers.get(&proxy.user_header)?.to_str().ok()?.to_owned();
+        // A second one may be the client's own, which the proxy has let pass.
+        let [name] = headers.get_all(&proxy.user_header).iter().collect::<Vec<_>>()[..] else { return None };
+        let name = name.to_str().ok()?.to_owned();
         let is_operator = proxy.operators.iter().any(|operator| operator == "*" || *operator == name);
         (!name.is_empty()).then_some(Principal { name, role: if is_operator { Role::Operator } else { Role::Viewer } })
     }

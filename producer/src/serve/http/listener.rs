@@ -9,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use rollcall_shared::lifecycle::{Shutdown, Stop};
+use rollcall_shared::lifecycle::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -36,8 +36,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Serves until `shutdown`, then lets requests finish for as long as `grace`, and tells those that have not by `grace_over`.
-    pub(crate) async fn serve(self, router: Router, shutdown: &Shutdown, grace: Duration, grace_over: Stop) {
+    /// Serves until `shutdown`, then lets requests finish until `grace_over`, which those that have not are told too.
+    pub(crate) async fn serve(self, router: Router, shutdown: &Shutdown, grace_over: &Shutdown) {
         let slots = Arc::new(Semaphore::new(self.http.connections.get()));
         let graceful = GracefulShutdown::new();
         loop {
@@ -53,13 +53,13 @@ impl Listener {
                 }
             }
         }
-        tracing::info!(event = "stopping", ?grace, "accepting no more connections");
+        tracing::info!(event = "stopping", "accepting no more connections");
         drop(self.socket);
         let mut served = std::pin::pin!(graceful.shutdown());
-        if tokio::time::timeout(grace, &mut served).await.is_err() {
-            grace_over.now();
+        tokio::select! {
+            () = &mut served => {}
             // A download goes on.
-            drop(tokio::time::timeout(ANSWERED_WITHIN, served).await);
+            () = grace_over.requested() => drop(tokio::time::timeout(ANSWERED_WITHIN, served).await),
         }
     }
 

@@ -122,11 +122,10 @@ impl Tokens {
             current.looked = Instant::now();
             let modified = modified(&self.path);
             if modified != current.modified {
-                current.modified = modified;
                 match read(&self.path) {
                     Ok(tokens) => {
                         tracing::info!(event = "tokens_reloaded", tokens = tokens.len(), "read the tokens again");
-                        current.tokens = Arc::new(tokens);
+                        (current.tokens, current.modified) = (Arc::new(tokens), modified);
                     }
                     Err(error) => {
                         tracing::error!(event = "tokens_unreadable", %error, "cannot read the tokens again; those from before hold");
@@ -217,6 +216,24 @@ mod tests {
 
     const ANN: &str = "0123456789abcdef0123";
     const BOB: &str = "fedcba98765432100000";
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_once_it_can_although_its_time_is_the_same() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "operator ann {ANN}\nviewer bob {BOB}").unwrap();
+        let tokens = Tokens::load(file.path()).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let look = |text: &str| {
+            fs::write(file.path(), text).unwrap();
+            file.as_file().set_modified(later).unwrap();
+            let mut current = tokens.current.lock().unwrap();
+            current.looked = Instant::now().checked_sub(LOOK_AGAIN_AFTER).unwrap();
+        };
+        look("nonsense");
+        assert!(tokens.bearer(BOB).is_some(), "those from before hold");
+        look(&format!("operator ann {ANN}\n"));
+        assert_eq!(tokens.bearer(BOB), None);
+    }
 
     #[test]
     fn a_token_tells_a_name_and_a_role_and_others_tell_nothing() {

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
-use rollcall_shared::broker::{Backoff, BrokerConnection, BrokerError, Subscription, connect, supervise};
+use rollcall_shared::broker::{Backoff, BrokerConnection, BrokerError, Subscription, close, connect, supervise};
 use rollcall_shared::lifecycle::Shutdown;
 use rollcall_shared::message::Job;
+use rollcall_shared::topology::Topology;
 use tokio::sync::Mutex;
 
 use self::message::{Uploaded, uploads};
@@ -33,32 +35,35 @@ const AT_A_TIME: u16 = 4;
 /// Takes notifications, if the configuration says from where.
 pub(super) async fn run(gateway: &Arc<Gateway>) -> Result<(), BrokerError> {
     let Some(notifications) = &gateway.config.notifications else { return std::future::pending().await };
-    // The storage may not have made its exchange yet.
-    let begun = async || match session(notifications, gateway).await {
-        Err(BrokerError::Topology { .. }) => {
-            tracing::warn!(
-                event = "no_exchange",
-                exchange = notifications.exchange,
-                "there is no exchange for notifications, or it may not be read; trying again until there is"
-            );
-            tokio::time::sleep(NO_EXCHANGE).await;
-            Ok(())
-        }
-        ended => ended,
-    };
-    loop {
-        supervise(&gateway.broker, &Shutdown::never(), Duration::ZERO, || {}, &begun).await?;
-    }
+    let session = async || session(notifications, gateway).await;
+    supervise(&gateway.broker, &Shutdown::never(), Duration::ZERO, || {}, session).await
 }
 
 /// How long to wait for an exchange that is not there.
 const NO_EXCHANGE: Duration = Duration::from_secs(5);
 
+/// A channel on which the queue is declared. The storage may not have made its exchange yet.
+async fn bound(notifications: &Notifications, link: &BrokerConnection, topology: &Topology) -> Result<Channel, BrokerError> {
+    let Notifications { exchange, routing_key, .. } = notifications;
+    loop {
+        let channel = link.channel().await?;
+        match topology.declare_notifications(&channel, exchange, routing_key).await {
+            Ok(()) => return Ok(channel),
+            // The broker has refused it, and has closed the channel alone.
+            Err(error) if link.is_connected() => {
+                tracing::warn!(event = "no_exchange", exchange, %error, "there is no exchange for notifications, or it may not be read; trying again until there is");
+            }
+            Err(error) => return Err(error),
+        }
+        close(&channel).await;
+        tokio::time::sleep(NO_EXCHANGE).await;
+    }
+}
+
 async fn session(notifications: &Notifications, gateway: &Arc<Gateway>) -> Result<(), BrokerError> {
     let link = connect(&gateway.broker, "rollcall gateway: notifications").await?;
-    let channel = link.channel().await?;
     let topology = gateway.broker.topology();
-    topology.declare_notifications(&channel, &notifications.exchange, &notifications.routing_key).await?;
+    let channel = bound(notifications, &link, &topology).await?;
     let mut messages = Subscription::open(&channel, &topology.notifications(), "notifications", AT_A_TIME).await?;
     tracing::info!(event = "takes_notifications", exchange = notifications.exchange, "this gateway may take notifications");
     // Of two notifications of one object, the second waits for the first.

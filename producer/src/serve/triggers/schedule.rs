@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use rollcall_shared::broker::Backoff;
-use rollcall_shared::message::{Job, JobStatus, JobsPage, State, Timestamp};
+use rollcall_shared::message::{Job, JobStatus, JobsPage, Timestamp};
 use serde_json::json;
 
 use super::triggered_job::{Made, try_to_make};
@@ -20,7 +20,7 @@ use crate::job_control;
 use crate::serve::config::{MissedTicks, Overlap, Schedule};
 use crate::serve::event_log::{LoggedEvent, Topic, since};
 use crate::serve::gateway::Gateway;
-use crate::serve::refusals::{Refusal, publish_event};
+use crate::serve::refusals::{REFUSED, Refusal, publish_event};
 
 /// A tick that is served so late at most was not missed: the gateway that should have served it may have been killed, and the broker takes up
 /// to 20 s to notice that a machine is gone.
@@ -87,14 +87,17 @@ async fn keep(schedule: &Schedule, gateway: &Arc<Gateway>) -> Infallible {
 /// The last tick that was served, and those that the gateways before this one have left to be served.
 async fn begun(schedule: &Schedule, gateway: &Gateway) -> Result<(DateTime<Utc>, TickQueue), ProducerError> {
     let jobs = latest_jobs(schedule, gateway).await?;
-    let served: BTreeSet<_> = jobs.iter().filter_map(|status| tick_of(schedule, &status.job)).collect();
-    let unsealed = jobs.iter().filter(|status| status.state == State::Unsealed);
+    let mut served: BTreeSet<_> = jobs.iter().filter_map(|status| tick_of(schedule, &status.job)).collect();
+    // One may be paused meanwhile.
+    let unsealed = jobs.iter().filter(|status| !status.state.is_final() && status.sealed.is_none());
     let mut left: BTreeSet<_> = unsealed.filter_map(|status| tick_of(schedule, &status.job)).collect();
+    if let Some(&last) = served.last() {
+        served.extend(without_job_since(last - ON_TIME, schedule, gateway).await?);
+    }
     left.extend(left_out(schedule, &served, Utc::now()));
     let last = served.last().copied().unwrap_or_else(Utc::now);
-    let skipped = if served.is_empty() { Vec::new() } else { skipped_since(last, schedule, gateway).await? };
     let queue = TickQueue { overlap: schedule.overlap, waiting: left.into_iter().collect() };
-    Ok((skipped.into_iter().fold(last, DateTime::max), queue))
+    Ok((last, queue))
 }
 
 /// Ticks that wait to be served.
@@ -217,15 +220,20 @@ async fn skip(job: &Job, gateway: &Gateway) -> Result<(), ProducerError> {
     Ok(publish_event(TICK_SKIPPED, job.as_str(), &data, gateway).await?)
 }
 
-/// The ticks after `last` that gateways have left out.
-async fn skipped_since(last: DateTime<Utc>, schedule: &Schedule, gateway: &Gateway) -> Result<Vec<DateTime<Utc>>, ProducerError> {
-    if schedule.overlap != Overlap::Skip {
-        return Ok(Vec::new());
+/// The ticks that gateways have served without a job since then: those that they have left out, and those of which no job could be made.
+async fn without_job_since(
+    time: DateTime<Utc>,
+    schedule: &Schedule,
+    gateway: &Gateway,
+) -> Result<Vec<DateTime<Utc>>, ProducerError> {
+    let since = since(Some(Timestamp::of(time.into())));
+    let mut ticks = Vec::new();
+    for (name, job) in [(TICK_SKIPPED, "job"), (REFUSED, "subject")] {
+        let events = gateway.event_log.history(Topic::Gateway(name), since, &gateway.queries).await?;
+        let job_of = |event: &LoggedEvent| -> Option<Job> { event.document()?["data"][job].as_str()?.parse().ok() };
+        ticks.extend(events.iter().filter_map(|event| tick_of(schedule, &job_of(event)?)));
     }
-    let since = since(Some(Timestamp::of(last.into())));
-    let events = gateway.event_log.history(Topic::Gateway(TICK_SKIPPED), since, &gateway.queries).await?;
-    let job = |event: &LoggedEvent| -> Option<Job> { event.document()?["data"]["job"].as_str()?.parse().ok() };
-    Ok(events.iter().filter_map(|event| tick_of(schedule, &job(event)?)).collect())
+    Ok(ticks)
 }
 
 /// Whether the tick may be served: no older job of the schedule runs, or those that do were cancelled.
