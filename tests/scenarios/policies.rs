@@ -1,9 +1,11 @@
 //! An operator's policy removes companies from their queues: they fail with a cause that names the policy, not a crash.
 
+use std::time::Duration;
+
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use rollcall_tests::{Fleet, SCORER, eventually, free_address, metrics, value};
+use rollcall_tests::{Fleet, SCORER, eventually, free_address, metrics, value, within};
 
 fn companies(fleet: &Fleet, count: usize, what: &str) -> std::path::PathBuf {
     let rows: String = (0..count).map(|index| format!("c{index},{what}\n")).collect();
@@ -125,6 +127,8 @@ fn a_full_dead_queue_drops_nothing_though_a_policy_limits_its_length() {
     eventually("all have expired", || (waiting_in("work.m") == Some(0)).then_some(()));
     eventually("the dead queue is full", || (waiting_in("dead.m") >= Some(3)).then_some(()));
     let _aggregator = fleet.aggregator(&[]);
+    // The broker sends what the full queue has refused again after three minutes.
+    within(Duration::from_secs(270), "none is missing", || (fleet.answered("j") == 30).then_some(()));
     let record = fleet.finished("j");
     record.assert_counted_once(30);
     assert_eq!(record.causes().into_iter().collect::<Vec<_>>(), [("expired_in_queue", 30)]);
