@@ -10,8 +10,9 @@ advisories := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs
 # Each benchmark prints a table, and writes target/bench/NAME.json. COMPANIES=1000 makes a trial of it.
 bench = BENCH_COMPANIES=$(COMPANIES) deploy/local/with-broker bench cargo bench -p rollcall-tests --bench bench --
 
-# End-to-end tests wait most of the time, for timeouts, retries and brokers that start: more at a time than there are cores.
-test-threads = $(or $(RUST_TEST_THREADS),$(shell expr 3 '*' "$$(nproc)"))
+# End-to-end tests wait half of the time, for timeouts, retries and brokers that start: more at a time than there are cores. Of many more,
+# each would be so slow that a fault may strike before or after the moment that its test is about.
+test-threads = $(or $(RUST_TEST_THREADS),$(shell expr 2 '*' "$$(nproc)"))
 
 .PHONY: help build man completions demo page test test-formats test-gateway test-deploy chaos cluster fuzz test-next bench bench-seed bench-overhead bench-peers bench-scale bench-sizing bench-scaleout bench-fleet bench-cluster bench-overtake bench-parallel bench-latency bench-takeover bench-jobs bench-gateway lint up down clean compiler pika faketime
 

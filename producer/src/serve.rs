@@ -104,8 +104,9 @@ pub(crate) async fn serve(args: ServeArgs, broker: BrokerArgs, shutdown: &Shutdo
     Ok(())
 }
 
-/// An upload or an export that is interrupted has ended by then: the job is cancelled, and no part of the results is left.
-const INTERRUPTED_WITHIN: Duration = Duration::from_secs(9);
+/// An upload or an export that is interrupted has ended by then: the job is cancelled, and the parts of the results, for which it waits up to 10 s,
+/// are discarded.
+const INTERRUPTED_WITHIN: Duration = Duration::from_secs(12);
 
 /// Waits until a gateway that is asked to stop must have done so. What has not ended within the grace is interrupted first.
 async fn out_of_grace(shutdown: &Shutdown, grace: Duration, interrupt: &Stop) {

@@ -18,7 +18,7 @@ fn start_all(fleet: &Fleet) -> Vec<Process> {
     active.wait_until_event("counting");
     let standby = fleet.aggregator(&[]);
     standby.wait_until_event("standing_by");
-    vec![active, standby, fleet.demo_consumer(), fleet.demo_consumer()]
+    vec![active, standby, fleet.quick_consumer(), fleet.quick_consumer()]
 }
 
 /// Starts a job and waits until some of its companies are counted.

@@ -57,7 +57,7 @@ fn a_job_outlives_the_kill_of_the_node_that_leads_every_queue_and_has_every_clie
     let Some(cluster) = Cluster::of_three() else { return };
     let relay = Relay::before(cluster[LEADER].url());
     let fleet = Fleet::on(&cluster[LEADER]).behind(&relay);
-    let processes = [active_aggregator(&fleet), standby_aggregator(&fleet), fleet.demo_consumer(), fleet.demo_consumer()];
+    let processes = [active_aggregator(&fleet), standby_aggregator(&fleet), fleet.quick_consumer(), fleet.quick_consumer()];
     assert_it_leads_everything(&cluster, &fleet);
     let mut producer = start_job(&fleet, &relay);
     assert_unsealed(&fleet);
@@ -75,8 +75,8 @@ fn a_job_outlives_the_kill_of_the_node_that_leads_every_queue_and_has_every_clie
 fn a_job_outlives_a_partition_with_clients_on_both_sides_and_nothing_that_the_minority_confirmed_is_lost() {
     let Some(cluster) = Cluster::of_three() else { return };
     let (few, many) = (Fleet::on(&cluster[LEADER]), Fleet::on(&cluster[OTHER]));
-    let cut_off = [active_aggregator(&few), few.demo_consumer()];
-    let (standby, _consumer) = (standby_aggregator(&many), many.demo_consumer());
+    let cut_off = [active_aggregator(&few), few.quick_consumer()];
+    let (standby, _consumer) = (standby_aggregator(&many), many.quick_consumer());
     assert_it_leads_everything(&cluster, &few);
     let relay = Relay::before(few.url());
     let mut producer = start_job(&few, &relay);

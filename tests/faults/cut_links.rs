@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually, free_address, metrics, value};
+use rollcall_tests::{BOTH, Fleet, Process, Relay, Way, eventually, free_address, metrics, soon, value};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -137,7 +137,7 @@ fn a_producer_whose_link_is_cut_in_mid_file_goes_on_where_it_stopped() {
     const PRODUCER: &str = "rollcall producer j";
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
-    let _running = [fleet.aggregator(&[]), fleet.demo_consumer()];
+    let _running = [fleet.aggregator(&[]), fleet.quick_consumer()];
     let companies = fleet.companies(40_000);
     let mut producer = fleet.behind(&relay).start_enqueue(&companies, "questionnaire", "j", &[]);
     for _ in 0..3 {
@@ -158,16 +158,16 @@ fn a_producer_whose_link_is_cut_after_it_has_read_its_file_seals_its_job_all_the
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let aggregator = fleet.aggregator(&[]);
-    aggregator.wait_until_event("counting");
-    // At the end of its file, the producer waits some seconds for the aggregator to say which producer owns the name.
+    eventually("it takes queries", || (fleet.producer(&["status"]).code == Some(0)).then_some(()));
+    // At the end of its file, the producer waits some seconds for an aggregator that takes queries to say which producer owns the name.
     aggregator.freeze();
     let companies = fleet.companies(50);
     let mut producer = fleet.behind(&relay).start_enqueue(&companies, "questionnaire", "j", &[]);
-    eventually("it has enqueued its file", || (fleet.waiting_in(&fleet.name("work.questionnaire")) == Some(50)).then_some(()));
+    soon("it has enqueued its file", || (fleet.waiting_in(&fleet.name("work.questionnaire")) == Some(50)).then_some(()));
     relay.cut("rollcall producer j");
     producer.wait_until_event("connection_lost");
     aggregator.thaw();
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     producer.wait(DEADLINE).expect(0);
     fleet.finished("j").assert_counted_once(50);
 }
@@ -177,9 +177,9 @@ fn a_consumer_behind_a_frozen_link_loses_its_work_to_another_and_comes_back() {
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let _aggregator = fleet.aggregator(&[]);
-    let frozen = fleet.behind(&relay).with_heartbeat(1).demo_consumer();
+    let frozen = fleet.behind(&relay).with_heartbeat(1).quick_consumer();
     relay.hold(WORK, BOTH);
-    let _other = fleet.demo_consumer();
+    let _other = fleet.quick_consumer();
     let companies = fleet.companies(3_000);
     fleet.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);
     fleet.finished("j").assert_counted_once(3_000);
@@ -192,7 +192,7 @@ fn a_job_outlives_every_link_being_cut_again_and_again() {
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let far = fleet.behind(&relay);
-    let _running = [far.aggregator(&[]), far.demo_consumer(), far.demo_consumer()];
+    let _running = [far.aggregator(&[]), far.quick_consumer(), far.quick_consumer()];
     let companies = fleet.companies(60_000);
     let mut producer = far.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     let mut answered = 0;
@@ -209,7 +209,7 @@ fn a_job_runs_through_over_slow_links() {
     let fleet = Fleet::fresh();
     let relay = Relay::before(fleet.url());
     let far = fleet.behind(&relay);
-    let _running = [far.aggregator(&[]), far.demo_consumer()];
+    let _running = [far.aggregator(&[]), far.quick_consumer()];
     relay.delay("", BOTH, Duration::from_millis(100));
     let companies = fleet.companies(2_000);
     far.enqueue(&companies, "questionnaire", "j", &["--wait"]).expect(0);

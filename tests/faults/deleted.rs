@@ -20,7 +20,7 @@ fn on_a_channel(fleet: &Fleet, act: impl AsyncFnOnce(&Channel)) {
 #[test]
 fn a_queue_that_is_deleted_under_its_consumer_is_declared_anew_and_the_next_job_runs_through() {
     let fleet = Fleet::fresh();
-    let (_aggregator, consumer) = (fleet.aggregator(&[]), fleet.demo_consumer());
+    let (_aggregator, consumer) = (fleet.aggregator(&[]), fleet.quick_consumer());
     let queue = fleet.name("work.questionnaire");
     on_a_channel(&fleet, async |channel| {
         channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
@@ -36,7 +36,7 @@ fn a_queue_that_is_deleted_under_its_consumer_is_declared_anew_and_the_next_job_
 fn an_exchange_that_is_deleted_in_mid_job_closes_channels_and_the_job_still_ends() {
     for exchange in ["results", "events", "work"] {
         let fleet = Fleet::fresh();
-        let _running = [fleet.aggregator(&[]), fleet.demo_consumer(), fleet.demo_consumer()];
+        let _running = [fleet.aggregator(&[]), fleet.quick_consumer(), fleet.quick_consumer()];
         let companies = fleet.companies(20_000);
         let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
         fleet.mid_job("j", 20_000);

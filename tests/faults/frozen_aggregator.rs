@@ -28,7 +28,7 @@ fn wait_until_standby_again(aggregator: &Process) {
 fn an_aggregator_behind_a_frozen_link_is_replaced_and_one_done_event_is_said() {
     let fleet = Fleet::fresh();
     let (relay, active, standby) = two_aggregators(&fleet);
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     let companies = fleet.companies(40_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     fleet.mid_job("j", 40_000);
@@ -48,7 +48,7 @@ fn a_leader_that_is_stopped_is_replaced_once_its_heartbeats_are_missed_and_stand
     leader.wait_until_event("counting");
     let standby = fleet.aggregator(&[]);
     standby.wait_until_event("standing_by");
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     let companies = fleet.companies(40_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     fleet.mid_job("j", 40_000);
@@ -64,12 +64,15 @@ fn a_leader_that_is_stopped_is_replaced_once_its_heartbeats_are_missed_and_stand
 fn of_a_leader_that_is_cut_off_with_its_done_event_under_way_the_successor_publishes_one_and_the_ledger_has_no_other() {
     let fleet = Fleet::fresh();
     let (relay, active, standby) = two_aggregators(&fleet);
+    let consumer = fleet.quick_consumer();
+    consumer.wait_until_event("taking_work");
+    consumer.freeze();
     let companies = fleet.companies(200);
     fleet.enqueue(&companies, "questionnaire", "j", &[]).expect(0);
     eventually("the job is sealed", || (fleet.status("j")["state"] == "running").then_some(()));
     // It still reads the ledger and counts to the end, but its events are held.
     relay.hold("rollcall aggregator: events", &[Way::ToBroker]);
-    let _consumer = fleet.demo_consumer();
+    consumer.thaw();
     active.wait_until_event("announcing_done");
     standby.wait_until_event("announced_done");
     relay.pass();
@@ -84,7 +87,7 @@ fn of_a_leader_that_is_killed_after_its_done_event_was_read_back_the_successor_p
     active.wait_until_event("counting");
     let standby = fleet.aggregator(&[]);
     standby.wait_until_event("standing_by");
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     let companies = fleet.companies(200);
     fleet.producer(&["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", "j"]).expect(0);
     active.wait_until_event("announced_done");

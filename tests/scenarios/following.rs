@@ -203,7 +203,7 @@ fn a_job_of_high_priority_overtakes_a_bigger_one_enqueued_before_it() {
     let (normal, high) = (fleet.companies(3_000), fleet.companies(300));
     fleet.enqueue(&normal, "questionnaire", "normal", &[]).expect(0);
     fleet.enqueue(&high, "questionnaire", "high", &["--priority", "high"]).expect(0);
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     let done_at = |job: &str| fleet.finished(job).done[0]["data"]["done_at"].as_str().unwrap().to_owned();
     let (high, normal) = (done_at("high"), done_at("normal"));
     assert!(high < normal, "high: {high}, normal: {normal}");

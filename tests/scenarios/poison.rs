@@ -1,15 +1,19 @@
 //! A company that kills its consumer does not change the outcome of any other.
 
 use std::path::Path;
+use std::time::Duration;
 
-use rollcall_tests::{Fleet, Process, SCORER, eventually};
+use rollcall_tests::{Fleet, Process, SCORER, within};
+
+/// Long enough for 100,000 companies on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Restarts two consumers whenever they have died, as an orchestrator does, until the job has ended; returns the number of
 /// deaths.
 pub(crate) fn keep_alive(fleet: &Fleet, job: &str, arguments: &[&str]) -> u32 {
     let start = || fleet.program("consumer", &[&["--model", "m", "--scorer", SCORER], arguments].concat());
     let (mut consumers, mut deaths): (Vec<Process>, u32) = (vec![start(), start()], 0);
-    eventually(&format!("{job} ends"), || {
+    within(DEADLINE, &format!("{job} ends"), || {
         for consumer in &mut consumers {
             if consumer.ended().is_some() {
                 deaths += 1;

@@ -172,7 +172,7 @@ fn companies_that_got_lost_on_the_broker_are_enqueued_again_while_the_job_waits_
     let file = fleet.companies(200);
     fleet.enqueue(&file, "questionnaire", "j", &[]).expect(0);
     fleet.purge(&fleet.name("work.questionnaire"));
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     let running = fleet.producer(&["redrive", "j"]).expect(2);
     assert!(running.error().contains("--missing"), "{running:?}");
     fleet.producer(&["redrive", "j", "--missing", "--file", file.to_str().unwrap(), "--wait"]).expect(0);

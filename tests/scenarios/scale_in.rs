@@ -10,7 +10,7 @@ const COMPANIES: u32 = 60_000;
 fn of_eight_consumers_seven_are_asked_to_stop_and_no_company_is_scored_twice_or_pays_an_attempt() {
     let fleet = Fleet::fresh();
     let _aggregator = fleet.aggregator(&[]);
-    let mut consumers: Vec<_> = (0..8).map(|_| fleet.demo_consumer()).collect();
+    let mut consumers: Vec<_> = (0..8).map(|_| fleet.quick_consumer()).collect();
     let mut producer = fleet.start_enqueue(&fleet.companies(COMPANIES), "questionnaire", "j", &["--wait"]);
     fleet.mid_job("j", COMPANIES.into());
     for leaving in consumers.iter().skip(1) {

@@ -13,7 +13,7 @@ fn a_job_outlives_the_kill_of_a_consumer_and_of_the_active_aggregator() {
     active.wait_until_event("counting");
     let standby = fleet.aggregator(&[]);
     standby.wait_until_event("standing_by");
-    let (mut doomed, _other) = (fleet.demo_consumer(), fleet.demo_consumer());
+    let (mut doomed, _other) = (fleet.quick_consumer(), fleet.quick_consumer());
     let companies = fleet.companies(60_000);
     let mut producer = fleet.start_enqueue(&companies, "questionnaire", "j", &["--wait"]);
     fleet.mid_job("j", 60_000);
@@ -27,7 +27,7 @@ fn a_job_outlives_the_kill_of_a_consumer_and_of_the_active_aggregator() {
 #[test]
 fn results_that_came_while_no_aggregator_ran_are_counted_when_one_starts() {
     let fleet = Fleet::fresh();
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     let companies = fleet.companies(500);
     fleet.producer(&["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", "j"]).expect(0);
     eventually("every result is in the ledger", || (fleet.ledger("j").outcomes.len() == 500).then_some(()));
@@ -72,7 +72,7 @@ async fn delete_queue(url: &str, queue: &str) {
 #[test]
 fn a_ledger_that_was_replaced_and_has_grown_past_the_checkpoint_is_counted_from_its_beginning() {
     let fleet = Fleet::fresh();
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     let (few, many) = (fleet.companies(100), fleet.companies(500));
     let mut first = fleet.aggregator(&[]);
     fleet.enqueue(&few, "questionnaire", "before", &["--wait"]).expect(0);
@@ -97,7 +97,7 @@ fn a_ledger_that_was_replaced_and_has_grown_past_the_checkpoint_is_counted_from_
 #[test]
 fn a_ledger_that_was_deleted_and_declared_anew_is_counted_from_its_beginning() {
     let fleet = Fleet::fresh();
-    let _consumer = fleet.demo_consumer();
+    let _consumer = fleet.quick_consumer();
     let companies = fleet.companies(200);
     let run = |job: &str| fleet.enqueue(&companies, "questionnaire", job, &["--wait"]);
     let mut first = fleet.aggregator(&[]);

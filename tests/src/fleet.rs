@@ -33,6 +33,20 @@ fn normal_priority(arguments: &[&str]) -> &'static [&'static str] {
     if arguments.contains(&"--priority") { &[] } else { &["--priority", "normal"] }
 }
 
+/// A network that predicts this many answers from the number of employees in [`Fleet::companies`].
+fn network_of(questions: u32) -> String {
+    let question = |number| {
+        format!(
+            "variable Q_{number} {{ type discrete [ 2 ] {{ yes, no }}; }}\n\
+             probability ( Q_{number} | employees ) {{ (micro) 0.2, 0.8; (small) 0.3, 0.7; (medium) 0.5, 0.5; (large) 0.7, 0.3; (enterprise) 0.9, 0.1; }}\n"
+        )
+    };
+    let employees = "network questions { }\n\
+        variable employees { type discrete [ 5 ] { micro, small, medium, large, enterprise }; }\n\
+        probability ( employees ) { table 0.5, 0.2, 0.15, 0.1, 0.05; }\n";
+    employees.to_owned() + &(1..=questions).map(question).collect::<String>()
+}
+
 /// A fleet. Its processes are killed when they are dropped.
 #[derive(Debug, Clone)]
 pub struct Fleet {
@@ -168,6 +182,13 @@ impl Fleet {
         let mut command = self.own_command(name);
         command.args(arguments).current_dir(project());
         command
+    }
+
+    /// Starts a consumer of a network of 24 questions, as the model `questionnaire`. Its results have a tenth of the size of the demo's: long
+    /// jobs leave most of the cores to other tests.
+    pub fn quick_consumer(&self) -> Process {
+        let scorer = format!("bayes:{}", self.file("questions.bif", network_of(24)).display());
+        self.consumer("questionnaire", &scorer, &["--particles", "50", "--threads", "1"])
     }
 
     /// Starts a consumer of the demo's model, `questionnaire`. Few particles suffice, since these tests do not check

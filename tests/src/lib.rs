@@ -42,4 +42,4 @@ pub use report::skip;
 pub use s3::S3;
 pub use telemetry::{free_address, get, metrics, value};
 pub use vhost::Vhost;
-pub use wait::{eventually, within};
+pub use wait::{eventually, soon, within};

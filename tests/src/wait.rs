@@ -22,7 +22,7 @@ pub fn within<T>(deadline: Duration, what: &str, condition: impl FnMut() -> Opti
 }
 
 /// Waits until `condition` returns a value, with short pauses: for a state that soon passes. Panics after a minute.
-pub(crate) fn soon<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+pub fn soon<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     poll(DEADLINE, Duration::from_millis(100), what, condition)
 }
 

@@ -150,6 +150,29 @@ impl Counter {
         quiet: &QuietModel,
     ) -> Result<Option<QueueCounts>, BrokerError> {
         let QuietModel { model, unfinished, delays } = quiet;
+        let mut known = self.ready_or_held(publishing, topology, quiet).await?;
+        if known.is_none() {
+            // A consumer that has just stopped was still counted, and could not answer any more.
+            known = self.ready_or_held(publishing, topology, quiet).await?;
+        }
+        let Some(ready_or_held) = known.filter(|count| count < unfinished) else { return Ok(None) };
+        let mut in_retry = 0;
+        for &delay in delays {
+            for priority in [Priority::Normal, Priority::High] {
+                in_retry += u64::from(self.retry_depth(model, topology.retry_queue(model, priority, delay)).await?);
+            }
+        }
+        Ok(Some(QueueCounts { ready_or_held, in_retry }))
+    }
+
+    /// Companies in the work queues and the quarantine, or held by consumers; `None` if a consumer has not answered. Where that makes no
+    /// difference, since they are all that are unfinished, not all are counted.
+    async fn ready_or_held(
+        &mut self,
+        publishing: &BrokerConnection,
+        topology: &Topology,
+        QuietModel { model, unfinished, .. }: &QuietModel,
+    ) -> Result<Option<u64>, BrokerError> {
         let (mut ready_or_held, mut consumers) = (0, 0);
         let work = [Priority::Normal, Priority::High].map(|priority| topology.work_queue(model, priority));
         // Each consumer has exactly one subscription to the quarantine, the last.
@@ -159,22 +182,14 @@ impl Counter {
             consumers = depth.consumers;
         }
         if ready_or_held >= *unfinished {
-            return Ok(None);
+            return Ok(Some(ready_or_held));
         }
         // How many will answer is unknown: a consumer that is stopping answers, and has no subscription any more.
         let ask = async |channel: &_| query_consumers(channel, topology, model, None).await;
         let answers = publishing.on_own_channel(ask).await?;
         ready_or_held += answers.iter().map(|status| status.held).sum::<u64>();
-        if answers.len() < usize::try_from(consumers).unwrap_or(usize::MAX) || ready_or_held >= *unfinished {
-            return Ok(None);
-        }
-        let mut in_retry = 0;
-        for &delay in delays {
-            for priority in [Priority::Normal, Priority::High] {
-                in_retry += u64::from(self.retry_depth(model, topology.retry_queue(model, priority, delay)).await?);
-            }
-        }
-        Ok(Some(QueueCounts { ready_or_held, in_retry }))
+        let have_all_answered = answers.len() >= usize::try_from(consumers).unwrap_or(usize::MAX);
+        Ok((have_all_answered || ready_or_held >= *unfinished).then_some(ready_or_held))
     }
 
     async fn retry_depth(&mut self, model: &Model, queue: String) -> Result<u32, BrokerError> {
