@@ -150,7 +150,13 @@ fn companies_that_a_full_queue_of_retries_refuses_are_held_and_other_jobs_go_on(
     let _aggregator = fleet.aggregator(&[]);
     let consumer = fleet.consumer("m", SCORER, &["--threads", "1", "--batch", "1"]);
     // Longer than a consumer waits before it tries a refused move again: the queue is still full then.
-    let retry = ["--retry-delays", "8s", "--max-attempts", "2"];
+    let retry = ["--retry-delays", "12s", "--max-attempts", "2"];
+    // RabbitMQ tells a publisher that a queue has more than it may, and takes what has been sent by then: it must have more before.
+    fleet.enqueue(&companies(&fleet, 3, "busy"), "m", "first", &retry).expect(0);
+    eventually("the queue is full", || {
+        let waiting = fleet.waiting_in(&fleet.name("retry.m.12s"));
+        (waiting >= Some(2) || consumer.times_event("queue_full") > 0).then_some(())
+    });
     fleet.enqueue(&companies(&fleet, 8, "busy"), "m", "refused", &retry).expect(0);
     consumer.wait_until_event("queue_full");
     let slow = fleet.file("slow.csv", "company_id,do\nacme,slow\n");
