@@ -7,7 +7,7 @@ use rollcall_tests::{Fleet, Outcome, project, skip};
 #[test]
 fn a_job_ends_with_every_company_counted_once_and_one_done_event() {
     let fleet = Fleet::fresh();
-    let (_aggregator, _first, _second) = (fleet.aggregator(&[]), fleet.quick_consumer(), fleet.quick_consumer());
+    let (_aggregator, _first, _second) = (fleet.aggregator(&[]), fleet.demo_consumer(), fleet.demo_consumer());
     let companies = fleet.companies(3_000);
     let enqueue = ["enqueue", companies.to_str().unwrap(), "-m", "questionnaire", "--job", "j", "--wait", "--output", "json"];
     let done = fleet.producer(&enqueue).expect(0).json();
@@ -81,7 +81,7 @@ fn an_independent_subscriber_sees_every_real_company_once_and_one_done_event() {
         return;
     }
     let fleet = Fleet::fresh();
-    let (_aggregator, _first, _second) = (fleet.aggregator(&[]), fleet.quick_consumer(), fleet.quick_consumer());
+    let (_aggregator, _first, _second) = (fleet.aggregator(&[]), fleet.demo_consumer(), fleet.demo_consumer());
     let mut subscriber = python_subscriber(&fleet, "real");
     fleet.enqueue(&real, "questionnaire", "real", &["--wait"]).expect(0);
     let seen = subscriber.wait(Duration::from_secs(60)).expect(0).json();

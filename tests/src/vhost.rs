@@ -6,7 +6,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::broker;
 use crate::environment::{broker_url, test_broker};
 
-/// Vhosts that are created in one call, which starts an Erlang virtual machine: that costs more than the vhosts.
+/// Vhosts that are created in one call. A call starts an Erlang virtual machine, which takes longer than many vhosts; but each vhost takes
+/// the longer, the more there are.
 const AT_ONCE: usize = 64;
 
 /// A vhost that no other test uses; or, on a broker that the tests do not administer, a prefix that no other test uses.
